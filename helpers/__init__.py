@@ -1,0 +1,7 @@
+"""What the chapters of *White-Blood-Cell Cancer Classification with CNNs* import.
+
+The way through is always the same: data set, catalog, images, model,
+predictions, report. ``CONTRIBUTING.md`` is the map of the modules.
+"""
+
+__version__ = "0.1.0"
