@@ -1,0 +1,226 @@
+"""The course's data sets, each read into a catalog by one call.
+
+``load("phantom")`` draws its own images; the others are read from a folder in
+any of the layouts in which people have them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections import Counter
+from types import ModuleType
+
+import pandas as pd
+
+from helpers import catalog as catalogs
+from helpers.catalog import UNLABELLED
+from helpers.datasets import files as data_files
+from helpers.datasets.errors import DatasetError
+from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+from helpers.datasets.sampling import take
+from helpers.settings import (
+    DATASETS,
+    DEFAULT_SEED,
+    Profile,
+    SettingsError,
+    artifacts_folder,
+    profile_of,
+)
+
+__all__ = ["DatasetError", "load", "load_with_report"]
+
+
+def load(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    profile: str | Profile = "quick",
+    seed: int = DEFAULT_SEED,
+) -> pd.DataFrame:
+    """Return the catalog of a data set, and print one line if files were left out.
+
+    Parameters
+    ----------
+    name : str
+        ``phantom``, ``cnmc``, ``taleqani`` or ``all_idb``.
+    data_dir : path-like, optional
+        Folder of a real data set, searched with all its sub-folders.
+    profile : str or Profile
+        Sets how many images are loaded at most.
+    seed : int
+        From which the choice of those follows (and what phantoms are drawn).
+
+    Returns
+    -------
+    pandas.DataFrame
+        A catalog (``helpers.catalog.COLUMNS``). Apart from `path` it depends
+        on the files' names and bytes alone, not on where they lie.
+
+    Raises
+    ------
+    DatasetError
+        When the folder is missing or holds no image of the data set.
+    SettingsError
+        When the name or the profile is unknown.
+
+    See Also
+    --------
+    load_with_report : Names each file that was left out.
+    """
+    catalog, report, lines = _load(name, data_dir, profile, seed)
+    if len(report):
+        lines = [*lines, summary(report)]
+    for line in lines:
+        print(line)
+    return catalog
+
+
+def load_with_report(
+    name: str,
+    data_dir: str | os.PathLike | None = None,
+    profile: str | Profile = "quick",
+    seed: int = DEFAULT_SEED,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the catalog as :func:`load` does, and a table of the files left out.
+
+    Returns
+    -------
+    catalog : pandas.DataFrame
+    report : pandas.DataFrame
+        Columns `path` (from `data_dir`) and `reason`, sorted by both. Files
+        that a profile's limit left aside are not in it.
+    """
+    catalog, report, _ = _load(name, data_dir, profile, seed)
+    return catalog, report
+
+
+def summary(report: pd.DataFrame, names: int = 3) -> str:
+    """Return one line that counts the files left out by reason, with the first names."""
+    parts = []
+    for reason, group in report.groupby("reason"):
+        first = ", ".join(path.rpartition("/")[2] for path in group["path"].iloc[:names])
+        more = ", ..." if len(group) > names else ""
+        parts.append(f"{len(group):,} {reason} ({first}{more})")
+    noun = "file was" if len(report) == 1 else "files were"
+    return f"{len(report):,} {noun} left out: " + "; ".join(parts) + "."
+
+
+def _load(
+    name: str, data_dir: str | os.PathLike | None, profile: str | Profile, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    if name not in DATASETS:
+        raise SettingsError(f"DATASET is {name!r}, but must be one of {', '.join(DATASETS)}.")
+    profile = profile_of(profile)
+    most = profile.images
+    if name == "phantom" and not data_dir:
+        data_dir, most = _drawn(profile, seed), None
+    if not data_dir:
+        raise DatasetError(
+            f"The data set {name} needs a folder: set DATA_DIR (data_dir) to it; "
+            f"`course data {name}` fetches it or says how to get it."
+        )
+    folder = data_files.absolute(data_dir)
+    if not folder.is_dir():
+        raise DatasetError(
+            f"{folder} is not a folder; `course data {name}` fetches the data set or says how."
+        )
+    reader = _reader(name)
+    files, left_out = data_files.scan(folder)
+    memory = data_files.Memory(folder, progress=True)
+    rows, unfit = reader.read(files)
+    rows, broken = _sound(rows, memory, reader.SIZES)
+    rows, repeated = _once_each(rows, memory)
+    report = _report([*left_out, *unfit, *broken, *repeated])
+    if not rows:
+        raise DatasetError(_nothing_found(name, folder, files, report))
+    lines = []
+    if most is not None and len(rows) > most:
+        lines.append(_limited_line(rows, most, profile))
+        rows = take([row for row in rows if row["label"] != UNLABELLED] or rows, most, seed)
+    for row, digest in zip(rows, memory.hashes(row["file"] for row in rows), strict=True):
+        row["path"], row["sha256"] = row.pop("file").path, digest
+    return catalogs.make(rows), report, lines
+
+
+def _reader(name: str) -> ModuleType:
+    module = "cnmc" if name == "phantom" else name
+    return importlib.import_module(f"helpers.datasets.{module}")
+
+
+def _drawn(profile: Profile, seed: int) -> os.PathLike:
+    from helpers.datasets import phantom
+
+    folder = artifacts_folder() / f"phantom-{profile.name}-{seed}" / "frames"
+    return phantom.draw(folder, profile, seed)
+
+
+def _sound(
+    rows: list[dict], memory: data_files.Memory, sizes: tuple | None
+) -> tuple[list[dict], list[LeftOut]]:
+    """Return the rows whose file holds an image of a size that the data set has."""
+    good, left_out = [], []
+    contents = memory.contents(row["file"] for row in rows)
+    for row, content in zip(rows, contents, strict=True):
+        problem = content.problem
+        shape = content.width, content.height
+        if not problem and sizes and shape != (0, 0) and shape not in sizes:
+            known = " or ".join(f"{width}x{height}" for width, height in sizes)
+            problem = f"{shape[0]}x{shape[1]} pixels, not {known}"
+        if problem:
+            left_out.append((row["file"].relative, problem))
+        else:
+            good.append(row)
+    return good, left_out
+
+
+def _once_each(rows: list[dict], memory: data_files.Memory) -> tuple[list[dict], list[LeftOut]]:
+    """Return one row an image id: with its fold before without, then by path."""
+    counts = Counter(row["image_id"] for row in rows)
+    if len(counts) == len(rows):
+        return rows, []
+    kept: dict[str, dict] = {}
+    left_out: list[LeftOut] = []
+    for row in sorted(rows, key=lambda row: (not row["fold"], row["file"].relative)):
+        first = kept.setdefault(row["image_id"], row)
+        if first is not row:
+            one, other = memory.hashes([first["file"], row["file"]])
+            reason = "second copy" if one == other else "second file of that name, other bytes"
+            left_out.append((row["file"].relative, reason))
+    return list(kept.values()), left_out
+
+
+def _report(left_out: list[LeftOut]) -> pd.DataFrame:
+    table = pd.DataFrame(left_out, columns=["path", "reason"], dtype=object)
+    return table.sort_values(["path", "reason"], ignore_index=True)
+
+
+def _limited_line(rows: list[dict], most: int, profile: Profile) -> str:
+    blank = sum(row["label"] == UNLABELLED for row in rows)
+    aside = f" (the {blank:,} unlabelled ones are left aside)" if blank else ""
+    return (
+        f"The profile {profile.name} takes {most:,} of {len(rows):,} images, evenly over "
+        f"classes and subjects{aside}."
+    )
+
+
+def _nothing_found(name: str, folder: os.PathLike, files: list[File], report: pd.DataFrame) -> str:
+    images = [file for file in files if file.ending in IMAGE_ENDINGS]
+    expected = f"No image of {name} was found in {folder}: expected {_reader(name).EXPECTED}"
+    if images:
+        places = Counter((file.relative.rpartition("/")[0] or ".", file.ending) for file in images)
+        (place, ending), count = places.most_common(1)[0]
+        first = next(
+            file.name
+            for file in images
+            if (file.relative.rpartition("/")[0] or ".", file.ending) == (place, ending)
+        )
+        nearest = f"found {count:,} {ending} files in {place}, such as {first}"
+    elif len(report):
+        nearest = "found no image file"
+    else:
+        nearest = "found no image file" if os.listdir(folder) else "the folder is empty"
+    others = [other for other in DATASETS if other not in (name, "phantom")]
+    likely = [other for other in others if files and _reader(other).read(files)[0]]
+    hint = f" It looks like the data set {likely[0]}." if likely else ""
+    left = f" {summary(report)}" if len(report) else ""
+    return f"{expected}; {nearest}.{hint}{left}"

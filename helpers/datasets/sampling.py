@@ -1,0 +1,64 @@
+"""A smaller part of a data set in which every class and subject still has its place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+
+import numpy as np
+
+
+def take(rows: list[dict], most: int | None, seed: int) -> list[dict]:
+    """Return at most `most` rows: classes in proportion, subjects as evenly as they allow.
+
+    Parameters
+    ----------
+    rows : list of dict
+        With `image_id`, `label`, `subject` and `split`.
+    most : int or None
+        None returns all.
+    seed : int
+        Which images of a subject are taken follows from it and their ids, so
+        neither the order of `rows` nor other images matter.
+
+    Returns
+    -------
+    list of dict
+        In the order of `rows`. Each part (release's test set or not) and class
+        has its share by largest remainder, at least one; within a class every
+        subject gives one image before any gives a second.
+    """
+    if most is None or len(rows) <= most:
+        return rows
+    strata: dict[tuple, list[dict]] = defaultdict(list)
+    for row in rows:
+        strata[row["split"], row["label"]].append(row)
+    names = sorted(strata)
+    shares = _shares([len(strata[name]) for name in names], most)
+    kept: set[str] = set()
+    for name, share in zip(names, shares, strict=True):
+        kept |= _evenly(strata[name], share, seed)
+    return [row for row in rows if row["image_id"] in kept]
+
+
+def _shares(sizes: list[int], most: int) -> list[int]:
+    exact = np.asarray(sizes) * most / sum(sizes)
+    shares = np.maximum(1, np.floor(exact)).astype(int)
+    for place in np.argsort(-(exact - np.floor(exact)), kind="stable"):
+        if shares.sum() < most and shares[place] < sizes[place]:
+            shares[place] += 1
+    while shares.sum() > max(most, len(sizes)):
+        shares[np.argmax(shares)] -= 1
+    return shares.tolist()
+
+
+def _evenly(rows: list[dict], share: int, seed: int) -> set[str]:
+    def lot(text: str) -> str:
+        return hashlib.sha256(f"{seed}:{text}".encode()).hexdigest()
+
+    turns: dict[str, int] = defaultdict(int)
+    queue = []
+    for row in sorted(rows, key=lambda row: lot(row["image_id"])):
+        queue.append((turns[row["subject"]], lot(row["subject"]), row["image_id"]))
+        turns[row["subject"]] += 1
+    return {image_id for _, _, image_id in sorted(queue)[:share]}

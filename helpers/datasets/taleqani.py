@@ -1,0 +1,55 @@
+"""Taleqani ALL: fields of bone marrow smears in four classes, without patient ids.
+
+Aria M et al. *Acute Lymphoblastic Leukemia (ALL) image dataset*. Kaggle.
+https://doi.org/10.34740/KAGGLE/DSV/2175623
+"""
+
+from __future__ import annotations
+
+import re
+
+from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+
+EXPECTED = "names like WBC-Benign-001.jpg and WBC-Malignant-Early-001.jpg below Original/"
+#: Width and height of the fields.
+SIZES = ((224, 224),)
+CLASSES = ("benign", "early", "pre", "pro")
+#: 3,256 fields of 89 patients: about 36 a patient.
+BLOCK = 36
+_FIELD = re.compile(r"WBC-(?:Malignant-)?(Benign|Early|Pre|Pro)-(\d+)", re.IGNORECASE)
+
+
+def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
+    """Return a row for each Taleqani field among `files`, told from names alone.
+
+    The release has no patient ids. Neighbours in its numbering look alike, so
+    `subject` is a block of `BLOCK` consecutive numbers of one class
+    (``benign_b03``): a stand-in that keeps neighbours together, not a patient.
+
+    Returns
+    -------
+    rows : list of dict
+        Catalog columns without `path` and `sha256`, and the `file`.
+    left_out : list of (path, reason)
+        Segmented copies, images of other names, names against their folder.
+    """
+    rows: list[dict] = []
+    left_out: list[LeftOut] = []
+    for file in files:
+        if file.ending not in IMAGE_ENDINGS:
+            continue
+        field = _FIELD.fullmatch(file.stem)
+        folder = file.folders[-1].lower() if file.folders else ""
+        if "segmented" in (part.lower() for part in file.folders):
+            left_out.append((file.relative, "segmented copy"))
+        elif not field:
+            left_out.append((file.relative, "not named as a Taleqani field"))
+        elif folder in CLASSES and folder != field[1].lower():
+            reason = f"name says {field[1].lower()}, folder says {folder}"
+            left_out.append((file.relative, reason))
+        else:
+            label = field[1].lower()
+            block = f"{label}_b{max(0, int(field[2]) - 1) // BLOCK:02d}"
+            row = {"image_id": file.stem, "label": label, "subject": block, "fold": ""}
+            rows.append({**row, "split": "", "file": file})
+    return rows, left_out
