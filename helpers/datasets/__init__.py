@@ -139,6 +139,8 @@ def _load(
         rows = take([row for row in rows if row["label"] != UNLABELLED] or rows, most, seed)
     for row, digest in zip(rows, memory.hashes(row["file"] for row in rows), strict=True):
         row["path"], row["sha256"] = row.pop("file").path, digest
+        if name == "cnmc":
+            row["group"] = reader.group_of(row["subject"])
     return catalogs.make(rows), report, lines
 
 

@@ -17,6 +17,8 @@ from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
 EXPECTED = "names like UID_11_1_2_all.bmp, in folders such as fold_0/all or all/ and hem/"
 #: Width and height of the frames: training and preliminary test, final test.
 SIZES = ((450, 450), (600, 600))
+#: Training subjects that share files, hence taken for one person; the index proves it.
+LINKED = ("20+21", "51+75+78", "H2+H4+H5+H6", "H3+H10")
 _FRAME = re.compile(r"UID_(H?\d+)_(\d+)_(\d+)_(all|hem)", re.IGNORECASE)
 _FOLD = re.compile(r"fold_?([0-2])", re.IGNORECASE)
 _TEST = re.compile(r"test_(prelim|final)", re.IGNORECASE)
@@ -63,6 +65,11 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
         else:
             left_out.append((file.relative, "not named as a C-NMC image"))
     return rows, left_out
+
+
+def group_of(subject: str) -> str:
+    """Return the group of linked subjects of the release that `subject` is in, or itself."""
+    return next((group for group in LINKED if subject in group.split("+")), subject)
 
 
 def _test_row(file: File, part: str, labels: dict[str, dict]) -> dict:
