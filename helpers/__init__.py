@@ -5,3 +5,7 @@ predictions, report. ``CONTRIBUTING.md`` is the map of the modules.
 """
 
 __version__ = "0.1.0"
+
+from helpers import _quiet
+
+_quiet.install()
