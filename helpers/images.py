@@ -1,0 +1,343 @@
+"""From a catalog's files to one array of square images, made once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from tqdm import tqdm
+
+from helpers import augmentation, cropping, settings
+from helpers import catalog as catalogs
+from helpers.cropping import CropError, crop_to_cell
+from helpers.errors import CourseError
+from helpers.files import atomic_path
+
+_BATCH = 64  # images that a thread works on and writes at once
+
+
+class ImageError(CourseError, ValueError):
+    """A file that is no image, or an image that cannot be used."""
+
+
+def read_image(path: str | os.PathLike) -> np.ndarray:
+    """Return the image in a BMP, JPEG, PNG or TIFF file.
+
+    Parameters
+    ----------
+    path : path-like
+        The content decides what the file is, not its ending.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 3)
+        RGB. 16 bits are scaled to 8 (65535 becomes 255), grey is repeated in
+        three channels, a transparent image is laid on black. Pixels are as
+        stored: a photograph's EXIF orientation is not applied, so that
+        coordinates measured on the file (ALL-IDB's centroids) hold. Of a file
+        with several pages, the first.
+
+    Raises
+    ------
+    ImageError
+        When the file is missing, is something else, or ends too early.
+    """
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return _rgb(_decode(content, path), path)
+
+
+def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
+    """Return `image` as the square that a model sees; what :func:`load_images` does to each.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (h, w, 3)
+    size : int
+        Side of the result in pixels.
+    crop : bool
+        Whether to cut: a frame (most of its edge is black) to its cell, see
+        :func:`helpers.cropping.crop_to_cell`; a field to the square in its
+        middle. Otherwise the whole image is padded with black to a square.
+
+    Returns
+    -------
+    ndarray of uint8, shape (size, size, 3)
+
+    Raises
+    ------
+    CropError
+        When a frame holds no cell.
+    """
+    if not crop:
+        square = cropping.pad_to_square(image)
+    elif is_frame(image):
+        square = crop_to_cell(image)
+    else:
+        square = _middle(image)
+    return _resize(square, size)
+
+
+def is_frame(image: np.ndarray) -> bool:
+    """Return whether most of the image's edge is purely black, as around a segmented cell."""
+    edges = (image[0], image[-1], image[:, 0], image[:, -1])
+    lit = sum(int(edge.any(axis=1).sum()) for edge in edges)
+    return lit < (image.shape[0] + image.shape[1])
+
+
+def load_images(
+    catalog: pd.DataFrame, size: int = 96, crop: bool = True, workers: int | None = None
+) -> np.ndarray:
+    """Return the images of a catalog, in its order, from disk where they were made before.
+
+    Parameters
+    ----------
+    catalog : pandas.DataFrame
+        As :func:`helpers.catalog.check` wants it. Rows with a `transform` are
+        turned or mirrored after crop and resize.
+    size : int
+        Side of the images in pixels.
+    crop : bool
+        As in :func:`prepare`.
+    workers : int, optional
+        Threads; one for each core by default.
+
+    Returns
+    -------
+    numpy.memmap of uint8, shape (n, size, size, 3)
+        RGB, read-only. Row i of the array is row i of the catalog.
+
+    Raises
+    ------
+    ImageError
+        When an image cannot be read or a frame holds no cell: the first such
+        file in the catalog's order, by name. Nothing is kept then.
+        :func:`readable` returns the catalog without such rows.
+    """
+    catalogs.check(catalog)
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise ImageError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
+    folder = settings.artifacts_folder() / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{_key(catalog, size, crop)}.npy"
+    shape = (len(catalog), size, size, 3)
+    images = _open(path, shape)
+    if images is None:
+        with FileLock(path.with_suffix(".lock")):
+            images = _open(path, shape)  # another process may have made it meanwhile
+            if images is None:
+                for stale in folder.glob(f".{path.stem}-*"):
+                    stale.unlink(missing_ok=True)  # of a build that was killed
+                with atomic_path(path) as temporary:
+                    _build(temporary, catalog, shape, crop, workers)
+                images = _open(path, shape)
+    return images
+
+
+def readable(
+    catalog: pd.DataFrame, crop: bool = True, workers: int | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the catalog without the images that :func:`load_images` would stop at.
+
+    Returns
+    -------
+    usable : pandas.DataFrame
+        The rows whose image can be used, in their order, with a fresh index.
+    left_out : pandas.DataFrame
+        `image_id`, `path` and `problem` (one sentence) of each other row.
+    """
+    problems = [problem for batch in _batches(catalog, 8, crop, workers) for problem in batch[2]]
+    bad = np.array([problem is not None for problem in problems], bool)
+    left_out = catalog.loc[bad, ["image_id", "path"]].reset_index(drop=True)
+    left_out["problem"] = [str(problem) for problem in problems if problem is not None]
+    return catalog[~bad].reset_index(drop=True), left_out
+
+
+def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool, workers: int | None):
+    # Written batch by batch and not through a writable map: what is in a map
+    # counts as memory of this process until the system takes it back.
+    with open(path, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        with tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar:
+            for _, images, problems in _batches(catalog, shape[1], crop, workers):
+                for problem in problems:
+                    if problem is not None:
+                        raise problem
+                file.write(images)
+                bar.update(len(images))
+
+
+def _batches(
+    catalog: pd.DataFrame, size: int, crop: bool, workers: int | None
+) -> Iterator[tuple[int, np.ndarray, list[ImageError | None]]]:
+    """Yield (first row, images, what is wrong with each or None), in the catalog's order."""
+    rows = list(zip(catalog["path"], catalog["transform"], strict=True))
+    workers = workers or _cores()
+
+    def work(first: int) -> tuple[int, np.ndarray, list[ImageError | None]]:
+        part = rows[first : first + _BATCH]
+        images = np.zeros((len(part), size, size, 3), np.uint8)
+        problems: list[ImageError | None] = [None] * len(part)
+        for i, (path, transform) in enumerate(part):
+            try:
+                image = _prepared(path, size, crop)
+            except ImageError as error:
+                problems[i] = error
+                continue
+            images[i] = image if transform == "identity" else augmentation.apply(image, transform)
+        return first, images, problems
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # each of our threads has its own image: OpenCV's would only compete
+    pool = ThreadPoolExecutor(workers)
+    try:
+        waiting = []
+        for first in range(0, len(rows), _BATCH):
+            waiting.append(pool.submit(work, first))
+            if len(waiting) > workers:
+                yield waiting.pop(0).result()
+        while waiting:
+            yield waiting.pop(0).result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)
+
+
+def _prepared(path: str, size: int, crop: bool) -> np.ndarray:
+    image = read_image(path)
+    try:
+        return prepare(image, size, crop)
+    except CropError as error:
+        raise ImageError(f"{path} cannot be cropped. {error}") from error
+
+
+def _resize(square: np.ndarray, size: int) -> np.ndarray:
+    side = square.shape[0]
+    if side == size:
+        return square
+    # Averaging areas when shrinking: picking pixels would turn fine chromatin into noise.
+    how = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+    return cv2.resize(square, (size, size), interpolation=how)
+
+
+def _middle(image: np.ndarray) -> np.ndarray:
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def _decode(content: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    what = _kind(content)
+    if what is None:
+        raise ImageError(f"{path} is no BMP, JPEG, PNG or TIFF image: {_found(content)}.")
+    if _ends_early(content, what):
+        raise ImageError(
+            f"{path} is a {what} image that ends too early, after {content.size:,} bytes: "
+            "fetch it again."
+        )
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ImageError(
+            f"{path} is a {what} image of {content.size:,} bytes that cannot be decoded: "
+            "it is damaged or of a rare kind."
+        )
+    return image
+
+
+def _kind(content: np.ndarray) -> str | None:
+    start = content[:8].tobytes()
+    kinds = {
+        b"BM": "BMP",
+        b"\xff\xd8\xff": "JPEG",
+        b"\x89PNG\r\n\x1a\n": "PNG",
+        b"II*\0": "TIFF",
+        b"MM\0*": "TIFF",
+    }
+    return next((kind for sign, kind in kinds.items() if start.startswith(sign)), None)
+
+
+def _found(content: np.ndarray) -> str:
+    if content.size == 0:
+        return "it is empty"
+    start = content[:64].tobytes()
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer to a file in git-lfs, run `git lfs pull` to fetch what it points to"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "it is a web page, as a download behind a login gives"
+    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start):
+        return f"it is text of {content.size:,} bytes that begins with {start[:30].decode()!r}"
+    return f"its {content.size:,} bytes begin with {start[:8]!r}"
+
+
+def _ends_early(content: np.ndarray, kind: str) -> bool:
+    """Whether the end is missing where the decoder would silently fill up with grey."""
+    if kind == "JPEG":
+        return b"\xff\xd9" not in content[-4096:].tobytes()
+    if kind == "PNG":
+        return b"IEND" not in content[-4096:].tobytes()
+    if kind == "BMP" and content.size >= 6:
+        return content.size < int.from_bytes(content[2:6].tobytes(), "little")
+    return False
+
+
+def _rgb(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
+    if image.dtype == np.uint16:
+        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if image.dtype != np.uint8:
+        raise ImageError(f"{path} holds values of type {image.dtype}; the course reads 8, 16 bits.")
+    if image.ndim == 2:
+        return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
+    if image.shape[2] == 4:
+        alpha = image[..., 3:].astype(np.uint16)
+        image = ((image[..., :3] * alpha + 127) // 255).astype(np.uint8)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _open(path: Path, shape: tuple) -> np.ndarray | None:
+    try:
+        images = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError):
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
+
+
+def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
+    content = catalogs.fingerprint(catalog)
+    unknown = catalog.loc[catalog["sha256"] == "", "path"]
+    if len(unknown):  # a catalog made by hand: what is in the files is known only by reading
+        digest = hashlib.sha256(content.encode())
+        for path in unknown:
+            digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+        content = digest.hexdigest()[:16]
+    return f"{content}-{size}-{'crop' if crop else 'whole'}-{_code_version()}"
+
+
+@cache
+def _code_version() -> str:
+    """Return a hash of the code that decides what the pixels are."""
+    digest = hashlib.sha256()
+    for module in (cropping.__file__, __file__, augmentation.__file__):
+        digest.update(Path(module).read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
