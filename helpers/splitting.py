@@ -346,6 +346,8 @@ def _prepare(
 ) -> tuple[pd.Series, dict[str, float]]:
     """Return which rows are to be split, and the wanted fraction of each split."""
     catalogs.check(catalog)
+    if not catalog.index.is_unique:
+        raise SplitError("The catalog's index has repeated entries: call reset_index(drop=True).")
     fractions = [float(value) for value in fractions]
     if (
         len(fractions) != 3
