@@ -259,14 +259,16 @@ class Memory:
         The data folder.
     progress : bool
         Show a bar while many files are hashed.
+    trust : bool
+        False reads every file again, and remembers what it finds.
     """
 
-    def __init__(self, folder: str | os.PathLike, progress: bool = False):
+    def __init__(self, folder: str | os.PathLike, progress: bool = False, trust: bool = True):
         self.folder = os.path.abspath(folder)
         name = hashlib.sha256(self.folder.encode()).hexdigest()[:16]
         self.store = artifacts_folder() / "hashes" / f"{name}.json"
         self.progress = progress
-        self._known = self._read()
+        self._known = self._read() if trust else {}
 
     def contents(self, files: Iterable[File]) -> list[Content]:
         """Return the :class:`Content` of each file, in order."""

@@ -1,0 +1,93 @@
+"""``course data``: fetch, draw and check the data sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from helpers.settings import DEFAULT_SEED
+
+app = typer.Typer(help="Fetch, draw and check the data sets.", no_args_is_help=True)
+
+Out = Annotated[Path | None, typer.Option(help="Folder to keep it in; else kagglehub's cache.")]
+Source = Annotated[str | None, typer.Option(help="Another copy on Kaggle, as owner/name.")]
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A copy of C-NMC, or a part of one.")],
+    everything: Annotated[bool, typer.Option("--all", help="Name every file.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write all of it as CSV to this file.")] = None,
+    complete: Annotated[bool, typer.Option(help="Fail if files are missing, too.")] = False,
+) -> None:
+    """Hold a copy of C-NMC against the index of the release.
+
+    Exit status 1 if a file is altered or in the wrong folder; a part of the
+    release that is intact is fine, unless --complete is asked for.
+    """
+    from helpers.datasets import verify as checks
+    from helpers.files import write_csv
+
+    result = checks.verify(folder, progress=True)
+    typer.echo("\n".join(result.lines(None if everything else 5)))
+    if out is not None:
+        write_csv(out, result.table)
+        typer.echo(f"All {len(result.table):,} lines are in {out}.")
+    if not result.sound or (complete and not result.complete):
+        raise typer.Exit(1)
+
+
+@app.command()
+def cnmc(out: Out = None, source: Source = None) -> None:
+    """Fetch C-NMC 2019 (about 10 GB, CC BY 3.0) from Kaggle and check each file."""
+    from helpers.datasets import download
+    from helpers.datasets import verify as checks
+
+    folder = download.fetch("cnmc", out, source)
+    typer.echo(f"C-NMC is in {folder}; checking each file against the release's index.")
+    result = checks.verify(folder, progress=True)
+    typer.echo("\n".join(result.lines()))
+    _next_step("cnmc", folder)
+    if not result.sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def taleqani(out: Out = None, source: Source = None) -> None:
+    """Fetch the Taleqani fields from Kaggle and count them."""
+    from helpers import datasets
+    from helpers.datasets import download
+
+    folder = download.fetch("taleqani", out, source)
+    counts = datasets.load("taleqani", folder, "full")["label"].value_counts().sort_index()
+    listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    typer.echo(f"{counts.sum():,} fields in {folder}: {listed}.")
+    _next_step("taleqani", folder)
+
+
+@app.command("all_idb")
+def all_idb() -> None:
+    """Say how to get ALL-IDB, which is given on request only."""
+    from helpers.datasets import download
+
+    typer.echo(download.ALL_IDB)
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Option(help="Folder to draw into.")],
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: how many.")] = "quick",
+    seed: Annotated[int, typer.Option(help="Other seed, other cells.")] = DEFAULT_SEED,
+) -> None:
+    """Draw phantoms: cells made by the course itself, in C-NMC's folders and names."""
+    from helpers.datasets import phantom as phantoms
+
+    folder = phantoms.draw(out, profile, seed)
+    count = sum(1 for _ in Path(folder).rglob("UID_*.bmp"))
+    typer.echo(f"{count:,} phantoms are in {folder}.")
+
+
+def _next_step(name: str, folder: Path) -> None:
+    typer.echo(f"Now: make book DATASET={name} DATA_DIR={folder} PROFILE=quick")
