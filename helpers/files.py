@@ -8,9 +8,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:  # `course --help` writes no table and need not wait for pandas
+    import pandas as pd
 
 
 @contextlib.contextmanager

@@ -1,0 +1,96 @@
+"""What a published page says about its own run: the banner and the status page."""
+
+from __future__ import annotations
+
+import html
+from datetime import datetime
+
+#: How a page names a data set.
+NAMES = {
+    "phantom": "phantom: cells drawn by the course itself, not photographed",
+    "cnmc": "C-NMC 2019 (frames of single cells)",
+    "taleqani": "Taleqani ALL (fields of many cells)",
+    "all_idb": "ALL-IDB",
+}
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the two largest units a reader needs: ``2 min 05 s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def day(stamp: str) -> str:
+    """Return the day of an ISO time stamp, UTC."""
+    return datetime.fromisoformat(stamp).strftime("%Y-%m-%d")
+
+
+def banner(record: dict) -> str:
+    """Return the HTML of a chapter's banner from its run record.
+
+    Plain HTML in the theme's own classes: it looks like the theme's notes in the
+    book and still reads in Jupyter and on Colab, where MyST would show raw.
+    """
+    drawn = record["dataset"] == "phantom"
+    title = "Run on drawn cells" if drawn else "Run on real images"
+    facts = [
+        ("Data set", NAMES.get(record["dataset"], record["dataset"])),
+        ("Profile", f"{record['profile']}, seed {record['seed']}"),
+        ("Pretrained weights", "; ".join(record["weights"]) or "none"),
+        ("Device", record["device"]),
+        ("Time taken", duration(record["seconds"])),
+        ("Code", f"commit {commit(record)}" if record["commit"] else "no commit recorded"),
+        ("Date", day(record["finished"])),
+    ]
+    items = " · ".join(f"<b>{html.escape(k)}</b>: {html.escape(v)}" for k, v in facts)
+    warning = (
+        "What follows shows the method and says nothing about patients. " if drawn else ""
+    ) + "This is teaching material, not a medical device."
+    kind = "caution" if drawn else "note"
+    return (
+        f'<div class="admonition {kind} run-banner">\n'
+        f'<p class="admonition-title">{title}</p>\n'
+        f"<p>{items}</p>\n<p>{warning}</p>\n</div>"
+    )
+
+
+def commit(record: dict) -> str:
+    """Return the short commit, and that files differed from it where they did."""
+    short = record["commit"][:10]
+    return f"{short} with changes" if record["commit"].endswith("+") else short
+
+
+def status_page(records: list[dict], titles: dict[str, str]) -> str:
+    """Return the Markdown of the status page: every chapter's run, slowest cells, versions."""
+    total = sum(record["seconds"] for record in records)
+    first = records[0]
+    lines = [
+        "# Status of this book",
+        "",
+        "Every output in this book was computed in the runs below. The page is written by the "
+        "same command that publishes the book.",
+        "",
+        f"- Data set: {NAMES.get(first['dataset'], first['dataset'])}",
+        f"- Profile: `{first['profile']}`, seed {first['seed']}",
+        f"- All chapters together: {duration(total)}",
+        "",
+        "| chapter | time | slowest cell | device | weights | commit | date |",
+        "| --- | ---: | ---: | --- | --- | --- | --- |",
+    ]
+    for record in records:
+        name = record["chapter"]
+        slowest = max((cell["seconds"] or 0 for cell in record["cells"]), default=0)
+        lines.append(
+            f"| [{titles[name]}](../notebooks/{name}.ipynb) | {duration(record['seconds'])} "
+            f"| {duration(slowest)} | {record['device']} "
+            f"| {'; '.join(record['weights']) or 'none'} "
+            f"| {commit(record) or '-'} | {day(record['finished'])} |"
+        )
+    lines += ["", "## Versions", "", "| package | version |", "| --- | --- |"]
+    lines.append(f"| Python | {first['python']} |")
+    lines += [f"| {name} | {version} |" for name, version in sorted(first["versions"].items())]
+    return "\n".join(lines) + "\n"

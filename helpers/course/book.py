@@ -1,0 +1,244 @@
+"""Builds the HTML book from the executed chapters and publishes it whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.course import banner, checks, staleness
+from helpers.course.executor import copy_path
+from helpers.course.project import Parameters, Project, toc_files
+from helpers.course.runner import State, states
+from helpers.errors import CourseError
+from helpers.files import write_json
+
+#: In the published folder: what the book was made from.
+_SEAL = ".course.json"
+
+
+class BookError(CourseError, RuntimeError):
+    """A book that cannot be published: chapters missing, a check failed or a warning."""
+
+
+def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
+    """Publish the book of a run in ``_build/html``; return whether anything was to do.
+
+    Every chapter must have been executed with its present cells and helpers, and
+    every executed copy must pass :func:`helpers.course.checks.check_executed`. The
+    book is then built in a folder of its own, warnings being errors, and takes the
+    place of the old one only when it is whole.
+
+    Raises
+    ------
+    BookError
+        When a chapter is missing or stale, a check fails, or the build does.
+    """
+    found = states(project, run)
+    missing = [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in found if s.stale]
+    if missing:
+        raise BookError(
+            f"The book is not published: {len(missing)} of {len(found)} chapters have no "
+            f"executed copy that holds for {run.key}: {', '.join(missing)}."
+        )
+    seal = _seal(project, run, found)
+    _recover(project)
+    if _published(project.html) == seal:
+        if not quiet:
+            print(f"The book is up to date: {project.html / 'index.html'}")
+        return False
+    problems = [
+        f"{s.chapter.name}: {problem}"
+        for s in found
+        for problem in checks.check_executed(copy_path(project, run, s.chapter))
+    ]
+    if problems:
+        raise BookError("The book is not published:\n  " + "\n  ".join(problems))
+    work = project.build / ".book"
+    shutil.rmtree(work, ignore_errors=True)
+    stage(project, run, found, work / "source")
+    built = _sphinx(work)
+    write_json(built / _SEAL, seal)
+    _publish(built, project.html)
+    shutil.rmtree(work, ignore_errors=True)
+    if not quiet:
+        print(f"The book is ready: {project.html / 'index.html'}")
+    return True
+
+
+def stage(project: Project, run: Parameters, found: list[State], folder: Path) -> None:
+    """Write all that the book is built from into `folder`."""
+    folder.mkdir(parents=True)
+    config = (project.root / "_config.yml").read_text(encoding="utf-8")
+    (folder / "_config.yml").write_text(_without_execution(config), encoding="utf-8")
+    shutil.copy(project.root / "_toc.yml", folder)
+    for name in _page_folders(project):
+        shutil.copytree(project.root / name, folder / name)
+    titles = {}
+    (folder / "notebooks").mkdir(exist_ok=True)
+    for state in found:
+        chapter = state.chapter
+        executed = staleness.read_notebook(copy_path(project, run, chapter))
+        notebook = page(staleness.read_notebook(chapter.path), executed, state.record)
+        titles[chapter.name] = title_of(notebook)
+        text = json.dumps(notebook, ensure_ascii=False, indent=1)
+        (folder / "notebooks" / chapter.path.name).write_text(text + "\n", encoding="utf-8")
+    if (project.root / "book" / "status.md").is_file():
+        records = [state.record for state in found]
+        text = banner.status_page(records, titles)
+        (folder / "book" / "status.md").write_text(text, encoding="utf-8")
+
+
+def page(source: dict, executed: dict, record: dict) -> dict:
+    """Return the notebook that is published: today's text, the run's outputs, the banner.
+
+    Parameters
+    ----------
+    source, executed, record : dict
+        The author's notebook, its executed copy (same code cells) and the run record.
+    """
+    ran = [c for c in executed["cells"] if c["cell_type"] == "code"]
+    injected = [c for c in ran if "injected-parameters" in staleness.tags_of(c)]
+    ran = [c for c in ran if c not in injected]
+    cells = []
+    for cell in copy.deepcopy(source["cells"]):
+        if cell["cell_type"] == "code":
+            twin = ran.pop(0)
+            cell["outputs"] = twin["outputs"]
+            cell["execution_count"] = twin["execution_count"]
+        cells.append(cell)
+        if cell["cell_type"] == "code" and "parameters" in staleness.tags_of(cell):
+            cells += [_shown(c, record) for c in injected if _differs(cell, record)]
+    notice = {
+        "cell_type": "markdown",
+        "id": "run-banner",
+        "metadata": {},
+        "source": banner.banner(record),
+    }
+    return {**source, "cells": [cells[0], notice, *cells[1:]]}
+
+
+def title_of(notebook: dict) -> str:
+    """Return the title in a notebook's first cell."""
+    first = staleness.source_of(notebook["cells"][0])
+    found = re.search(r"(?m)^#\s+(.+?)\s*$", first)
+    if not found:
+        raise BookError("A chapter's first cell must begin with a title: '# ...'.")
+    return found[1]
+
+
+def _differs(cell: dict, record: dict) -> bool:
+    """Return whether the run had other parameters than the chapter's own."""
+    source = staleness.source_of(cell)
+    values = record["parameters"].items()
+    return any(
+        not re.search(rf"(?m)^{k}\s*=\s*[\"']?{re.escape(str(v))}\b", source)
+        for k, v in values
+        if v != ""
+    )
+
+
+def _shown(cell: dict, record: dict) -> dict:
+    """Return the cell of injected parameters without the folders of the machine it ran on."""
+    folder = record["parameters"].get("DATA_DIR", "")
+    text = staleness.source_of(cell)
+    if folder:
+        text = text.replace(folder, f".../{Path(folder).name}")
+    return {
+        "cell_type": "code",
+        "id": "injected-parameters",
+        "metadata": {"tags": ["injected-parameters"]},
+        "source": text,
+        "outputs": [],
+        "execution_count": cell["execution_count"],
+    }
+
+
+def _without_execution(config: str) -> str:
+    """Return the book's settings with execution off: the outputs are there already."""
+    import yaml
+
+    values = yaml.safe_load(config)
+    values["execute"] = {**values.get("execute", {}), "execute_notebooks": "off"}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _page_folders(project: Project) -> list[str]:
+    """Return the top folders, other than the notebooks', that the book's pages lie in."""
+    folders = {name.split("/")[0] for name in toc_files(project.root / "_toc.yml") if "/" in name}
+    folders |= {name for name in ("book", "_static") if (project.root / name).is_dir()}
+    return sorted(folders - {"notebooks"})
+
+
+def _sphinx(work: Path) -> Path:
+    """Build ``work/source`` from nothing and return the folder of HTML.
+
+    Always from nothing: with what a failed build left behind, Sphinx forgets its
+    warnings and the next build of the same broken page succeeds.
+    """
+    command = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+    options = ["--path-output", str(work), "--warningiserror", "--keep-going", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", command, "build", str(work / "source"), *options],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "0", "NO_COLOR": "1", "PYTHONUTF8": "1"},
+        cwd=work,
+    )
+    log = work.parent / "book.log"
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    html = work / "_build" / "html"
+    if done.returncode or not (html / "index.html").is_file():
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).replace(f"{work / 'source'}/", "")
+        lines = [line for line in plain.splitlines() if re.search(r"WARNING|ERROR|rror:", line)]
+        told = "\n  ".join(lines[:20] or plain.strip().splitlines()[-10:])
+        raise BookError(f"The book is not published, its pages have faults:\n  {told}\nLog: {log}")
+    return html
+
+
+def _publish(built: Path, html: Path) -> None:
+    """Put `built` where `html` is. Between the two renames a kill leaves ``html.old``."""
+    old = html.with_name(f"{html.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if html.exists():
+        os.replace(html, old)
+    os.replace(built, html)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(project: Project) -> None:
+    """Put the former book back when a run was killed between the two renames."""
+    old = project.html.with_name(f"{project.html.name}.old")
+    if old.is_dir() and not project.html.exists():
+        os.replace(old, project.html)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _published(html: Path) -> dict | None:
+    try:
+        found = json.loads((html / _SEAL).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if (html / "index.html").is_file() else None
+
+
+def _seal(project: Project, run: Parameters, found: list[State]) -> dict:
+    """Return what the book follows from: pages, notebooks, executed copies, settings, builder."""
+    digest = hashlib.sha256()
+    files = [project.root / "_config.yml", project.root / "_toc.yml", project.lock]
+    files += [state.chapter.path for state in found]
+    for name in _page_folders(project):
+        files += [path for path in sorted((project.root / name).rglob("*")) if path.is_file()]
+    files += sorted(Path(__file__).parent.glob("*.py"))
+    for path in files:
+        digest.update(path.name.encode() + b"\x1e")
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    for state in found:
+        digest.update(json.dumps(state.record, sort_keys=True).encode())
+    return {"run": run.key, "inputs": digest.hexdigest()}

@@ -1,0 +1,210 @@
+"""Where the course lies on the disk: its root, its chapters in their order, its build folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from helpers import settings
+from helpers.errors import CourseError
+
+
+class ProjectError(CourseError, ValueError):
+    """A clone that lacks a part, or a chapter that does not exist."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One notebook of the course.
+
+    Attributes
+    ----------
+    name : str
+        File name without ending: ``06_custom_cnn``.
+    path : pathlib.Path
+        The notebook as its author wrote it, without outputs.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def number(self) -> str:
+        """The two digits in front, ``06``."""
+        return self.name[:2]
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What one run of the course is run with; every chapter gets all four."""
+
+    dataset: str = "phantom"
+    profile: str = "quick"
+    seed: int = settings.DEFAULT_SEED
+    data_dir: str = ""
+
+    @property
+    def key(self) -> str:
+        """Name of the run's folder: ``phantom-quick-24``."""
+        return f"{self.dataset}-{self.profile}-{self.seed}"
+
+    def injected(self) -> dict[str, str | int]:
+        """Return the values by the names they have in a chapter's parameters cell."""
+        return {
+            "DATASET": self.dataset,
+            "PROFILE": self.profile,
+            "SEED": self.seed,
+            "DATA_DIR": self.data_dir,
+        }
+
+
+def parameters(
+    dataset: str = "phantom",
+    profile: str = "quick",
+    seed: int = settings.DEFAULT_SEED,
+    data_dir: str | os.PathLike | None = None,
+) -> Parameters:
+    """Check the four parameters once, before any kernel starts, and return them.
+
+    Raises
+    ------
+    helpers.settings.SettingsError
+        When one of them is unknown, or a real data set comes without its folder.
+    """
+    checked = settings.read(dataset, profile, seed, data_dir)
+    if checked.data_dir is None and dataset != "phantom":
+        raise settings.SettingsError(
+            f"The data set {dataset!r} needs DATA_DIR, the folder that its files lie in."
+        )
+    folder = "" if checked.data_dir is None else str(checked.data_dir)
+    return Parameters(dataset, profile, seed, folder)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A clone of the course.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The folder that holds ``_toc.yml``.
+    build : pathlib.Path
+        Where executed copies and the book go.
+    """
+
+    root: Path
+    build: Path
+
+    @cached_property
+    def chapters(self) -> tuple[Chapter, ...]:
+        """The chapters in the order of ``_toc.yml``, which is the source of truth."""
+        found = []
+        for name in toc_files(self.root / "_toc.yml"):
+            if not name.startswith("notebooks/"):
+                continue
+            path = self.root / f"{name.removesuffix('.ipynb')}.ipynb"
+            if not path.is_file():
+                raise ProjectError(f"_toc.yml names {name}, but {path} is not there.")
+            if not re.match(r"\d\d_", path.name):
+                raise ProjectError(f"{path} is a chapter, but its name lacks a number like 06_.")
+            found.append(Chapter(path.stem, path))
+        if not found:
+            raise ProjectError(f"{self.root / '_toc.yml'} names no chapter under notebooks/.")
+        return tuple(found)
+
+    def select(self, words: list[str] | tuple[str, ...] = ()) -> tuple[Chapter, ...]:
+        """Return the chapters called by number, name or a part of it; all without a word.
+
+        Raises
+        ------
+        ProjectError
+            When a word fits no chapter, or more than one.
+        """
+        chosen = set()
+        for word in words:
+            plain = Path(word).name.removesuffix(".ipynb")
+            exact = [c for c in self.chapters if plain in (c.name, c.number, c.number.lstrip("0"))]
+            fits = exact or [c for c in self.chapters if plain and plain in c.name]
+            if len(fits) != 1:
+                names = ", ".join(c.name for c in fits or self.chapters)
+                what = "fits more than one chapter" if fits else "fits no chapter"
+                raise ProjectError(f"{word!r} {what}: {names}.")
+            chosen.add(fits[0].name)
+        return tuple(c for c in self.chapters if not words or c.name in chosen)
+
+    def executed(self, run: Parameters) -> Path:
+        """Return the folder of a run's executed copies and records."""
+        return self.build / "executed" / run.key
+
+    @property
+    def html(self) -> Path:
+        """The published book."""
+        return self.build / "html"
+
+    @property
+    def lock(self) -> Path:
+        """The file with every pinned version."""
+        return self.root / "requirements.lock"
+
+    @cached_property
+    def helpers(self) -> Path:
+        """Sources of the helpers that the chapters import: the clone's, else the installed."""
+        own = self.root / "helpers"
+        return own if own.is_dir() else Path(settings.__file__).parent
+
+    @cached_property
+    def commit(self) -> str:
+        """The clone's commit, 40 digits, ``+`` behind it when files differ; "" outside git."""
+        if not (self.root / ".git").exists():
+            return ""
+        try:
+            head = self._git("rev-parse", "HEAD").strip()
+            changed = self._git("status", "--porcelain", "--untracked-files=no").strip()
+        except (OSError, subprocess.SubprocessError):
+            return ""
+        return head + ("+" if changed else "")
+
+    def _git(self, *words: str) -> str:
+        command = ["git", "-C", str(self.root), *words]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=20
+        ).stdout
+
+
+def find(root: str | os.PathLike | None = None, build: str | os.PathLike | None = None) -> Project:
+    """Return the project at `root`, else around the working directory, else of this package.
+
+    Raises
+    ------
+    ProjectError
+        When no ``_toc.yml`` is there: an installed package alone has no chapters.
+    """
+    beside = Path(settings.__file__).resolve().parent.parent
+    place = Path(root).resolve() if root else settings.course_root() or beside
+    if not (place / "_toc.yml").is_file():
+        raise ProjectError(
+            f"{place} is not a clone of the course (it has no _toc.yml): "
+            "change into the clone and try again."
+        )
+    return Project(place, Path(build).resolve() if build else place / "_build")
+
+
+def toc_files(path: Path) -> list[str]:
+    """Return the files that a Jupyter Book table of contents names, in reading order."""
+    import yaml
+
+    def walk(node: object) -> list[str]:
+        if isinstance(node, list):
+            return [name for entry in node for name in walk(entry)]
+        if not isinstance(node, dict):
+            return []
+        here = [str(node[key]) for key in ("root", "file") if key in node]
+        return here + [
+            name for key in ("parts", "chapters", "sections") for name in walk(node.get(key))
+        ]
+
+    return walk(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,0 +1,215 @@
+"""When a chapter must run again: a digest of everything that its outputs follow from."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from helpers.course.project import Chapter, Parameters, Project
+
+#: Tags that change what a cell does when the notebook runs.
+_RUN_TAGS = {"parameters", "raises-exception", "skip-execution", "nbval-skip"}
+
+#: What each part of the digest is called when it is the reason for another run.
+REASONS = {
+    "cells": "its cells changed",
+    "parameters": "its parameters changed",
+    "helpers": "helpers it imports changed",
+    "lock": "requirements.lock changed",
+    "data": "the data folder changed",
+    "environment": "Python, the Keras backend or the weights folder changed",
+}
+
+
+def digest(project: Project, chapter: Chapter, run: Parameters) -> dict[str, str]:
+    """Return one hash for each thing that the outputs of `chapter` follow from.
+
+    Returns
+    -------
+    dict of str
+        The keys of `REASONS`, each with 16 hexadecimal digits. Markdown is not
+        among them: a corrected sentence reaches the page without another run.
+    """
+    cells = [c for c in read_notebook(chapter.path)["cells"] if c["cell_type"] == "code"]
+    code = [source_of(cell) for cell in cells]
+    tags = [" ".join(sorted(_RUN_TAGS & set(tags_of(cell)))) for cell in cells]
+    return {
+        "cells": _hash(*code, *tags),
+        "parameters": _hash(json.dumps(run.injected(), sort_keys=True)),
+        "helpers": helpers_digest(project.helpers, chapter.number, code),
+        "lock": _hash(project.lock.read_bytes() if project.lock.is_file() else b""),
+        "data": folder_state(Path(run.data_dir)) if run.data_dir else "",
+        "environment": _hash(
+            f"{sys.version_info[0]}.{sys.version_info[1]}",
+            os.environ.get("KERAS_BACKEND", ""),
+            _weights_state(),
+        ),
+    }
+
+
+def reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    """Return in words what differs between two digests; empty when nothing does."""
+    return [text for part, text in REASONS.items() if old.get(part) != new.get(part)]
+
+
+def read_notebook(path: Path) -> dict:
+    """Return a notebook as plain JSON; nbformat would cost a second at every start."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def source_of(cell: dict) -> str:
+    """Return a cell's text, which the format keeps as one string or as lines."""
+    source = cell["source"]
+    return source if isinstance(source, str) else "".join(source)
+
+
+def tags_of(cell: dict) -> list[str]:
+    """Return a cell's tags, none where it has no metadata."""
+    return cell.get("metadata", {}).get("tags", [])
+
+
+def folder_state(folder: Path) -> str:
+    """Return a hash of the names, sizes and times of all files below `folder`.
+
+    Contents are not read: 15,000 images would take half a minute at each start.
+    """
+    lines = []
+    pending = [str(folder)]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    pending.append(entry.path)
+                elif entry.is_file():
+                    state = entry.stat()
+                    name = os.path.relpath(entry.path, folder)
+                    lines.append(f"{name}\x1f{state.st_size}\x1f{state.st_mtime_ns}")
+    return _hash(*sorted(lines))
+
+
+def helpers_digest(helpers: Path, number: str, code: Iterable[str]) -> str:
+    """Return a hash of the helper sources and data files that `code` can reach.
+
+    Parameters
+    ----------
+    helpers : pathlib.Path
+        The package's folder.
+    number : str
+        The chapter's two digits: of the exercises only its own module counts.
+    code : iterable of str
+        Sources of the chapter's code cells.
+
+    Notes
+    -----
+    Imports are followed through the syntax trees, those inside functions
+    included. Where a module imports by a name that is made at run time, all that
+    the name could be is taken; when nothing is known of the name, everything.
+    """
+    modules = _modules(helpers)
+    reached: set[str] = set()
+    pending = ["helpers"]
+    for cell in code:
+        pending += _imports(cell, "helpers", False)
+    while pending:
+        name = pending.pop()
+        if name.endswith("*"):
+            prefix = name[:-1]
+            if prefix.startswith("helpers.exercises."):
+                prefix = f"helpers.exercises.chapter_{number}"
+            pending += [known for known in modules if known.startswith(prefix)]
+            continue
+        # `from helpers.plots import show` names a function: its module is what counts.
+        while name and name not in modules:
+            name = name.rpartition(".")[0]
+        if not name or name in reached:
+            continue
+        reached.add(name)
+        pending.append(name.rpartition(".")[0])
+        path = modules[name]
+        pending += _imports(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
+    parts: list[str | bytes] = []
+    for name in sorted(reached):
+        path = modules[name]
+        parts += [name, path.read_bytes()]
+        if path.name == "__init__.py":
+            for other in sorted(path.parent.iterdir()):
+                if other.is_file() and other.suffix not in (".py", ".pyc"):
+                    parts += [other.name, other.read_bytes()]
+    return _hash(*parts)
+
+
+def _modules(helpers: Path) -> dict[str, Path]:
+    found = {}
+    for path in sorted(helpers.rglob("*.py")):
+        parts = path.relative_to(helpers).with_suffix("").parts
+        if parts[0] in ("course", "__main__") or "__pycache__" in parts:
+            continue
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        found[".".join(("helpers", *parts))] = path
+    return found
+
+
+def _imports(source: str, module: str, is_package: bool) -> list[str]:
+    """Return the names below ``helpers`` that `source` imports; a ``*`` ends a prefix."""
+    try:
+        # IPython's own lines (%matplotlib, !pip) are not Python; they import no helper.
+        tree = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "pass", source))
+    except SyntaxError:
+        return ["helpers*"]
+    base = module if is_package else module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                parts = base.split(".")
+                origin = ".".join([*parts[: len(parts) - node.level + 1], origin]).rstrip(".")
+            found += [f"{origin}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__"):
+            found.append(_dynamic(node, base))
+    return [name for name in found if re.match(r"helpers(\.|\*|$)", name)]
+
+
+def _dynamic(call: ast.Call, base: str) -> str:
+    argument = call.args[0] if call.args else None
+    if isinstance(argument, ast.Constant):
+        name = str(argument.value)
+        return f"{base}{name}" if name.startswith(".") else name
+    start = ""
+    if isinstance(argument, ast.JoinedStr) and argument.values:
+        first = argument.values[0]
+        if isinstance(first, ast.Constant):
+            start = str(first.value)
+        elif isinstance(first, ast.FormattedValue) and _name(first.value) == "__name__":
+            start = f"{base}."
+    if start.startswith("."):
+        start = base + start
+    if start and not start.startswith("helpers"):
+        return start  # another package's module
+    return f"{start or 'helpers'}*"
+
+
+def _name(node: ast.expr) -> str:
+    return getattr(node, "id", None) or getattr(node, "attr", None) or ""
+
+
+def _weights_state() -> str:
+    folder = os.environ.get("WEIGHTS_DIR", "")
+    return folder_state(Path(folder)) if folder and Path(folder).is_dir() else ""
+
+
+def _hash(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        digest.update(str(len(raw)).encode() + b"\x1e" + raw)
+    return digest.hexdigest()[:16]

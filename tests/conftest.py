@@ -1,0 +1,51 @@
+"""What tests of several folders share: the clone, the smoke book, where real data lie."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def course_root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def smoke_build(tmp_path_factory) -> Path:
+    """Build folder with every chapter executed in the smoke profile, and the book of it.
+
+    Set COURSE_SMOKE_BUILD to a folder to keep it from one session to the next: then
+    only what changed is run again.
+    """
+    kept = os.environ.get("COURSE_SMOKE_BUILD")
+    build = Path(kept).resolve() if kept else tmp_path_factory.mktemp("smoke") / "_build"
+    build.mkdir(parents=True, exist_ok=True)
+    done = course("book", "--profile", "smoke", "--jobs", "2", build=build)
+    (build / "smoke.log").write_text(done.stdout + done.stderr, encoding="utf-8")
+    assert done.returncode == 0, f"the smoke book failed:\n{done.stdout}\n{done.stderr}"
+    return build
+
+
+@pytest.fixture(scope="session")
+def smoke_book(smoke_build) -> Path:
+    """Folder of the smoke book's HTML; ``smoke_book / "index.html"`` is its first page."""
+    return smoke_build / "html"
+
+
+def course(*words: str, build: Path, root: Path = ROOT, **env: str) -> subprocess.CompletedProcess:
+    """Run the command line as a user does, with artifacts beside `build`."""
+    return subprocess.run(
+        [sys.executable, "-m", "helpers", *words, "--build", str(build), "--root", str(root)],
+        cwd=ROOT,
+        env={**os.environ, "COURSE_ARTIFACTS": str(build.parent / "artifacts"), **env},
+        capture_output=True,
+        text=True,
+    )
