@@ -29,7 +29,7 @@ def install() -> None:
     """Quieten TensorFlow from here on, unless the environment asks for its messages."""
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     sys.meta_path.insert(0, _Finder())
 
 

@@ -1,0 +1,108 @@
+"""What a result came from: versions, device, commit, code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+_PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "h5py")
+
+
+def environment() -> dict:
+    """Return versions, Keras backend, device, cores and commit of this process, as plain values."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "versions": versions,
+        "backend": keras_version()["backend"],
+        "device": device(),
+        "cores": os.cpu_count(),
+        "commit": commit(),
+    }
+
+
+def keras_version() -> dict:
+    """Return the version of Keras and the backend that it runs on."""
+    import keras
+
+    return {"keras": keras.__version__, "backend": keras.backend.backend()}
+
+
+def has_gpu() -> bool:
+    """Return whether Keras' backend computes on an accelerator."""
+    return _accelerator() is not None
+
+
+def device() -> str:
+    """Return the name of the device that Keras computes on (``"CPU"`` or the GPU's name)."""
+    return _accelerator() or f"CPU ({platform.machine()})"
+
+
+def commit() -> str | None:
+    """Return the commit of the course's code: of the clone, or of what pip installed; or None."""
+    folder = Path(__file__).resolve().parent
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        # A helper installed inside somebody else's repository is not of that repository.
+        listed = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"],
+            capture_output=True,
+            timeout=10,
+            check=False,
+        )
+        if listed.returncode == 0:
+            return answer.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        pass
+    try:
+        text = importlib.metadata.distribution("wbc-cancer-course").read_text("direct_url.json")
+        return json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def code_version(*modules: str) -> str:
+    """Return a hash of the source of the named helpers, 12 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name in modules:
+        spec = importlib.util.find_spec(f"helpers.{name}")
+        digest.update(Path(spec.origin).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _accelerator() -> str | None:
+    backend = keras_version()["backend"]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return None
+        return tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    if backend == "jax":
+        import jax
+
+        first = jax.devices()[0]
+        return None if first.platform == "cpu" else first.device_kind
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    return None

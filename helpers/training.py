@@ -1,0 +1,402 @@
+"""Training that can be killed, repeated and traced.
+
+:func:`fit` does what Keras' ``fit`` does with ``EarlyStopping`` on `val_loss`
+and the best checkpoint kept, epoch by epoch, and keeps after each epoch all it
+needs to go on. What was trained once, of the same recipe, images, seed and
+code, is loaded and not trained again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from helpers import catalog as catalogs
+from helpers import provenance
+from helpers.errors import CourseError
+from helpers.files import atomic_path, write_csv, write_json
+from helpers.settings import Settings
+
+if TYPE_CHECKING:
+    import keras
+
+#: Random draws that one layer may make in an epoch before it meets the next epoch's.
+_DRAWS = 2**20
+
+
+class TrainingError(CourseError, ValueError):
+    """Data or settings that a network cannot be trained with."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training.
+
+    Attributes
+    ----------
+    model : keras.Model
+        As it was after the epoch with the lowest `val_loss`.
+    history : pandas.DataFrame
+        One row an epoch: `epoch` (from 1), `loss`, `accuracy`, `val_loss`, `val_accuracy`.
+    record : dict
+        What was trained on what, with what, where and how fast; as in ``record.json``.
+    folder : pathlib.Path
+        Holds ``best.keras``, ``history.csv`` and ``record.json``.
+    """
+
+    model: keras.Model
+    history: pd.DataFrame
+    record: dict
+    folder: Path
+
+
+def fit(
+    model: keras.Model,
+    catalog: pd.DataFrame,
+    images: np.ndarray,
+    settings: Settings,
+    name: str,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    class_weight: Mapping[int, float] | None = None,
+) -> Run:
+    """Train a copy of `model` with Adam on the split ``train``, stop it by ``val``.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From raw 0..255 RGB to one probability; stays as it is.
+    catalog : pandas.DataFrame
+        With `split` set; the rows ``train`` and ``val`` are used.
+    images : numpy.ndarray
+        uint8, shape (n, size, size, 3), row by row the catalog's images; a
+        memory map is read one batch at a time.
+    settings : Settings
+        Seed, folder, and what the next four parameters are if not given.
+    name : str
+        What the run's folder is called, followed by a hash of all it depends on.
+    epochs, batch_size, patience : int, optional
+        Longest training, images in a step, epochs without a lower `val_loss`
+        before it stops; by default the profile's.
+    learning_rate : float
+        Of Adam (Kingma & Ba 2015, arXiv 1412.6980).
+    class_weight : mapping of int to float, optional
+        What an image of class 0 or 1 weighs in the loss.
+
+    Returns
+    -------
+    Run
+        Loaded where this very training was finished before. A training that
+        was killed goes on after its last finished epoch, to the same result.
+
+    Raises
+    ------
+    TrainingError
+        When images and catalog do not belong together, a split is missing or
+        holds one class, or the loss is no longer a number.
+    """
+    profile = settings.profile
+    recipe = {
+        "optimizer": "adam",
+        "loss": "binary_crossentropy",
+        "epochs": profile.epochs if epochs is None else epochs,
+        "batch_size": profile.batch_size if batch_size is None else batch_size,
+        "learning_rate": learning_rate,
+        "patience": profile.patience if patience is None else patience,
+        "class_weight": None if class_weight is None else {k: class_weight[k] for k in (0, 1)},
+        "seed": settings.seed,
+    }
+    train, val = _check(catalog, images, recipe)
+    facts = {
+        "recipe": recipe,
+        "model": _model_facts(model),
+        "data": {
+            "rows": catalogs.fingerprint(catalog, ("sha256", "transform", "label", "split")),
+            "pixels": _digest(images),
+            "train": len(train),
+            "val": len(val),
+        },
+        "code": provenance.code_version("training"),
+        "software": provenance.keras_version(),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    folder = settings.folder("runs", f"{name}-{key}")
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not (folder / "record.json").is_file():
+            started = {"name": name, "key": key, **facts, "settings": settings.as_dict()}
+            _train(model, catalog, images, train, val, folder, started)
+        return load(folder)
+
+
+def load(folder: str | os.PathLike) -> Run:
+    """Return the finished run that :func:`fit` left in `folder`.
+
+    Raises
+    ------
+    TrainingError
+        When there is none, or it is not finished.
+    """
+    import keras
+
+    folder = Path(folder)
+    if not (folder / "record.json").is_file():
+        raise TrainingError(f"{folder} holds no finished run: record.json is missing.")
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+    return Run(keras.saving.load_model(folder / "best.keras"), history, record, folder)
+
+
+def _check(
+    catalog: pd.DataFrame, images: np.ndarray, recipe: dict
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the rows to train on and of those to stop by."""
+    catalogs.check(catalog)
+    if len(images) != len(catalog):
+        raise TrainingError(
+            f"There are {len(images)} images but {len(catalog)} rows in the catalog: "
+            "load the images of this very catalog."
+        )
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise TrainingError(
+            f"The images are {images.dtype} of shape {images.shape}; the course's models take "
+            "uint8 of shape (n, size, size, 3) and scale it themselves."
+        )
+    for setting in ("epochs", "batch_size", "patience"):
+        if recipe[setting] < 1:
+            raise TrainingError(f"{setting} is {recipe[setting]}, but must be at least 1.")
+    rows = [np.flatnonzero(catalog["split"] == split) for split in ("train", "val")]
+    for split, part in zip(("train", "val"), rows, strict=True):
+        if not len(part):
+            raise TrainingError(
+                f"No row of the catalog is in the split {split!r}: split it first "
+                "(helpers.splitting)."
+            )
+    if len(set(catalogs.target(catalog.iloc[rows[0]]))) < 2:
+        only = sorted(set(catalog["label"].iloc[rows[0]]))
+        raise TrainingError(f"The training split holds only {only}: a network needs both classes.")
+    return rows[0], rows[1]
+
+
+def _train(
+    model: keras.Model,
+    catalog: pd.DataFrame,
+    images: np.ndarray,
+    train: np.ndarray,
+    val: np.ndarray,
+    folder: Path,
+    started: dict,
+) -> None:
+    from tqdm import tqdm
+
+    recipe = started["recipe"]
+    target = np.zeros((len(catalog), 1), dtype=np.float32)
+    used = np.concatenate([train, val])
+    target[used, 0] = catalogs.target(catalog.iloc[used])
+    state, model = _resume(model, folder, recipe)
+    # A bar for who watches in a terminal; nothing on a page.
+    bar = tqdm(total=recipe["epochs"], initial=state["epoch"], unit="epoch", disable=None)
+    while state["epoch"] < recipe["epochs"] and not _stopped(state, recipe):
+        epoch = state["epoch"]
+        _rewind_random_layers(model, epoch)
+        order = np.random.default_rng([recipe["seed"], epoch]).permutation(train)
+        begin = time.perf_counter()
+        log = model.fit(
+            feed(images, target, order, recipe["batch_size"], recipe["class_weight"]),
+            epochs=1,
+            shuffle=False,  # the order is drawn above, from seed and epoch
+            verbose=0,
+        ).history
+        seconds = time.perf_counter() - begin
+        score = model.evaluate(
+            feed(images, target, val, recipe["batch_size"]), verbose=0, return_dict=True
+        )
+        row = {
+            "epoch": epoch + 1,
+            "loss": log["loss"][-1],
+            "accuracy": log["accuracy"][-1],
+            **{f"val_{column}": score[column] for column in ("loss", "accuracy")},
+        }
+        if not np.isfinite([row["loss"], row["val_loss"]]).all():
+            raise TrainingError(
+                f"In epoch {epoch + 1} the loss is no longer a number: "
+                f"lower the learning rate (it is {recipe['learning_rate']})."
+            )
+        _keep(model, state, row, seconds, time.perf_counter() - begin, folder)
+        bar.set_postfix(val_loss=f"{row['val_loss']:.3f}", refresh=False)
+        bar.update()
+    bar.close()
+    _finish(state, folder, started, len(train))
+
+
+def feed(
+    images: np.ndarray,
+    target: np.ndarray,
+    rows: np.ndarray,
+    batch_size: int,
+    class_weight: Mapping[int, float] | None = None,
+) -> keras.utils.PyDataset:
+    """Return the batches of one pass through `rows`, each read when its turn comes.
+
+    Parameters
+    ----------
+    images : numpy.ndarray
+        uint8, shape (n, size, size, 3), or a memory map of it.
+    target : numpy.ndarray
+        float32, shape (n, 1).
+    rows : numpy.ndarray
+        Which, in the order of the pass.
+    batch_size : int
+        The last batch may be smaller.
+    class_weight : mapping of int to float, optional
+        As in :func:`fit`.
+    """
+    import keras
+
+    weight = None
+    if class_weight is not None:
+        weight = np.where(target[:, 0] > 0, class_weight[1], class_weight[0]).astype(np.float32)
+
+    class Batches(keras.utils.PyDataset):
+        """Slices of the array."""
+
+        def __len__(self) -> int:
+            return -(-len(rows) // batch_size)
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
+            # Within a batch the order is free, and in the file's order reading is faster.
+            batch = np.sort(rows[index * batch_size : (index + 1) * batch_size])
+            if weight is None:
+                return np.asarray(images[batch]), target[batch]
+            return np.asarray(images[batch]), target[batch], weight[batch]
+
+    return Batches()
+
+
+def _resume(model: keras.Model, folder: Path, recipe: dict) -> tuple[dict, keras.Model]:
+    """Return state and compiled model after the last finished epoch, or before the first."""
+    import keras
+
+    if (folder / "state.json").is_file():
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return state, keras.saving.load_model(folder / _checkpoint(state["epoch"]))
+    for stale in folder.iterdir():  # of a training killed before its first epoch was kept
+        stale.unlink()
+    # Through a file, like after a kill: the caller's model stays as it is, and a
+    # model that cannot be saved says so before hours of training, not after.
+    model.save(folder / _checkpoint(0))
+    copy = keras.saving.load_model(folder / _checkpoint(0), compile=False)
+    copy.compile(
+        optimizer=keras.optimizers.Adam(recipe["learning_rate"]),
+        loss=recipe["loss"],
+        metrics=["accuracy"],
+        # On a CPU, XLA makes a small network two to three times slower.
+        jit_compile="auto" if provenance.has_gpu() else False,
+    )
+    return {"epoch": 0, "best": 0, "history": [], "seconds": [], "epoch_seconds": []}, copy
+
+
+def _stopped(state: dict, recipe: dict) -> bool:
+    return state["epoch"] - state["best"] >= recipe["patience"] and state["epoch"] > 0
+
+
+def _keep(
+    model: keras.Model, state: dict, row: dict, seconds: float, all_seconds: float, folder: Path
+) -> None:
+    """Keep the finished epoch: its file first, then the state that names it, then tidy up."""
+    lowest = min((past["val_loss"] for past in state["history"]), default=np.inf)
+    state["epoch"] = row["epoch"]
+    state["best"] = row["epoch"] if row["val_loss"] < lowest else state["best"]
+    state["history"].append(row)
+    state["seconds"].append(round(seconds, 3))
+    state["epoch_seconds"].append(round(all_seconds, 3))
+    with atomic_path(folder / _checkpoint(state["epoch"])) as path:
+        model.save(path)
+    write_json(folder / "state.json", state)
+    write_csv(folder / "history.csv", pd.DataFrame(state["history"]))
+    wanted = {_checkpoint(state["epoch"]), _checkpoint(state["best"])}
+    for file in folder.glob("*.keras"):
+        if file.name not in wanted:
+            file.unlink()
+
+
+def _finish(state: dict, folder: Path, started: dict, images: int) -> None:
+    """Leave the best model, the history and the record; the record comes last and says finished."""
+    if not (folder / "best.keras").is_file() or (folder / _checkpoint(state["best"])).is_file():
+        with atomic_path(folder / "best.keras") as path:
+            shutil.copyfile(folder / _checkpoint(state["best"]), path)
+    write_csv(folder / "history.csv", pd.DataFrame(state["history"]))
+    # The first epoch also compiles.
+    steady = state["seconds"][1:] or state["seconds"]
+    record = {
+        **started,
+        "best_epoch": state["best"],
+        "epochs": state["epoch"],
+        "epoch_seconds": state["epoch_seconds"],
+        "images_per_second": round(images / float(np.median(steady)), 1),
+        "environment": provenance.environment(),
+    }
+    write_json(folder / "record.json", record)
+    for name in [file.name for file in folder.iterdir()]:
+        if name not in ("best.keras", "history.csv", "record.json"):
+            (folder / name).unlink()
+
+
+def _rewind_random_layers(model: keras.Model, epoch: int) -> None:
+    """Set dropout and the like to draws of this epoch, whatever was drawn before."""
+    import keras
+
+    for variable in model.variables:
+        if variable.path.endswith("seed_generator_state"):
+            seed = int(keras.ops.convert_to_numpy(variable)[0])
+            variable.assign(np.array([seed, epoch * _DRAWS], dtype=np.uint32))
+
+
+def _checkpoint(epoch: int) -> str:
+    return f"epoch-{epoch:04d}.keras"
+
+
+def _model_facts(model: keras.Model) -> dict:
+    """Return what tells one untrained (or pretrained) model from another."""
+    config = json.dumps(model.get_config(), sort_keys=True, default=str)
+    # Keras numbers unnamed layers through a session: dense_3 here is dense there.
+    for place, layer in enumerate(_layers(model)):
+        config = config.replace(f'"{layer}"', f'"#{place}"')
+    weights = hashlib.sha256()
+    for weight in model.get_weights():
+        weights.update(np.ascontiguousarray(weight).tobytes())
+    return {
+        "name": model.name,
+        "parameters": model.count_params(),
+        "config": hashlib.sha256(config.encode()).hexdigest()[:16],
+        "weights": weights.hexdigest()[:16],
+    }
+
+
+def _layers(model: keras.Model) -> list[str]:
+    names = [model.name]
+    for layer in getattr(model, "layers", ()):
+        names += _layers(layer)
+    return names
+
+
+def _digest(images: np.ndarray) -> str:
+    """Return a hash of the pixels, read in parts: what was trained on, however it was cropped."""
+    digest = hashlib.sha256(str(images.shape).encode())
+    step = max(1, 2**24 // max(1, images[:1].nbytes))
+    for start in range(0, len(images), step):
+        digest.update(np.ascontiguousarray(images[start : start + step]))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,186 @@
+"""From a model to predictions, and keeping both.
+
+A *score* is the probability of the positive class. Every model of the course
+takes raw 0..255 RGB and scales it inside: nothing here divides by anything.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from helpers import catalog as catalogs
+from helpers import images as image_files
+from helpers import metrics
+from helpers.errors import CourseError
+from helpers.files import atomic_path, write_csv
+
+if TYPE_CHECKING:
+    import keras
+
+
+class ZooError(CourseError, ValueError):
+    """A model or a file of predictions that does not fit."""
+
+
+class Answer(NamedTuple):
+    """What a model says about one image."""
+
+    label: str
+    score: float
+
+
+def predict(
+    model: keras.Model,
+    catalog: pd.DataFrame,
+    images: np.ndarray | None = None,
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """Return the model's score of every image of a catalog.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From raw 0..255 RGB, shape (batch, size, size, 3), to one probability.
+    catalog : pandas.DataFrame
+        Labelled or not; choose a split's rows before, or later by `split`.
+    images : numpy.ndarray, optional
+        uint8, row by row the catalog's images; by default read and cropped
+        from their files, in the size that the model takes.
+    batch_size : int
+        Images read and predicted at once.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `image_id`, `subject`, `label`, `split`, `score`, row by row the catalog's.
+
+    Raises
+    ------
+    ZooError
+        When the model is not one probability of an RGB image, or the images do
+        not belong to the catalog.
+    """
+    size = _size(model)
+    catalogs.check(catalog)
+    if images is None:
+        images = image_files.load_images(catalog, size)
+    if images.shape != (len(catalog), size, size, 3) or images.dtype != np.uint8:
+        raise ZooError(
+            f"The images are {images.dtype} of shape {images.shape}, but the model and the catalog "
+            f"want uint8 of shape {(len(catalog), size, size, 3)}."
+        )
+    predictions = catalog[["image_id", "subject", "label", "split"]].reset_index(drop=True)
+    predictions["score"] = _scores(model, images, batch_size)
+    return metrics.check(predictions)
+
+
+def predict_file(
+    model: keras.Model,
+    path: str | os.PathLike,
+    classes: tuple[str, str] = ("hem", "all"),
+    threshold: float = 0.5,
+) -> Answer:
+    """Return the label and the score of the image in one file.
+
+    The file goes the way that training images go (:func:`helpers.images.prepare`),
+    and the one score is held against a threshold: ``argmax`` over a single
+    probability would call every image negative.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As in :func:`predict`.
+    path : path-like
+        BMP, JPEG, PNG or TIFF.
+    classes : tuple of str
+        Names of the negative and of the positive class.
+    threshold : float
+        From this score up the label is the positive class.
+
+    Raises
+    ------
+    helpers.images.ImageError
+        When the file is not an image.
+    """
+    image = image_files.prepare(image_files.read_image(path), _size(model))
+    score = float(_scores(model, image[np.newaxis], 1)[0])
+    return Answer(classes[int(score >= threshold)], score)
+
+
+def save_predictions(path: str | os.PathLike, predictions: pd.DataFrame) -> Path:
+    """Write checked predictions to `path` as CSV, whole or not at all, digit by digit."""
+    return write_csv(path, metrics.check(predictions)[list(metrics.COLUMNS)])
+
+
+def load_predictions(path: str | os.PathLike) -> pd.DataFrame:
+    """Return the predictions that :func:`save_predictions` wrote to `path`.
+
+    Raises
+    ------
+    ZooError
+        When the file is missing or does not hold sound predictions.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ZooError(f"{path} is not there: run the chapter that makes these predictions.")
+    text = {"image_id": str, "subject": str, "label": str, "split": str}
+    try:
+        table = pd.read_csv(path, dtype=text, keep_default_na=False, float_precision="round_trip")
+        return metrics.check(table)
+    except (metrics.MetricsError, ValueError) as error:
+        raise ZooError(f"{path} does not hold sound predictions. {error}") from error
+
+
+def save_model(path: str | os.PathLike, model: keras.Model) -> Path:
+    """Write the model to `path`, which ends in ``.keras``, whole or not at all."""
+    if Path(path).suffix != ".keras":
+        raise ZooError(f"A model is kept in a file that ends in .keras, not in {Path(path).name}.")
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+    return Path(path)
+
+
+def load_model(path: str | os.PathLike) -> keras.Model:
+    """Return the model kept in `path`; a file that would run foreign code is refused.
+
+    Raises
+    ------
+    ZooError
+        When the file is missing or is not a model of the course.
+    """
+    import keras
+
+    if not Path(path).is_file():
+        raise ZooError(f"{path} is not there: run the chapter that trains this model.")
+    try:
+        model = keras.saving.load_model(path, safe_mode=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ZooError(f"{path} cannot be loaded as a model: {reason}") from error
+    _size(model)
+    return model
+
+
+def _size(model: keras.Model) -> int:
+    """Return the side of the images that the model takes; refuse other models."""
+    given, result = model.input_shape, model.output_shape
+    fits = len(given) == 4 and given[3] == 3 and given[1] == given[2] and given[1] is not None
+    if not fits or tuple(result[1:]) != (1,):
+        raise ZooError(
+            f"The model goes from {given} to {result}, but the course's models go from square RGB "
+            "images (None, size, size, 3) to one probability (None, 1)."
+        )
+    return given[1]
+
+
+def _scores(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    parts = [
+        model.predict_on_batch(np.asarray(images[start : start + batch_size]))
+        for start in range(0, len(images), batch_size)
+    ]
+    return np.concatenate(parts)[:, 0].astype(np.float64)
