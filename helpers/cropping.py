@@ -6,6 +6,7 @@ version equal to the ones here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -54,19 +55,10 @@ def find_cell(image: np.ndarray, threshold: int = 0) -> Box:
         (`SMALLEST_SHARE` of the frame).
     """
     _require_rgb(image)
-    height, width = image.shape[:2]
-    box, area = largest_contour(image, threshold)
-    if box is None:
-        raise CropError(
-            f"The frame of {width}x{height} pixels holds nothing: none of its pixels is brighter "
-            f"than {threshold}."
-        )
-    if area < SMALLEST_SHARE * width * height:
-        raise CropError(
-            f"The frame of {width}x{height} pixels holds no cell: the largest thing on its ground "
-            f"is a speck in a box of {box.width}x{box.height} pixels."
-        )
-    return box
+    mask = brightest_channel(image)
+    if threshold > 0:
+        mask = np.where(mask > threshold, mask, np.uint8(0))
+    return find_in_mask(mask)
 
 
 def crop_to_cell(image: np.ndarray, threshold: int = 0) -> np.ndarray:
@@ -96,28 +88,55 @@ def crop_to_cell(image: np.ndarray, threshold: int = 0) -> np.ndarray:
     return pad_to_square(image[y : y + height, x : x + width])
 
 
-def pad_to_square(image: np.ndarray) -> np.ndarray:
-    """Return `image`, shape (h, w, 3), in the middle of a black square, as a new array."""
+def pad_to_square(image: np.ndarray, side: int | None = None) -> np.ndarray:
+    """Return `image`, shape (h, w, 3), in the middle of a black square, as a new array.
+
+    The square's side is the longer one of the image, or `side` if given.
+    An odd pixel goes to the right or below.
+    """
     height, width = image.shape[:2]
-    side = max(height, width)
+    side = side or max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
     square = np.zeros((side, side, 3), np.uint8)
     square[top : top + height, left : left + width] = image
     return square
 
 
-def largest_contour(image: np.ndarray, threshold: int = 0) -> tuple[Box | None, float]:
-    """Return the box of the contour enclosing the largest area, and that area in pixels.
+def brightest_channel(image: np.ndarray, planes: Sequence[np.ndarray] | None = None) -> np.ndarray:
+    """Return the brightest of each pixel's channels, uint8, shape (h, w): 0 on black ground.
 
-    None and 0 for an image that is all ground. The order of the channels does
-    not matter. Unlike :func:`find_cell` it judges nothing.
+    `planes`, three arrays (h, w) of a caller that does this often, are written
+    over and the result is one of them: fresh memory costs more than the work.
     """
-    mask = image.max(axis=2) > threshold
-    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    bottom_up = image.strides[0] < 0  # as BMP files lie; OpenCV would first copy it whole
+    first, second, third = cv2.split(image[::-1] if bottom_up else image, planes)
+    cv2.max(first, second, dst=second)
+    cv2.max(second, third, dst=third)
+    return cv2.flip(third, 0, dst=first) if bottom_up else third
+
+
+def find_in_mask(mask: np.ndarray) -> Box:
+    """Return the box of the contour enclosing the largest area; see :func:`find_cell`.
+
+    Parameters
+    ----------
+    mask : ndarray of uint8, shape (h, w)
+        0 on the ground, anything else on what stands on it.
+    """
+    height, width = mask.shape
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
-        return None, 0.0
+        raise CropError(
+            f"The frame of {width}x{height} pixels holds nothing: all of it is black ground."
+        )
     largest = max(contours, key=cv2.contourArea)
-    return Box(*cv2.boundingRect(largest)), cv2.contourArea(largest)
+    box = Box(*cv2.boundingRect(largest))
+    if cv2.contourArea(largest) < SMALLEST_SHARE * width * height:
+        raise CropError(
+            f"The frame of {width}x{height} pixels holds no cell: the largest thing on its ground "
+            f"is a speck in a box of {box.width}x{box.height} pixels."
+        )
+    return box
 
 
 def _require_rgb(image: np.ndarray) -> None:
