@@ -133,7 +133,7 @@ def _load(
     report = _report([*left_out, *unfit, *broken, *repeated])
     if not rows:
         raise DatasetError(_nothing_found(name, folder, files, report))
-    lines = []
+    lines = reader.notes(rows) if hasattr(reader, "notes") else []
     if most is not None and len(rows) > most:
         lines.append(_limited_line(rows, most, profile))
         rows = take([row for row in rows if row["label"] != UNLABELLED] or rows, most, seed)

@@ -67,6 +67,19 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     return rows, left_out
 
 
+def notes(rows: list[dict]) -> list[str]:
+    """Return what should be said about the rows that :func:`read` returned."""
+    blank = [
+        row for row in rows if row["label"] == UNLABELLED and row["image_id"].startswith("prelim_")
+    ]
+    if not blank:
+        return []
+    return [
+        f"{len(blank):,} images of the preliminary test set are unlabelled: no line for them in "
+        "a table C-NMC_test_prelim_phase_data_labels.csv with Patient_ID,new_names,labels."
+    ]
+
+
 def group_of(subject: str) -> str:
     """Return the group of linked subjects of the release that `subject` is in, or itself."""
     return next((group for group in LINKED if subject in group.split("+")), subject)

@@ -306,8 +306,7 @@ class Memory:
             stored = json.loads(self.store.read_text(encoding="utf-8"))
             if stored["version"] != _CACHE_VERSION or stored["folder"] != self.folder:
                 return {}
-            files = stored["files"]
-            return {name: dict(entry) for name, entry in files.items() if "stamp" in entry}
+            return {name: one for name, one in stored["files"].items() if _is_entry(one)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
@@ -326,6 +325,19 @@ class Memory:
                     merged[name] = {**merged[name], **entry} if same else entry
                 stored = {"version": _CACHE_VERSION, "folder": self.folder, "files": merged}
                 write_text(self.store, json.dumps(stored))
+
+
+def _is_entry(one: object) -> bool:
+    """Tell whether a stored entry has the shape that this version writes."""
+    if not isinstance(one, dict) or not isinstance(one.get("stamp"), list):
+        return False
+    content, sha256 = one.get("content", ["", 0, 0]), one.get("sha256", "0" * 64)
+    return (
+        isinstance(content, list)
+        and [type(part) for part in content] == [str, int, int]
+        and isinstance(sha256, str)
+        and len(sha256) == 64
+    )
 
 
 def _content(file: File) -> tuple[str, int, int]:
