@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers.course import banner, checks, staleness
+from helpers.course import banner, checks, repository, staleness
 from helpers.course.executor import copy_path
 from helpers.course.project import Parameters, Project, toc_files
 from helpers.course.runner import State, states
@@ -76,7 +76,7 @@ def stage(project: Project, run: Parameters, found: list[State], folder: Path) -
     """Write all that the book is built from into `folder`."""
     folder.mkdir(parents=True)
     config = (project.root / "_config.yml").read_text(encoding="utf-8")
-    (folder / "_config.yml").write_text(_without_execution(config), encoding="utf-8")
+    (folder / "_config.yml").write_text(_staged_config(config), encoding="utf-8")
     shutil.copy(project.root / "_toc.yml", folder)
     for name in _page_folders(project):
         shutil.copytree(project.root / name, folder / name)
@@ -160,12 +160,19 @@ def _shown(cell: dict, record: dict) -> dict:
     }
 
 
-def _without_execution(config: str) -> str:
-    """Return the book's settings with execution off: the outputs are there already."""
+def _staged_config(config: str) -> str:
+    """Return the book's settings as it is built with.
+
+    Execution is off: the outputs are there already. No launch buttons as long as
+    the repository's address is the placeholder: they would lead nowhere.
+    """
     import yaml
 
     values = yaml.safe_load(config)
     values["execute"] = {**values.get("execute", {}), "execute_notebooks": "off"}
+    if repository.is_placeholder(values.get("repository", {}).get("url", repository.PLACEHOLDER)):
+        values.pop("repository", None)
+        values.get("launch_buttons", {}).pop("colab_url", None)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
