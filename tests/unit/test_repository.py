@@ -1,0 +1,115 @@
+import json
+import subprocess
+
+import pytest
+
+from helpers.course import repository
+from helpers.course.project import find
+
+OLD = repository.PLACEHOLDER
+NEW = "https://github.com/somebody/blood-cells.course"
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A clone with the address in every kind of place."""
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "book").mkdir()
+    notebook = {"cells": [{"cell_type": "code", "source": [f'REPOSITORY = "{OLD}"\n']}]}
+    files = {
+        "_toc.yml": "root: book/intro\n",
+        "pyproject.toml": f'[project]\nname = "x"\n[project.urls]\nRepository = "{OLD}"\n',
+        "_config.yml": f"repository:\n  url: {OLD}\n",
+        "README.md": f"See {OLD}.\n[Colab](https://colab.research.google.com/github/OWNER/REPOSITORY"
+        f"/blob/main/notebooks/01.ipynb) git+{OLD}.git {OLD}-other\n",
+        "CITATION.cff": f'repository-code: "{OLD}"\n',
+        "notebooks/01_a.ipynb": json.dumps(notebook, indent=1),
+        "book/intro.md": f"<{OLD}/issues>\n",
+        "book/other.md": "nothing of it\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def test_address_is_set_everywhere_at_once(clone):
+    changed = {path.relative_to(clone).as_posix() for path in repository.set_repository(NEW, clone)}
+    assert changed == {
+        *("pyproject.toml", "_config.yml", "README.md", "CITATION.cff"),
+        *("notebooks/01_a.ipynb", "book/intro.md"),
+    }
+    assert repository.url(clone) == NEW
+    readme = (clone / "README.md").read_text()
+    assert f"See {NEW}." in readme
+    assert "google.com/github/somebody/blood-cells.course/blob/main" in readme
+    assert f"git+{NEW}.git" in readme
+    assert f"{OLD}-other" in readme, "another repository, whose name begins alike"
+    assert json.loads((clone / "notebooks/01_a.ipynb").read_text())["cells"][0]["source"] == [
+        f'REPOSITORY = "{NEW}"\n'
+    ]
+
+
+def test_setting_it_again_changes_nothing_and_another_time_sets_the_other(clone):
+    repository.set_repository(NEW, clone)
+    assert repository.set_repository(NEW + "/", clone) == []
+    repository.set_repository("https://github.com/else/where.git", clone)
+    assert repository.url(clone) == "https://github.com/else/where"
+    assert not any("blood-cells" in path.read_text() for path in clone.rglob("*") if path.is_file())
+
+
+def test_there_and_back_leaves_every_file_as_it_was(clone):
+    before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
+    repository.set_repository(NEW, clone)
+    repository.set_repository(OLD, clone)
+    assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "github.com/a/b",
+        "http://github.com/a/b",
+        "https://gitlab.com/a/b",
+        "https://github.com/a",
+        "https://github.com/a/b/c",
+        'https://github.com/a/b"c',
+        "https://github.com/a/b c",
+    ],
+)
+def test_other_addresses_are_refused_before_anything_is_written(clone, address):
+    before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
+    with pytest.raises(repository.RepositoryError, match="not the address of a GitHub repository"):
+        repository.set_repository(address, clone)
+    assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
+
+
+def test_clone_that_does_not_say_its_address(clone):
+    (clone / "pyproject.toml").write_text("[project]\n")
+    with pytest.raises(repository.RepositoryError, match="no Repository"):
+        repository.set_repository(NEW, clone)
+
+
+def test_this_clone_says_the_same_address_everywhere():
+    root = find().root
+    present = repository.url(root)
+    listing = subprocess.run(
+        ["git", "-C", str(root), "ls-files", "-z"], capture_output=True, text=True, check=False
+    ).stdout.split("\0")
+    if listing == [""]:
+        pytest.skip("not a git clone")
+    holders = {
+        name
+        for name in listing
+        if name.endswith((".md", ".ipynb", ".yml", ".cff", ".toml"))
+        and (root / name).is_file()
+        and present in (root / name).read_text(encoding="utf-8")
+    }
+    assert {"pyproject.toml", "_config.yml", "README.md", "CITATION.cff"} <= holders
+    assert {f"notebooks/{c.path.name}" for c in find().chapters} <= holders
+    reached = {
+        path.relative_to(root).as_posix()
+        for place in repository._PLACES
+        for path in root.glob(place)
+    }
+    assert holders <= reached, "set_repository would miss these"
