@@ -305,12 +305,13 @@ def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFr
 
 def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:
     """Return one finding for each value of `key` whose rows are on more than one side."""
+    order = {name: place for place, name in enumerate(catalogs.SPLITS)}
     crossing = rows[rows.groupby(key)["side"].transform("nunique") > 1]
     return [
         (
             kind,
             name,
-            tuple(sorted(set(part["side"]))),
+            tuple(sorted(set(part["side"]), key=lambda side: (order.get(side, -1), side))),
             tuple(sorted(set(part["subject"]))),
             len(part),
             tuple(part["image_id"]),

@@ -319,7 +319,7 @@ def test_audit_names_people_files_and_copies():
     assert found[["kind", "name", "sides", "images"]].to_numpy().tolist() == [
         ["subject", "a", ("train", "val"), 2],
         ["subject", "b", ("train", "val"), 3],
-        ["identical file", "b-0-hem", ("test", "train"), 2],
+        ["identical file", "b-0-hem", ("train", "test"), 2],
         ["augmented copy", "b_1_hem", ("train", "val"), 2],
     ]
     assert found["image_ids"].iloc[2] == ("b_0_hem", "c_0_hem")

@@ -1,0 +1,74 @@
+"""What the answers of chapter 02 are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pandas as pd
+
+from helpers import splitting
+from helpers.check import Point, checker
+
+
+@checker("02-a")
+def known_already(answer: float, random: pd.DataFrame) -> Iterator[Point]:
+    """Check the share of test images whose subject was trained on."""
+    number = float(answer)
+    yield 0 <= number <= 1, "It is a share, from 0 to 1."
+    train, test = (random[random["split"] == name] for name in ("train", "test"))
+    yield (
+        abs(number - test["subject"].nunique() / random["subject"].nunique()) > 1e-9
+        or abs(number - test["subject"].isin(train["subject"]).mean()) < 1e-9,
+        "It counts images, not subjects.",
+    )
+    yield (
+        abs(number - test["subject"].isin(train["subject"]).mean()) < 0.005,
+        "It is the share of test images whose subject is in training, to half a percent.",
+    )
+
+
+@checker("02-b")
+def own_audit(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from a catalog to the set of subjects in several splits."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    cases = (
+        ("a clean split gives an empty set", ["train", "train", "test"], set()),
+        ("a subject in train and test is found", ["train", "test", "test"], {"a"}),
+        ("a subject in train and val is found", ["train", "val", "test"], {"a"}),
+        ('rows whose split is "" do not count', ["train", "", "test"], set()),
+    )
+    for sentence, split, expected in cases:
+        table = pd.DataFrame({"subject": ["a", "a", "b"], "split": split})
+        found = answer(table.copy())
+        yield isinstance(found, set | frozenset) and found == expected, f"It is right: {sentence}."
+
+
+@checker("02-c")
+def repaired(answer: pd.DataFrame, official: pd.DataFrame) -> Iterator[Point]:
+    """Check the official folds without what is linked across them."""
+    table = isinstance(answer, pd.DataFrame) and {"image_id", "split"} <= set(answer)
+    yield table, "It is a catalog."
+    if not table:
+        return
+    same = sorted(answer["image_id"]) == sorted(official["image_id"])
+    yield same, "It has the rows of `official`: cleared ones stay in the table."
+    if not same:
+        return
+    before = splitting.link_subjects(official).set_index("image_id")
+    after = answer.set_index("image_id")["split"].reindex(before.index)
+    test = before["split"] == "test"
+    yield bool((after[test] == "test").all()), "The test rows are as published."
+    kept = after != ""
+    yield (
+        bool((after[kept] == before["split"][kept]).all()),
+        "No row has moved to another split; some are cleared.",
+    )
+    sides = after[kept].groupby(before["group"][kept]).nunique()
+    yield bool((sides <= 1).all()), "No group of linked subjects is in two splits."
+    wrong = before["group"].isin(before["group"][test]) & ~test
+    wrong |= (before["split"] == "val") & before["group"].isin(
+        before["group"][(before["split"] == "train") & ~wrong]
+    )
+    yield bool(kept[~wrong].all()), "No row is cleared without need."
