@@ -1,0 +1,153 @@
+"""``course data``: what is printed, where things go, what the exit status says."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from helpers.course.data import app
+from helpers.datasets import download
+from helpers.datasets import verify as checks
+from helpers.datasets.index import cnmc_index
+from helpers.errors import CourseError
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "artifacts"))
+    monkeypatch.delenv("KAGGLEHUB_CACHE", raising=False)
+    monkeypatch.setattr(download.time, "sleep", lambda _: None)
+
+
+def run(*words: object):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def kaggle(monkeypatch, tmp_path):
+    """A kagglehub whose downloads do what `answers` say, one after the other."""
+    calls = []
+    answers = []
+
+    def dataset_download(handle: str) -> str:
+        calls.append((handle, os.environ.get("KAGGLEHUB_CACHE")))
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    module = types.ModuleType("kagglehub")
+    module.dataset_download = dataset_download
+    monkeypatch.setitem(sys.modules, "kagglehub", module)
+    module.calls, module.answers = calls, answers
+    return module
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A folder with one file, and an index in which it is all there is."""
+    monkeypatch.setattr(checks, "cnmc_index", lambda: cnmc_index().head(1).assign(sha256=_X))
+    path = tmp_path / "mount" / "all" / "UID_11_10_1_all.bmp"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    monkeypatch.setattr(checks, "PARTS", ("train",))
+    return tmp_path / "mount"
+
+
+_X = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"  # sha256 of b"x"
+
+
+def test_cnmc_is_fetched_and_checked_where_it_lies(kaggle, copy):
+    kaggle.answers += [copy]
+    before = sorted(copy.rglob("*"))
+    done = run("cnmc")
+    assert done.exit_code == 0, done.output
+    assert kaggle.calls == [("andrewmvd/leukemia-classification", None)]
+    assert "1 of 1 files of the release are there, all intact (complete copy)." in done.output
+    assert f"DATA_DIR={copy}" in done.output
+    assert sorted(copy.rglob("*")) == before  # Colab's mount is read only
+
+
+def test_out_is_where_kagglehub_keeps_it(kaggle, copy, tmp_path):
+    kaggle.answers += [copy]
+    assert run("cnmc", "--out", tmp_path / "here", "--source", "me/mine").exit_code == 0
+    assert kaggle.calls == [("me/mine", str(tmp_path / "here"))]
+    assert "KAGGLEHUB_CACHE" not in os.environ
+
+
+def test_a_broken_connection_is_taken_up_again(kaggle, copy):
+    kaggle.answers += [ConnectionError("reset by peer"), TimeoutError(), copy]
+    done = run("cnmc")
+    assert done.exit_code == 0
+    assert "reset by peer; going on in 2 s (try 2 of 4)." in done.output
+    assert len(kaggle.calls) == 3
+
+
+def test_a_source_that_is_gone_gives_way_to_the_next(kaggle, copy):
+    gone = ConnectionError("404 Client Error.")
+    gone.response = types.SimpleNamespace(status_code=404)
+    kaggle.answers += [gone, copy]
+    assert run("cnmc").exit_code == 0
+    assert [handle for handle, _ in kaggle.calls] == list(download.SOURCES["cnmc"])
+
+
+def test_without_network_one_sentence_says_where_to_fetch_it(kaggle):
+    kaggle.answers += [ConnectionError("no route to host\nlong story")] * 8
+    done = run("cnmc")
+    assert isinstance(done.exception, download.DownloadError)
+    text = str(done.exception)
+    assert "no route to host" in text
+    assert "long story" not in text
+    assert "https://doi.org/10.7937/tcia.2019.dc64i46r" in text
+    assert isinstance(done.exception, CourseError)
+
+
+def test_a_spoilt_download_fails(kaggle, copy):
+    next(copy.rglob("*.bmp")).write_bytes(b"y")
+    kaggle.answers += [copy]
+    done = run("cnmc")
+    assert done.exit_code == 1
+    assert "NOT ALL INTACT" in done.output
+
+
+def test_verify_writes_everything_where_asked(copy, tmp_path):
+    done = run("verify", copy, "--out", tmp_path / "all.csv")
+    assert done.exit_code == 0
+    assert "intact,all/UID_11_10_1_all.bmp" in (tmp_path / "all.csv").read_text()
+
+
+def test_all_idb_says_what_to_ask_for():
+    done = run("all_idb")
+    assert done.exit_code == 0
+    assert "DATASET=all_idb" in done.output
+    assert "xyc/Im001_1.xyc" in done.output
+
+
+def test_phantoms_are_drawn_where_asked(tmp_path):
+    done = run("phantom", "--out", tmp_path / "p", "--profile", "tiny")
+    assert isinstance(done.exception, CourseError)
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real images in ../shared/data")
+def test_taleqani_is_counted(kaggle):
+    kaggle.answers += [REAL / "taleqani"]
+    done = run("taleqani")
+    assert done.exit_code == 0, done.output
+    assert "1,627 fields" in done.output
+    assert "benign 252, early 492, pre 481, pro 402" in done.output
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not REAL.is_dir(), reason="no real images in ../shared/data")
+def test_a_part_is_fine_unless_all_was_asked_for():
+    assert run("verify", REAL / "cnmc").exit_code == 0
+    assert run("verify", REAL / "cnmc", "--complete").exit_code == 1
