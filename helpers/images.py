@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -18,18 +16,14 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from helpers import augmentation, cropping, settings
+from helpers import _decoding, augmentation, cropping, settings
 from helpers import catalog as catalogs
+from helpers._decoding import Desk, ImageError, decode
 from helpers.cropping import CropError
-from helpers.errors import CourseError
 from helpers.files import atomic_path
 
 _BATCH = 64  # images that a thread hands over at once
 _ONE_AT_A_TIME = threading.Lock()  # builds of one process, for the sake of OpenCV's one setting
-
-
-class ImageError(CourseError, ValueError):
-    """A file that is no image, or an image that cannot be used."""
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -54,7 +48,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     ImageError
         When the file is missing, is something else, or ends too early.
     """
-    return cv2.cvtColor(_decode(_read(path), path), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decode(_DESK.read(path), path), cv2.COLOR_BGR2RGB)
 
 
 def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
@@ -207,46 +201,22 @@ def _batches(
             cv2.setNumThreads(threads)
 
 
-class _Desk(threading.local):
-    """Memory that a thread uses again for each image: to get it anew costs more than to fill it."""
-
-    def __init__(self) -> None:
-        self.content = np.empty(1 << 20, np.uint8)
-        self.planes = [np.empty((0, 0), np.uint8)] * 3
-
-    def read(self, path: str | os.PathLike) -> np.ndarray:
-        """Return the bytes of a file, valid until the next call."""
-        end = 0
-        with open(path, "rb", buffering=0) as file:
-            while count := file.readinto(self.content[end:].data):
-                end += count
-                if end == self.content.size:
-                    self.content = np.concatenate([self.content, np.empty_like(self.content)])
-        return self.content[:end]
-
-    def planes_for(self, image: np.ndarray) -> list[np.ndarray]:
-        """Return three planes of the image's height and width to write over."""
-        if self.planes[0].shape != image.shape[:2]:
-            self.planes = [np.empty(image.shape[:2], np.uint8) for _ in range(3)]
-        return self.planes
-
-
-_DESK = _Desk()
+_DESK = Desk()
 
 
 def _read_and_prepare(path: str, size: int, crop: bool) -> np.ndarray:
-    """Do what ``prepare(read_image(path), size, crop)`` does, in a fifth of its time.
+    """Do what ``prepare(read_image(path), size, crop)`` does, faster.
 
     Only what is left after crop and resize is put into RGB order.
     """
-    image = _decode(_read(path), path)
+    image = decode(_DESK.read(path), path)
     try:
         return cv2.cvtColor(_prepare(image, size, crop, _DESK), cv2.COLOR_BGR2RGB)
     except CropError as error:
         raise ImageError(f"{path} cannot be cropped. {error}") from error
 
 
-def _prepare(image: np.ndarray, size: int, crop: bool, desk: _Desk | None) -> np.ndarray:
+def _prepare(image: np.ndarray, size: int, crop: bool, desk: Desk | None) -> np.ndarray:
     if not crop:
         return _resize(image, size)
     mask = cropping.brightest_channel(image, desk and desk.planes_for(image))
@@ -283,114 +253,6 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
     return square
 
 
-def _read(path: str | os.PathLike) -> np.ndarray:
-    try:
-        return _DESK.read(path)
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
-
-
-def _decode(content: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """Return the file's pixels as BGR uint8; of a plain BMP as a view of `content`."""
-    kind = _kind(content)
-    if kind is None:
-        raise ImageError(f"{path} is no BMP, JPEG, PNG or TIFF image: {_found(content)}.")
-    header = _bmp_header(content) if kind == "BMP" else None
-    if _ends_early(content, kind, header):
-        raise ImageError(
-            f"{path} is a {kind} image that ends too early, after {content.size:,} bytes: "
-            "fetch it again."
-        )
-    if header and header.plain:
-        rows = content[header.start : header.end].reshape(header.height, header.stride)
-        pixels = rows[:, : header.width * 3].reshape(header.height, header.width, 3)
-        return pixels[::-1]  # the last row comes first in the file
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ImageError(
-            f"{path} is a {kind} image of {content.size:,} bytes that cannot be decoded: "
-            "it is damaged or of a rare kind."
-        )
-    return _bgr(image, path)
-
-
-class _BmpHeader(NamedTuple):
-    start: int  # of the pixels, in bytes
-    stride: int  # of a row, in bytes
-    width: int
-    height: int  # without its sign
-    plain: bool  # 24 bits a pixel, last row first, not compressed
-
-    @property
-    def end(self) -> int:
-        return self.start + self.stride * self.height
-
-
-def _bmp_header(content: np.ndarray) -> _BmpHeader | None:
-    """Return the header of an uncompressed BMP file, None of any other or a broken one."""
-    if content.size < 54:
-        return None
-    start, length, width, height, _, bits, packing = struct.unpack_from("<IIiiHHI", content, 10)
-    if length < 40 or packing not in (0, 3) or width <= 0 or height == 0:
-        return None
-    plain = bits == 24 and packing == 0 and height > 0
-    return _BmpHeader(start, (width * bits + 31) // 32 * 4, width, abs(height), plain)
-
-
-def _kind(content: np.ndarray) -> str | None:
-    start = content[:8].tobytes()
-    kinds = {
-        b"BM": "BMP",
-        b"\xff\xd8\xff": "JPEG",
-        b"\x89PNG\r\n\x1a\n": "PNG",
-        b"II*\0": "TIFF",
-        b"MM\0*": "TIFF",
-    }
-    return next((kind for sign, kind in kinds.items() if start.startswith(sign)), None)
-
-
-def _found(content: np.ndarray) -> str:
-    if content.size == 0:
-        return "it is empty"
-    start = content[:64].tobytes()
-    if start.startswith(b"version https://git-lfs"):
-        return "it is a pointer to a file in git-lfs, run `git lfs pull` to fetch what it points to"
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "it is a web page, as a download behind a login gives"
-    if all(byte in b"\t\r\n" or 32 <= byte < 127 for byte in start):
-        return f"it is text of {content.size:,} bytes that begins with {start[:30].decode()!r}"
-    return f"its {content.size:,} bytes begin with {start[:8]!r}"
-
-
-def _ends_early(content: np.ndarray, kind: str, header: _BmpHeader | None) -> bool:
-    """Return whether the end is missing: most decoders silently fill it up."""
-    if kind == "JPEG":
-        return b"\xff\xd9" not in content[-4096:].tobytes()
-    if kind == "PNG":
-        return b"IEND" not in content[-4096:].tobytes()
-    return kind == "BMP" and (
-        content.size < 54 or (header is not None and content.size < header.end)
-    )
-
-
-def _bgr(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    if image.dtype == np.uint16:
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise ImageError(
-            f"{path} holds values of type {image.dtype}, but the course reads those of 8 or 16 bits."
-        )
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    if image.shape[2] == 4:
-        color, alpha = image[..., :3].astype(np.uint16), image[..., 3:].astype(np.uint16)
-        return ((color * alpha + 127) // 255).astype(np.uint8)
-    return image
-
-
 def _open(path: Path, shape: tuple) -> np.ndarray | None:
     try:
         images = np.load(path, mmap_mode="r")
@@ -405,7 +267,7 @@ def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
     if len(unknown):  # a catalog made by hand: what is in the files is known only by reading
         digest = hashlib.sha256(content.encode())
         for path in unknown:
-            digest.update(hashlib.sha256(_read(path)).digest())
+            digest.update(hashlib.sha256(_DESK.read(path)).digest())
         content = digest.hexdigest()[:16]
     return f"{content}-{size}-{'crop' if crop else 'whole'}-{_code_version()}"
 
@@ -414,8 +276,9 @@ def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
 def _code_version() -> str:
     """Return a hash of the code that decides what the pixels are."""
     digest = hashlib.sha256()
-    for module in (cropping.__file__, __file__, augmentation.__file__):
-        digest.update(Path(module).read_bytes())
+    for module in (_decoding, cropping, augmentation):
+        digest.update(Path(module.__file__).read_bytes())
+    digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()[:8]
 
 

@@ -1,0 +1,381 @@
+"""Image arrays: read right, aligned, made once, whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import augmentation, catalog, images
+from helpers.cropping import crop_to_cell
+from helpers.errors import CourseError
+from helpers.images import ImageError, load_images, prepare, read_image, readable
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+RNG = np.random.default_rng
+
+
+def picture(height=30, width=40, seed=0):
+    """Return a frame: an ellipse of noise on black."""
+    image = np.zeros((height, width, 3), np.uint8)
+    mask = np.zeros((height, width), np.uint8)
+    axes = (width // 4, height // 4 + seed % 3)
+    cv2.ellipse(mask, (width // 2, height // 2), axes, 0, 0, 360, 1, -1)
+    image[mask > 0] = RNG(seed).integers(1, 256, (int(mask.sum()), 3), dtype=np.uint8)
+    return image
+
+
+def save(path, rgb):
+    assert cv2.imwrite(str(path), rgb[..., ::-1] if rgb.ndim == 3 else rgb)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def artifacts(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "artifacts"))
+    return tmp_path / "artifacts" / "images"
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A catalog of 70 frames: more than a batch."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    made = []
+    for i in range(70):
+        path = save(folder / f"f{i:02d}.bmp", picture(48 + i % 3, 64, seed=i))
+        made.append({"image_id": path.stem, "path": path, "label": "all", "sha256": f"{i:064d}"})
+    return catalog.make(made)
+
+
+# Reading
+
+
+@pytest.mark.parametrize("ending", ["bmp", "png", "tif"])
+def test_lossless_files_come_back_as_they_were(tmp_path, ending):
+    image = picture(31, 41)
+    np.testing.assert_array_equal(read_image(save(tmp_path / f"a.{ending}", image)), image)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 99))
+def test_plain_bmp_files_are_read_as_opencv_reads_them(tmp_path_factory, height, width, seed):
+    image = RNG(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    path = save(tmp_path_factory.mktemp("bmp") / "a.bmp", image)
+    np.testing.assert_array_equal(read_image(path), image)
+    np.testing.assert_array_equal(read_image(path), cv2.imread(str(path))[..., ::-1])
+
+
+def test_a_top_down_bmp_is_read_right(tmp_path):
+    path = save(tmp_path / "a.bmp", picture(8, 8))
+    content = bytearray(path.read_bytes())
+    height = int.from_bytes(content[22:26], "little")
+    content[22:26] = (-height).to_bytes(4, "little", signed=True)
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read_image(path), picture(8, 8)[::-1])
+
+
+def test_a_jpeg_is_rgb_and_the_content_counts_not_the_ending(tmp_path):
+    red = np.full((16, 16, 3), (200, 30, 40), np.uint8)
+    path = save(tmp_path / "a.jpg", red).rename(tmp_path / "a.bmp")
+    assert np.abs(read_image(path).astype(int) - red).max() < 6
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_16_bits_are_scaled_to_8(tmp_path, ending):
+    image = picture()
+    path = save(tmp_path / f"a.{ending}", image.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_image(path), image)
+    save(path, np.full((4, 4, 3), 65535, np.uint16))
+    assert read_image(path).min() == 255
+
+
+def test_grey_is_repeated_in_three_channels(tmp_path):
+    grey = picture()[..., 0]
+    expected = np.repeat(grey[..., None], 3, axis=2)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.png", grey)), expected)
+    np.testing.assert_array_equal(read_image(save(tmp_path / "a.bmp", grey)), expected)
+    deep = grey.astype(np.uint16) * 257
+    np.testing.assert_array_equal(read_image(save(tmp_path / "b.png", deep)), expected)
+
+
+def test_what_is_transparent_is_black(tmp_path):
+    image = picture() // 2 + 60
+    alpha = np.zeros((30, 40), np.uint8)
+    alpha[10:20], alpha[20:] = 255, 102
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([image[..., ::-1], alpha]))
+    read = read_image(tmp_path / "a.png")
+    assert not read[:10].any()
+    np.testing.assert_array_equal(read[10:20], image[10:20])
+    np.testing.assert_allclose(read[20:], image[20:] * 0.4, atol=0.51)
+
+
+def test_exif_orientation_is_not_applied(tmp_path):
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown after a quarter turn
+    Image.fromarray(picture(20, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg").shape == (20, 40, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.bmp", b"", "it is empty"),
+        ("a.bmp", b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "git lfs pull"),
+        ("a.jpg", b"<!DOCTYPE html><html></html>", "a web page"),
+        ("a.bmp", b"not an image, just a note", "it is text of 25 bytes .*'not an image"),
+        ("a.png", b"\x00\x01\x02\x03\x04\x05\x06\x07\x08", "9 bytes begin with"),
+        ("a.bmp", b"BM\x00\x00", "BMP image that ends too early, after 4 bytes"),
+        ("a.tif", b"II*\x00\xff\xff\xff\xff", "TIFF image of 8 bytes that cannot be decoded"),
+    ],
+)
+def test_what_is_no_image_is_refused_by_name(tmp_path, name, content, found):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ImageError, match=found) as caught:
+        read_image(path)
+    assert str(path) in str(caught.value)
+    assert isinstance(caught.value, CourseError)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("ending", ["bmp", "jpg", "png", "tif"])
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.97])
+def test_a_truncated_file_is_refused_by_name(tmp_path, ending, share):
+    path = save(tmp_path / f"a.{ending}", RNG(0).integers(0, 256, (90, 90, 3), dtype=np.uint8))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(ImageError, match=path.name):
+        read_image(path)
+
+
+def test_missing_files_and_folders_are_refused_by_name(tmp_path):
+    with pytest.raises(ImageError, match=r"none\.bmp cannot be read: No such file"):
+        read_image(tmp_path / "none.bmp")
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_image(tmp_path)
+
+
+def test_a_float_tiff_is_refused_by_name(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.tif"), np.ones((4, 4), np.float32))
+    with pytest.raises(ImageError, match=r"a\.tif holds float32 values"):
+        read_image(tmp_path / "a.tif")
+
+
+# Preparing
+
+
+@pytest.mark.parametrize("size", [1, 48, 75, 96, 224, 500])
+def test_prepared_images_are_square(size):
+    for image in (picture(450, 450), picture(600, 600), picture(90, 240) + 90):
+        assert prepare(image, size).shape == (size, size, 3)
+        assert prepare(image, size, crop=False).shape == (size, size, 3)
+
+
+def test_a_frame_is_cropped_and_a_field_is_not():
+    image = picture(96, 96)
+    np.testing.assert_array_equal(prepare(image, crop_to_cell(image).shape[0]), crop_to_cell(image))
+    field = RNG(0).integers(1, 256, (96, 160, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(prepare(field, 96), field[:, 32:128])
+    whole = prepare(field, 160, crop=False)
+    np.testing.assert_array_equal(whole[32:128], field)
+    assert not whole[:32].any()
+
+
+@pytest.mark.parametrize("size", [48, 96, 224])
+def test_resizing_is_close_to_averaging_areas(size):
+    smooth = cv2.GaussianBlur(RNG(0).integers(0, 256, (300, 300, 3), dtype=np.uint8), (0, 0), 10)
+    smooth = cv2.normalize(smooth, None, 1, 255, cv2.NORM_MINMAX)
+    area = cv2.resize(smooth, (size, size), interpolation=cv2.INTER_AREA)
+    assert np.abs(prepare(smooth, size).astype(float) - area).mean() < 1.5
+    assert abs(prepare(smooth, size).mean() - smooth.mean()) < 0.5
+
+
+# The array
+
+
+def expected(table, size=32, crop=True):
+    made = [prepare(read_image(path), size, crop) for path in table["path"]]
+    turns = zip(made, table["transform"], strict=True)
+    return np.stack([augmentation.apply(image, transform) for image, transform in turns])
+
+
+def test_the_array_is_aligned_read_only_and_on_disk(rows, artifacts):
+    loaded = load_images(rows, 32)
+    assert isinstance(loaded, np.memmap)
+    assert loaded.dtype == np.uint8
+    np.testing.assert_array_equal(loaded, expected(rows))
+    with pytest.raises(ValueError, match="read-only"):
+        loaded[0] = 0
+    np.testing.assert_array_equal(load_images(rows, 32, crop=False), expected(rows, crop=False))
+    assert len(list(artifacts.glob("*.npy"))) == 2
+    assert not list(artifacts.glob(".*"))
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_any_order_and_any_number_of_threads_give_aligned_rows(rows, workers):
+    shuffled = rows.sample(frac=1, random_state=1)
+    order = shuffled.index.to_numpy()
+    loaded = load_images(shuffled, 32, workers=workers)
+    np.testing.assert_array_equal(loaded, expected(rows)[order])
+
+
+def test_copies_are_turned_after_crop_and_resize(rows):
+    copies = rows.head(8).assign(transform=list(augmentation.TRANSFORMS), split="train")
+    copies["original"] = copies["image_id"]
+    copies["image_id"] += "-" + copies["transform"]
+    both = catalog.check(copies.reset_index(drop=True))
+    loaded = load_images(both, 32)
+    np.testing.assert_array_equal(loaded, expected(both))
+    assert len({image.tobytes() for image in loaded}) == 8
+
+
+def test_made_once_and_again_when_what_it_is_made_of_changes(rows, artifacts, monkeypatch):
+    load_images(rows, 16)
+    calls = []
+    build = images._build
+    monkeypatch.setattr(images, "_build", lambda *all_: (calls.append(1), build(*all_)))
+    load_images(rows, 16)
+    load_images(rows.assign(split="train", label="hem"), 16)  # the same pixels
+    assert not calls
+    load_images(rows, 17)
+    load_images(rows.iloc[1:], 16)
+    load_images(rows.assign(sha256=rows["sha256"].str.replace("0", "1")), 16)
+    monkeypatch.setattr(images, "_code_version", lambda: "other")
+    load_images(rows, 16)
+    assert len(calls) == 4
+
+
+def test_without_hashes_the_files_themselves_are_the_key(rows):
+    bare = rows.assign(sha256="")
+    before = load_images(bare, 32)
+    save(bare["path"].iloc[0], 255 - picture(200, 200))
+    after = load_images(bare, 32)
+    assert not np.array_equal(before[0], after[0])
+    np.testing.assert_array_equal(after, expected(bare))
+
+
+def test_a_corrupt_image_names_itself_and_nothing_is_kept(rows, artifacts):
+    for row in (66, 11):
+        Path(rows["path"].iloc[row]).write_bytes(b"BM")
+    save(rows["path"].iloc[40], np.zeros((50, 50, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"f11\.bmp is a BMP image that ends too early"):
+        load_images(rows, 32)
+    assert not [file for file in artifacts.iterdir() if file.suffix != ".lock"]
+
+    usable, left_out = readable(rows)
+    assert list(left_out["image_id"]) == ["f11", "f40", "f66"]
+    assert (
+        "f40.bmp cannot be cropped. The frame of 50x50 pixels holds nothing"
+        in (left_out["problem"][1])
+    )
+    np.testing.assert_array_equal(load_images(usable, 32), expected(usable))
+    assert list(usable.index) == list(range(67))
+
+
+def test_a_sound_catalog_is_readable_as_it_is(rows):
+    usable, left_out = readable(rows)
+    assert usable.equals(rows)
+    assert left_out.empty
+
+
+@pytest.mark.parametrize("size", [0, -1, 9.5, "96", True])
+def test_impossible_sizes_are_refused(rows, size):
+    with pytest.raises(ImageError, match="whole number of pixels"):
+        load_images(rows, size)
+
+
+def test_a_damaged_array_is_made_again(rows, artifacts):
+    load_images(rows, 32)
+    (file,) = artifacts.glob("*.npy")
+    file.write_bytes(file.read_bytes()[:-1])
+    np.testing.assert_array_equal(load_images(rows, 32), expected(rows))
+
+
+def test_opencv_keeps_its_threads(rows):
+    before = cv2.getNumThreads()
+    workers = [threading.Thread(target=load_images, args=(rows, size)) for size in (20, 21, 22)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert cv2.getNumThreads() == before
+
+
+def test_nothing_is_printed_where_no_terminal_is(rows, capfd):
+    load_images(rows, 32)
+    assert capfd.readouterr() == ("", "")
+
+
+SLOW = """
+import sys, time
+from helpers import catalog, images
+prepare = images._read_and_prepare
+def slowly(*all_):
+    time.sleep(float(sys.argv[2]))
+    return prepare(*all_)
+images._read_and_prepare = slowly
+print("ready", flush=True)
+images.load_images(catalog.read(sys.argv[1]), 32, workers=1)
+print("done", flush=True)
+"""
+
+
+def start(table, tmp_path, pause):
+    catalog.write(tmp_path / "catalog.csv", table)
+    words = [sys.executable, "-c", SLOW, str(tmp_path / "catalog.csv"), str(pause)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(what, seconds=20):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_killed_build_leaves_nothing_that_is_taken_for_whole(rows, tmp_path, artifacts):
+    process = start(rows, tmp_path, 0.02)
+    # 64 of the 70 images are a batch: once they are on disk, the build is half done.
+    wait_for(lambda: any(f.stat().st_size > 100_000 for f in artifacts.glob(".*.npy")))
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(artifacts.glob(".*.npy"))
+    assert not list(artifacts.glob("[!.]*.npy"))
+    np.testing.assert_array_equal(load_images(rows, 32), expected(rows))
+    assert not list(artifacts.glob(".*"))
+
+
+def test_two_processes_at_once_make_it_once(rows, tmp_path, artifacts):
+    processes = [start(rows, tmp_path, 0.005) for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert outputs == ["ready\ndone\n"] * 2
+    assert len(list(artifacts.glob("*.npy"))) == 1
+    np.testing.assert_array_equal(load_images(rows, 32), expected(rows))
+
+
+@pytest.mark.realdata
+def test_real_frames_are_what_their_pieces_give():
+    files = sorted((SHARED / "cnmc").rglob("*.bmp"))
+    if not files:
+        pytest.skip(f"no real frames in {SHARED / 'cnmc'}")
+    table = catalog.make(
+        {"image_id": file.stem, "path": file, "label": file.parent.name, "sha256": str(i)}
+        for i, file in enumerate(files)
+    )
+    for size in (48, 96, 224):
+        np.testing.assert_array_equal(load_images(table, size), expected(table, size))
+    for file in files:
+        np.testing.assert_array_equal(read_image(file), cv2.imread(str(file))[..., ::-1])
+        crop = crop_to_cell(read_image(file))
+        np.testing.assert_array_equal(prepare(read_image(file), crop.shape[0]), crop)

@@ -1,0 +1,57 @@
+"""How long an image takes, beside OpenCV's decoding alone. Run with ``--benchmark-enable``.
+
+``imread`` is measured twice: as a plain loop, where each image's memory is
+asked from the system anew, and with the allocator told to keep it.
+"""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers import catalog, images
+
+FRAMES = 400
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """A catalog of 450x450 BMP files, each of one cell as large as C-NMC's."""
+    folder = tmp_path_factory.mktemp("frames")
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(40):
+        frame = np.zeros((450, 450, 3), np.uint8)
+        mask = np.zeros((450, 450), np.uint8)
+        half = tuple(int(half) for half in rng.integers(80, 140, 2))
+        cv2.ellipse(mask, (225, 225), half, 0, 0, 360, 1, -1)
+        frame[mask > 0] = rng.integers(60, 200, (int(mask.sum()), 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f"{i:03d}.bmp"), frame)
+    for i, file in zip(range(FRAMES), itertools.cycle(sorted(folder.iterdir())), strict=False):
+        rows.append({"image_id": f"{i:04d}", "path": file, "label": "all", "sha256": f"{i:064d}"})
+    return catalog.make(rows)
+
+
+def build(table, folder, workers):
+    images._build(folder / "images.npy", table, (len(table), 96, 96, 3), True, workers)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_decode_crop_resize_and_write(benchmark, frames, tmp_path, workers):
+    benchmark.extra_info["images"] = FRAMES
+    benchmark(build, frames, tmp_path, workers)
+    assert np.load(tmp_path / "images.npy", mmap_mode="r").shape == (FRAMES, 96, 96, 3)
+
+
+@pytest.mark.parametrize("kept", ["fresh memory", "kept memory"])
+def test_plain_imread(benchmark, frames, kept):
+    def read():
+        held = None
+        for path in frames["path"]:
+            image = cv2.imread(path)
+            if kept == "kept memory":
+                held = image  # noqa: F841  two blocks take turns, none goes back to the system
+
+    benchmark.extra_info["images"] = FRAMES
+    benchmark(read)
