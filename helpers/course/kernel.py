@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import zmq
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellExecutionError
@@ -88,6 +89,12 @@ def cores() -> int:
 
 class CourseKernelManager(AsyncKernelManager):
     """Starts ``ipykernel`` in this interpreter, whatever kernelspecs a machine has."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Newer kernels warn when their channels are open to every process on the machine.
+        if self.has_trait("transport_encryption") and zmq.has("curve"):
+            self.transport_encryption = "auto"
 
     @property
     def kernel_spec(self) -> KernelSpec:

@@ -1,0 +1,71 @@
+# Two commands: `make book` and `make test`. `make help` tells the rest.
+# Every setting below can be given on the command line: make book PROFILE=full
+
+PYTHON ?= python3
+DATASET ?= phantom
+DATA_DIR ?=
+PROFILE ?= quick
+SEED ?= 24
+JOBS ?= 1
+ONLY ?=
+GPU ?=
+TESTS ?=
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+COURSE := $(RUN) -m helpers
+READY := $(VENV)/.ready$(if $(GPU),-gpu)
+SETTINGS = --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)' \
+	$(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(foreach chapter,$(ONLY),--only '$(chapter)')
+
+.PHONY: help book run test check clean distclean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make book       environment, every stale chapter, the book in _build/html/index.html"
+	@echo "                DATASET=phantom|cnmc|taleqani|all_idb  DATA_DIR=folder of a real data set"
+	@echo "                PROFILE=smoke|quick|full  SEED=24  JOBS=1  ONLY=\"04 06\"  GPU=1"
+	@echo "make run        the same without building the book"
+	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"
+	@echo "make check      style of the code, anatomy of the chapters: seconds"
+	@echo "make clean      remove what was built (_build); artifacts stay"
+	@echo "make distclean  remove _build, artifacts and the environment too"
+
+book: $(READY)
+	@$(COURSE) book $(SETTINGS)
+
+run: $(READY)
+	@$(COURSE) run $(SETTINGS)
+
+test: check
+	@$(RUN) -m pytest $(TESTS)
+
+check: $(READY)
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(COURSE) check
+
+# The stamp is made last: an installation that failed is not taken for done, and one
+# that is done costs nothing.
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+		echo "The course needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is" \
+		"$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@rm -f $(VENV)/.ready $(VENV)/.ready-gpu
+	@$(RUN) -c 'import sys, pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
+		echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Installing the environment into $(VENV), once."
+	@$(RUN) -m pip install --quiet -r requirements.lock
+	@$(RUN) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# CUDA comes as packages of NVIDIA's; every other version stays as the lock has it.
+$(VENV)/.ready-gpu: $(VENV)/.ready
+	@$(RUN) -m pip install --quiet --no-build-isolation -c requirements.lock -e '.[gpu]'
+	@touch $@
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis .benchmarks
+
+distclean: clean
+	rm -rf artifacts $(VENV) *.egg-info

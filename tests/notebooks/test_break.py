@@ -1,0 +1,210 @@
+"""Break a chapter, a page or a run on purpose; see the run, the book and the status fail."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from tests import minicourse
+from tests.conftest import course
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small course with its published book."""
+    root = minicourse.make(tmp_path_factory.mktemp("whole") / "course")
+    done = run(root)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+@pytest.fixture
+def broken(finished, tmp_path):
+    """A copy of the finished course to break; its book is already there."""
+    import shutil
+
+    root = tmp_path / "course"
+    shutil.copytree(finished, root)
+    return root
+
+
+def run(root, command="book", *words, **env):
+    build = root / "_build"
+    return course(command, "--profile", "smoke", *words, build=build, root=root, **env)
+
+
+def seal(root):
+    return (root / "_build/html/.course.json").read_text()
+
+
+def test_the_book_carries_banner_and_status_page(finished):
+    page = (finished / "_build/html/notebooks/01_lines.html").read_text(encoding="utf-8")
+    assert 'class="admonition caution run-banner"' in page
+    assert "not a medical device" in page
+    assert "smoke phantom 24" in page
+    assert 'alt="A line that rises"' in page
+    status = (finished / "_build/html/book/status.html").read_text(encoding="utf-8")
+    assert "02_files.html" in status
+
+
+def test_nothing_changed_executes_and_builds_nothing(broken):
+    html = broken / "_build/html/index.html"
+    before = html.stat()
+    done = run(broken)
+    assert done.returncode == 0
+    assert "all 2 chapters are up to date" in done.stdout
+    assert "The book is up to date" in done.stdout
+    assert html.stat() == before
+
+
+def test_one_changed_chapter_is_the_only_one_that_runs(broken):
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE", "print('new', PROFILE")
+    copy = broken / "_build/executed/phantom-smoke-24/02_files.ipynb"
+    before = copy.stat()
+    done = run(broken)
+    assert done.returncode == 0, done.stderr
+    assert "1 of 2 chapters to run" in done.stdout
+    assert "01_lines: its cells changed" in done.stdout
+    assert copy.stat() == before
+    assert "new smoke" in (broken / "_build/html/notebooks/01_lines.html").read_text()
+
+
+def test_a_corrected_sentence_reaches_the_page_without_a_run(broken):
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "look like?", "resemble, after all?")
+    done = run(broken)
+    assert done.returncode == 0, done.stderr
+    assert "all 2 chapters are up to date" in done.stdout
+    assert "resemble" in (broken / "_build/html/notebooks/01_lines.html").read_text()
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_cell_that_raises(broken, jobs):
+    before = seal(broken)
+    new = "raise ValueError('no such stain')"
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE, DATASET, SEED)", new)
+    minicourse.change(broken / "notebooks/02_files.ipynb", "range(20)", "range(2)")
+    done = run(broken, "book", "--jobs", jobs)
+    assert done.returncode == 1
+    for part in (
+        "01_lines failed in code cell 3 of 4",  # papermill's injected cell is one of them
+        "question: Which profile is this?",
+        "error: ValueError: no such stain",
+        "1 of 2 chapters failed",
+    ):
+        assert part in done.stderr
+    assert "02_files" in done.stdout  # the other chapter ran all the same
+    assert "done" in done.stdout
+    assert seal(broken) == before  # and the former book stands
+    folder = broken / "_build/executed/phantom-smoke-24"
+    assert "no such stain" in (folder / "failed/01_lines.ipynb").read_text()
+    assert not list(folder.glob(".running-*"))
+    again = run(broken)
+    assert again.returncode == 1
+    assert "1 of 2 chapters to run" in again.stdout  # what was done is not done again
+
+
+def test_a_cell_that_takes_too_long(broken):
+    new = "import time; time.sleep(60)"
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE, DATASET, SEED)", new)
+    done = run(broken, "run", "--cell-timeout", "2")
+    assert done.returncode == 1
+    assert "Time limit: the cell ran longer than 2 s" in done.stderr
+    assert "code cell 3 of 4" in done.stderr
+
+
+def test_a_kernel_that_dies(broken):
+    new = "import os; os.kill(os.getpid(), 9)"
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE, DATASET, SEED)", new)
+    done = run(broken, "run")
+    assert done.returncode == 1
+    assert "Kernel died" in done.stderr
+    assert "code cell 3 of 4" in done.stderr
+
+
+def test_a_cell_that_was_not_executed(broken):
+    """An executed copy may only come from a run: one that was edited does not count."""
+    copy = broken / "_build/executed/phantom-smoke-24/01_lines.ipynb"
+    notebook = json.loads(copy.read_text())
+    notebook["cells"][-1].update(execution_count=None, outputs=[])
+    copy.write_text(json.dumps(notebook))
+    (broken / "_build/html/.course.json").unlink()
+    done = run(broken, "status")
+    assert "its executed copy is not the one recorded" in done.stdout
+    # Even with a record that agrees, the book is refused.
+    import hashlib
+
+    record = json.loads(copy.with_suffix(".json").read_text())
+    record["executed"] = hashlib.sha256(copy.read_bytes()).hexdigest()
+    copy.with_suffix(".json").write_text(json.dumps(record))
+    done = run(broken)
+    assert done.returncode == 2
+    assert "was not executed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("book/intro.md", "01_lines.ipynb", "09_missing.ipynb", "09_missing"),
+        ("book/intro.md", "# A course", "# A course\n\n{cite}`nobody`", "cite"),
+        ("notebooks/02_files.ipynb", "01_lines.ipynb", "09_missing.ipynb", "09_missing"),
+        ("notebooks/01_lines.ipynb", '"alt": "A line that rises"', '"alt": ""', "without alt"),
+        ("notebooks/01_lines.ipynb", '"caption": "A line."', '"caption": ""', "without a caption"),
+    ],
+)
+def test_a_faulty_page_is_not_published(broken, file, old, new, told):
+    before = seal(broken)
+    minicourse.change(broken / file, old, new)
+    for _ in range(2):  # a second try must not forget the fault
+        done = run(broken)
+        assert done.returncode == 2, done.stdout
+        assert "not published" in done.stderr
+        assert told in done.stderr
+        assert seal(broken) == before
+
+
+def test_only_one_chapter_does_not_publish_a_part(tmp_path):
+    root = minicourse.make(tmp_path / "course")
+    done = run(root, "book", "--only", "01")
+    assert done.returncode == 2
+    assert "02_files (not executed yet)" in done.stderr
+    assert not (root / "_build/html").exists()
+    assert run(root).returncode == 0
+
+
+def test_a_kernelspec_of_another_python_does_not_win(broken, tmp_path):
+    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text('{"argv": ["/bin/false"], "display_name": "Python 3", "language": "python"}')
+    jupyter = {"JUPYTER_PATH": str(tmp_path / "jupyter"), "MPLBACKEND": "agg"}
+    done = run(broken, "run", "--force", "--only", "01", **jupyter)
+    assert done.returncode == 0, done.stderr
+    copy = broken / "_build/executed/phantom-smoke-24/01_lines.ipynb"
+    assert "image/png" in copy.read_text()  # nor does a backend without pictures
+
+
+def test_interrupted_by_the_keyboard(broken):
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    minicourse.change(
+        broken / "notebooks/01_lines.ipynb",
+        "print(PROFILE, DATASET, SEED)",
+        "import time, pathlib; pathlib.Path('here').touch(); time.sleep(60)",
+    )
+    words = ["run", "--profile", "smoke", "--root", str(broken)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "helpers", *words], stderr=-1, stdout=-1, text=True, env=os.environ
+    )
+    while not (broken / "notebooks/here").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "goes on from here" in told
+    assert "Traceback" not in told

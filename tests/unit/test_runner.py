@@ -1,0 +1,250 @@
+"""Project, banner, published pages and the command line, all without starting a kernel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import pytest
+from tests import minicourse
+
+from helpers.course import banner, book, cli, executor, project, runner
+from helpers.course.project import Parameters, Project, ProjectError
+from helpers.settings import SettingsError
+
+RECORD = {
+    "chapter": "01_lines",
+    "dataset": "phantom",
+    "profile": "smoke",
+    "seed": 24,
+    "parameters": {"DATASET": "phantom", "PROFILE": "smoke", "SEED": 24, "DATA_DIR": ""},
+    "weights": [],
+    "device": "CPU, 2 cores",
+    "seconds": 125.2,
+    "cells": [{"id": "a", "seconds": 61.0}],
+    "commit": "0123456789abcdef+",
+    "finished": "2026-01-02T03:04:05+00:00",
+    "python": "3.12.1",
+    "versions": {"numpy": "2.0"},
+}
+
+
+@pytest.fixture
+def course(tmp_path):
+    root = minicourse.make(tmp_path / "course")
+    return Project(root, root / "_build")
+
+
+def executed(course, run, name):
+    """Pretend that a chapter was executed now."""
+    chapter = course.select([name])[0]
+    notebook = json.loads(chapter.path.read_text())
+    for count, cell in enumerate(c for c in notebook["cells"] if c["cell_type"] == "code"):
+        cell["execution_count"] = count + 1
+    path = minicourse.write(executor.copy_path(course, run, chapter), notebook)
+    record = {
+        **RECORD,
+        "chapter": chapter.name,
+        "digest": runner.staleness.digest(course, chapter, run),
+        "executed": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    executor.record_path(course, run, chapter).write_text(json.dumps(record))
+    return path
+
+
+def test_chapters_come_in_the_order_of_the_table_of_contents(course):
+    assert [chapter.name for chapter in course.chapters] == ["01_lines", "02_files"]
+
+
+def test_a_chapter_that_is_named_but_missing(course):
+    (course.root / "notebooks" / "02_files.ipynb").unlink()
+    with pytest.raises(ProjectError, match=r"02_files.*not there"):
+        _ = course.chapters
+
+
+@pytest.mark.parametrize("word", ["02", "2", "02_files", "files", "notebooks/02_files.ipynb"])
+def test_a_chapter_is_called_by_number_or_name(course, word):
+    assert [chapter.name for chapter in course.select([word])] == ["02_files"]
+
+
+@pytest.mark.parametrize(("word", "why"), [("07", "no chapter"), ("es", "more than one")])
+def test_a_word_that_fits_none_or_many(course, word, why):
+    with pytest.raises(ProjectError, match=why):
+        course.select([word])
+
+
+def test_outside_of_a_clone(tmp_path):
+    with pytest.raises(ProjectError, match="not a clone"):
+        project.find(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"dataset": "mnist"}, "DATASET"),
+        ({"profile": "tiny"}, "PROFILE"),
+        ({"seed": -1}, "SEED"),
+        ({"dataset": "cnmc"}, "needs DATA_DIR"),
+        ({"dataset": "cnmc", "data_dir": "no/such"}, "no folder is there"),
+    ],
+)
+def test_parameters_are_checked_before_anything_runs(given, why):
+    with pytest.raises(SettingsError, match=why):
+        project.parameters(**given)
+
+
+def test_a_fresh_course_is_all_stale_and_an_executed_one_is_not(course):
+    run = Parameters(profile="smoke")
+    assert [s.reasons for s in runner.states(course, run)] == [("not executed yet",)] * 2
+    executed(course, run, "01")
+    assert [s.stale for s in runner.states(course, run)] == [False, True]
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", ""])
+def test_a_copy_that_is_not_the_recorded_one_counts_as_not_done(course, damage):
+    run = Parameters(profile="smoke")
+    path = executed(course, run, "01")
+    path.write_text(damage)
+    assert runner.states(course, run)[0].stale
+
+
+@pytest.mark.parametrize("damage", ["{", "{}", ""])
+def test_a_damaged_record_counts_as_not_done(course, damage):
+    run = Parameters(profile="smoke")
+    executed(course, run, "01").with_suffix(".json").write_text(damage)
+    assert runner.states(course, run)[0].stale
+
+
+def test_a_book_with_a_stale_chapter_is_not_published(course):
+    run = Parameters(profile="smoke")
+    executed(course, run, "01")
+    with pytest.raises(book.BookError, match="02_files"):
+        book.build(course, run)
+    assert not course.html.exists()
+
+
+def test_a_notebook_without_a_parameters_cell_is_not_run(course):
+    chapter = course.chapters[0]
+    minicourse.change(chapter.path, '"parameters"', '"other"')
+    task = executor.Task(course, chapter, Parameters(), course.build / "artifacts", 10)
+    with pytest.raises(executor.ChapterError, match="0 cells tagged"):
+        executor.execute(task)
+    assert not list(course.build.rglob("*.ipynb"))
+
+
+def test_a_parameter_that_the_chapter_does_not_have(course):
+    chapter = course.chapters[0]
+    minicourse.change(chapter.path, "\\nSEED = 24", "")
+    task = executor.Task(course, chapter, Parameters(), course.build / "artifacts", 10)
+    with pytest.raises(executor.ChapterError, match="SEED"):
+        executor.execute(task)
+
+
+def published(course, **record):
+    source = json.loads(course.chapters[0].path.read_text())
+    copy = json.loads(json.dumps(source))
+    for count, cell in enumerate(c for c in copy["cells"] if c["cell_type"] == "code"):
+        cell["execution_count"] = count + 1
+    injected = minicourse.code('DATA_DIR = "/home/me/frames"', "injected-parameters")
+    copy["cells"].insert(2, {**injected, "id": "x", "execution_count": 9})
+    return book.page(source, copy, {**RECORD, **record})
+
+
+def test_a_page_is_todays_text_with_the_runs_outputs_and_a_banner(course):
+    minicourse.change(course.chapters[0].path, "Which profile is this?", "Which one?")
+    page = published(course)
+    texts = [cell["source"] for cell in page["cells"]]
+    assert texts[0].startswith("# Lines")
+    assert "run-banner" in texts[1]
+    assert "Which one?" in texts
+    assert all(c["execution_count"] for c in page["cells"] if c["cell_type"] == "code")
+
+
+def test_injected_parameters_are_shown_when_they_differ_without_folders(course):
+    same = {"DATASET": "phantom", "PROFILE": "quick", "SEED": 24, "DATA_DIR": ""}
+    assert not any("injected" in c["id"] for c in published(course, parameters=same)["cells"])
+    other = {**same, "DATASET": "cnmc", "DATA_DIR": "/home/me/frames"}
+    (shown,) = (c for c in published(course, parameters=other)["cells"] if "injected" in c["id"])
+    assert shown["source"] == 'DATA_DIR = ".../frames"'
+
+
+def test_banner_says_what_the_page_was_run_on():
+    text = banner.banner(RECORD)
+    for fact in ("not photographed", "smoke", "none", "CPU, 2 cores", "2 min 05 s"):
+        assert fact in text
+    assert "0123456789 with changes" in text
+    assert "2026-01-02" in text
+    assert "not a medical device" in text
+    real = banner.banner({**RECORD, "dataset": "cnmc", "weights": ["MobileNetV2 <ImageNet>"]})
+    assert "drawn" not in real
+    assert "MobileNetV2 &lt;ImageNet&gt;" in real
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599.7, "1 h 00 min"),
+        (4e3, "1 h 06 min"),
+    ],
+)
+def test_duration(seconds, text):
+    assert banner.duration(seconds) == text
+
+
+def test_status_page_names_every_chapter_and_version():
+    page = banner.status_page([RECORD], {"01_lines": "Lines"})
+    assert "[Lines](../notebooks/01_lines.ipynb) | 2 min 05 s | 1 min 01 s" in page
+    assert "| numpy | 2.0 |" in page
+
+
+def test_a_book_takes_the_place_of_the_former_one(tmp_path):
+    built, html = tmp_path / "new", tmp_path / "html"
+    for folder, text in ((built, "new"), (html, "old")):
+        folder.mkdir()
+        (folder / "index.html").write_text(text)
+    book._publish(built, html)
+    assert (html / "index.html").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["html"]
+
+
+def test_killed_between_the_two_renames_the_former_book_comes_back(course):
+    old = course.build / "html.old"
+    old.mkdir(parents=True)
+    (old / "index.html").write_text("old")
+    book._recover(course)
+    assert (course.html / "index.html").read_text() == "old"
+    assert not old.exists()
+
+
+def test_two_runs_do_not_share_a_build_folder(course):
+    other = "import sys; from pathlib import Path; from helpers.course import project, runner\n"
+    other += "with runner.locked(project.find(sys.argv[1])): print('in', flush=True); input()"
+    command = [sys.executable, "-c", other, str(course.root)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
+        assert process.stdout.readline() == "in\n"
+        with pytest.raises(runner.BusyError), runner.locked(course, wait=0):
+            pass
+        process.communicate("\n")
+    with runner.locked(course, wait=0):
+        pass
+
+
+def test_bad_input_is_one_sentence_and_exit_status_2(course, monkeypatch, capsys):
+    words = ["course", "run", "--root", str(course.root), "--dataset", "mnist"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "mnist" in told
+
+
+def test_jobs_must_be_one_or_more(course):
+    with pytest.raises(SettingsError, match="--jobs"):
+        runner.run_chapters(course, Parameters(), jobs=0)

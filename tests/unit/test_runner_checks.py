@@ -1,0 +1,142 @@
+"""The checks of chapters bite: each fault, put into a sound chapter, is named."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from tests import minicourse
+from tests.minicourse import PARAMETERS, code, markdown
+
+from helpers.course import checks
+from helpers.course.project import Chapter, Project
+
+PNG = {"output_type": "display_data", "data": {"image/png": "AA=="}, "metadata": {}}
+
+
+def exercise(letter):
+    name = f"07-{letter}"
+    return [
+        markdown(f"### Exercise {name}: count\n\nHow many?"),
+        code("answer = ..."),
+        code(f'from helpers.check import check\ncheck("{name}", answer)'),
+        code("# @title Solution\nanswer = 3", "solution", "hide-cell", cellView="form"),
+    ]
+
+
+def sound():
+    return minicourse.notebook(
+        markdown("# Title\n\nPromise.\n\n## What you will learn\n\n- count"),
+        code("import sys", "setup"),
+        code(PARAMETERS, "parameters"),
+        markdown("What is drawn? See [the paper](https://doi.org/10.1000/1)."),
+        code("draw()", mystnb=minicourse.FIGURE),
+        *exercise("a"),
+        *exercise("b"),
+        *exercise("c"),
+        markdown("## What to remember\n\nMuch.\n\n## Where to go next\n\nOn."),
+    )
+
+
+def problems(tmp_path, notebook):
+    path = minicourse.write(tmp_path / "07_title.ipynb", notebook)
+    return checks.check_notebook(Chapter("07_title", path))
+
+
+def test_a_sound_chapter_has_no_problems(tmp_path):
+    assert problems(tmp_path, sound()) == []
+
+
+def cell(notebook, text):
+    return next(c for c in notebook["cells"] if text in c["source"])
+
+
+def drop(notebook, text):
+    notebook["cells"].remove(cell(notebook, text))
+
+
+FAULTS = {
+    "format 4.5": lambda n: n.update(nbformat_minor=4),
+    "kernelspec": lambda n: n["metadata"].clear(),
+    "an id twice": lambda n: n["cells"][1].update(id="cell-0"),
+    "without an id": lambda n: n["cells"][1].pop("id"),
+    "stores outputs": lambda n: cell(n, "draw()").update(outputs=[PNG]),
+    "empty code cell": lambda n: cell(n, "draw()").update(source=" \n"),
+    "has the tag raises-exception": lambda n: cell(n, "draw()")["metadata"].update(
+        tags=["raises-exception"]
+    ),
+    "begin with a title": lambda n: n["cells"].pop(0),
+    "needs one cell tagged 'setup'": lambda n: drop(n, "import sys"),
+    "and after it one tagged 'parameters'": lambda n: n["cells"].insert(1, n["cells"].pop(2)),
+    "does not set exactly": lambda n: cell(n, "PROFILE").update(
+        source=PARAMETERS.replace("quick", "smoke")
+    ),
+    "no 'What to remember'": lambda n: drop(n, "What to remember"),
+    "has 2 exercises": lambda n: [n["cells"].pop(-2) for _ in range(4)],
+    "another chapter's number": lambda n: cell(n, "07-a").update(source="### Exercise 06-a: x"),
+    "07-a has no cell 'answer": lambda n: drop(n, "answer = ..."),
+    "07-a has no cell that calls": lambda n: drop(n, 'check("07-a"'),
+    "07-a has no solution": lambda n: drop(n, "# @title Solution"),
+    "needs the tag 'hide-cell'": lambda n: cell(n, "# @title")["metadata"].update(
+        tags=["solution"]
+    ),
+    "MyST shows raw on Colab: '```{note}'": lambda n: cell(n, "drawn?").update(
+        source="```{note}\nx\n```"
+    ),
+    "MyST shows raw on Colab: '{cite}": lambda n: cell(n, "drawn?").update(source="{cite}`a`"),
+    "image without alt text": lambda n: cell(n, "drawn?").update(source="![](a.png)"),
+    "lacks alt text": lambda n: cell(n, "draw()")["metadata"]["mystnb"].pop("image"),
+    "lacks a caption": lambda n: cell(n, "draw()")["metadata"]["mystnb"].pop("figure"),
+}
+
+
+@pytest.mark.parametrize("told", FAULTS)
+def test_each_fault_is_named(tmp_path, told):
+    notebook = copy.deepcopy(sound())
+    FAULTS[told](notebook)
+    assert told in "\n".join(problems(tmp_path, notebook))
+
+
+def test_set_up_cells_that_differ_and_notebooks_outside_of_the_book(tmp_path):
+    root = minicourse.make(tmp_path / "course")
+    for name, text in (("01_lines", "import sys"), ("02_files", "import os")):
+        path = root / "notebooks" / f"{name}.ipynb"
+        notebook = json.loads(path.read_text())
+        notebook["cells"].insert(1, {**code(text, "setup"), "id": "setup"})
+        minicourse.write(path, notebook)
+    minicourse.write(root / "notebooks" / "03_lost.ipynb", sound())
+    told = "\n".join(checks.check_sources(Project(root, root / "_build")))
+    assert "set-up cells differ between: 01_lines / 02_files" in told
+    assert "03_lost.ipynb is not in _toc.yml" in told
+
+
+def executed(tmp_path, **changes):
+    notebook = sound()
+    for count, c in enumerate(c for c in notebook["cells"] if c["cell_type"] == "code"):
+        c["execution_count"] = count + 1
+    cell(notebook, "draw()").update(changes)
+    return checks.check_executed(minicourse.write(tmp_path / "done.ipynb", notebook))
+
+
+def test_an_executed_copy_with_a_labelled_figure_is_sound(tmp_path):
+    assert executed(tmp_path, outputs=[PNG]) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "changes"),
+    [
+        ("was not executed", {"execution_count": None}),
+        (
+            "raised ValueError: bad",
+            {"outputs": [{"output_type": "error", "ename": "ValueError", "evalue": "bad"}]},
+        ),
+        ("figure without alt text", {"outputs": [PNG], "metadata": {}}),
+        (
+            "wrote to stderr: Warning!",
+            {"outputs": [{"output_type": "stream", "name": "stderr", "text": ["Warning!\n"]}]},
+        ),
+    ],
+)
+def test_faults_of_an_executed_copy(tmp_path, told, changes):
+    assert told in "\n".join(executed(tmp_path, **changes))
