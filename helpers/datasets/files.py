@@ -289,7 +289,7 @@ class Memory:
         with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as threads:
             found = zip(todo, threads.map(find, todo), strict=True)
             if self.progress and what == "sha256":
-                from tqdm.auto import tqdm
+                from tqdm import tqdm
 
                 bar = {"desc": "Hashing", "unit": "file", "delay": 5, "leave": False}
                 found = tqdm(found, total=len(todo), **bar)
