@@ -58,7 +58,18 @@ def find_cell(image: np.ndarray, threshold: int = 0) -> Box:
     mask = brightest_channel(image)
     if threshold > 0:
         mask = np.where(mask > threshold, mask, np.uint8(0))
-    return find_in_mask(mask)
+    box, area = _largest(mask)
+    height, width = mask.shape
+    if box is None:
+        raise CropError(
+            f"The frame of {width}x{height} pixels holds nothing: all of it is black ground."
+        )
+    if area < SMALLEST_SHARE * width * height:
+        raise CropError(
+            f"The frame of {width}x{height} pixels holds no cell: the largest thing on its ground "
+            f"is a speck in a box of {box.width}x{box.height} pixels."
+        )
+    return box
 
 
 def crop_to_cell(image: np.ndarray, threshold: int = 0) -> np.ndarray:
@@ -115,28 +126,32 @@ def brightest_channel(image: np.ndarray, planes: Sequence[np.ndarray] | None = N
     return cv2.flip(third, 0, dst=first) if bottom_up else third
 
 
-def find_in_mask(mask: np.ndarray) -> Box:
-    """Return the box of the contour enclosing the largest area; see :func:`find_cell`.
+def find_quickly(image: np.ndarray, planes: Sequence[np.ndarray] | None = None) -> Box:
+    """Return what :func:`find_cell` returns, from the rows that hold the cell alone.
 
-    Parameters
-    ----------
-    mask : ndarray of uint8, shape (h, w)
-        0 on the ground, anything else on what stands on it.
+    It looks at each eighth row first. What lies between two of them unseen is
+    at most seven rows high: it is smaller than a contour that encloses as much
+    as eight whole rows, and when there is none the whole frame is searched.
     """
-    height, width = mask.shape
+    step = 8
+    height, width = image.shape[:2]
+    lit = np.flatnonzero(image[::step].reshape(-1, 3 * width).max(axis=1))
+    if lit.size:
+        top, bottom = max(0, step * lit[0] - step + 1), min(height, step * (lit[-1] + 1))
+        planes = planes and [plane[: bottom - top] for plane in planes]
+        box, area = _largest(brightest_channel(image[top:bottom], planes))
+        if box and area >= step * width:
+            return box._replace(y=box.y + int(top))
+    return find_cell(image)
+
+
+def _largest(mask: np.ndarray) -> tuple[Box | None, float]:
+    """Return the box of the contour enclosing the largest area, and that area in pixels."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
-        raise CropError(
-            f"The frame of {width}x{height} pixels holds nothing: all of it is black ground."
-        )
+        return None, 0.0
     largest = max(contours, key=cv2.contourArea)
-    box = Box(*cv2.boundingRect(largest))
-    if cv2.contourArea(largest) < SMALLEST_SHARE * width * height:
-        raise CropError(
-            f"The frame of {width}x{height} pixels holds no cell: the largest thing on its ground "
-            f"is a speck in a box of {box.width}x{box.height} pixels."
-        )
-    return box
+    return Box(*cv2.boundingRect(largest)), cv2.contourArea(largest)
 
 
 def _require_rgb(image: np.ndarray) -> None:

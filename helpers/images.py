@@ -77,8 +77,9 @@ def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
 
 
 def is_frame(image: np.ndarray) -> bool:
-    """Return whether most of the image's edge is purely black, as around a segmented cell."""
-    return _ground_is_black(cropping.brightest_channel(image))
+    """Return whether the image's edge is mostly pure black, as around a segmented cell."""
+    edges = (image[0], image[-1], image[:, 0], image[:, -1])
+    return 2 * sum(map(np.count_nonzero, edges)) < sum(edge.size for edge in edges)
 
 
 def load_images(
@@ -219,19 +220,13 @@ def _read_and_prepare(path: str, size: int, crop: bool) -> np.ndarray:
 def _prepare(image: np.ndarray, size: int, crop: bool, desk: Desk | None) -> np.ndarray:
     if not crop:
         return _resize(image, size)
-    mask = cropping.brightest_channel(image, desk and desk.planes_for(image))
-    if _ground_is_black(mask):
-        x, y, width, height = cropping.find_in_mask(mask)
+    if is_frame(image):
+        x, y, width, height = cropping.find_quickly(image, desk and desk.planes_for(image))
         return _resize(image[y : y + height, x : x + width], size)
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return _resize(image[top : top + side, left : left + side], size)
-
-
-def _ground_is_black(mask: np.ndarray) -> bool:
-    edges = (mask[0], mask[-1], mask[:, 0], mask[:, -1])
-    return sum(map(np.count_nonzero, edges)) < sum(mask.shape)
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
