@@ -1,0 +1,122 @@
+"""The built smoke book behind a local server, and Debian's Chromium to open it with."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pages_of(book: Path) -> list[str]:
+    """Return the book's pages, relative to its folder, without the index that leads to the first."""
+    return sorted(
+        path.relative_to(book).as_posix()
+        for path in book.rglob("*.html")
+        if "_static" not in path.relative_to(book).parts and path.name != "index.html"
+    )
+
+
+@pytest.fixture(scope="session")
+def pages(smoke_book) -> list[str]:
+    return pages_of(smoke_book)
+
+
+@pytest.fixture(scope="session")
+def chapters(pages) -> list[str]:
+    return [page for page in pages if page.startswith("notebooks/")]
+
+
+@pytest.fixture(scope="session")
+def site(smoke_book):
+    """Address of the book on this machine, without a slash at its end."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *words):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(smoke_book))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A running Chromium; without one the tests skip, and fail where CI is set."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    if program is None:
+        reason = "no Chromium: `apt-get install chromium`, or set CHROMIUM to its path"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class Watched:
+    """A page that remembers what went wrong on it."""
+
+    def __init__(self, page, host: str):
+        self.page = page
+        self.faults: list[str] = []
+        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        page.on("console", self._console)
+        page.on("requestfailed", self._failed)
+        page.on("request", lambda r: self._request(r.url, host))
+        page.on("response", self._response)
+
+    def _console(self, message):
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console {message.type}: {message.text}")
+
+    def _failed(self, request):
+        # Aborted: the test went on to the next page before an icon was there.
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"failed: {request.url} {request.failure}")
+
+    def _request(self, url: str, host: str):
+        if not url.startswith((host, "data:", "blob:")):
+            self.faults.append(f"another host: {url}")
+
+    def _response(self, response):
+        if response.status >= 400:
+            self.faults.append(f"status {response.status}: {response.url}")
+
+
+@pytest.fixture
+def open_page(chromium, site):
+    """Open a page by its name in a fresh, watched tab; ``open_page("index.html", width=390)``."""
+    contexts = []
+
+    def opened(
+        name: str, *, width: int = 1280, height: int = 900, scheme: str = "light"
+    ) -> Watched:
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        contexts.append(context)
+        watched = Watched(context.new_page(), site)
+        watched.page.goto(f"{site}/{name}", wait_until="load")
+        return watched
+
+    yield opened
+    for context in contexts:
+        context.close()
