@@ -152,8 +152,10 @@ def _reader(name: str) -> ModuleType:
 def _drawn(profile: Profile, seed: int) -> os.PathLike:
     from helpers.datasets import phantom
 
-    folder = artifacts_folder() / f"phantom-{profile.name}-{seed}" / "frames"
-    return phantom.draw(folder, profile, seed)
+    recipe = phantom.recipe_of(profile, seed)
+    # Named by what it is drawn from and by, so that a better brush draws anew.
+    name = f"{recipe.phantoms}-{recipe.subjects}-{recipe.seed}-{phantom.code_version()}"
+    return phantom.draw(artifacts_folder() / "phantoms" / name, profile, seed)
 
 
 def _sound(
