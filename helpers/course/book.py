@@ -31,7 +31,7 @@ def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
     """Publish the book of a run in ``_build/html``; return whether anything was to do.
 
     Every chapter must have been executed with its present cells and helpers, and
-    every executed copy must pass :func:`helpers.course.checks.check_executed`. The
+    every page must pass :func:`helpers.course.checks.check_executed`. The
     book is then built in a folder of its own, warnings being errors, and takes the
     place of the old one only when it is whole.
 
@@ -53,16 +53,24 @@ def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
         if not quiet:
             print(f"The book is up to date: {project.html / 'index.html'}")
         return False
-    problems = [
-        f"{s.chapter.name}: {problem}"
+    pages = {
+        s.chapter.name: page(
+            staleness.read_notebook(s.chapter.path),
+            staleness.read_notebook(copy_path(project, run, s.chapter)),
+            s.record,
+        )
         for s in found
-        for problem in checks.check_executed(copy_path(project, run, s.chapter))
+    }
+    problems = [
+        f"{name}: {problem}"
+        for name, notebook in pages.items()
+        for problem in checks.check_executed(notebook)
     ]
     if problems:
         raise BookError("The book is not published:\n  " + "\n  ".join(problems))
     work = project.build / ".book"
     shutil.rmtree(work, ignore_errors=True)
-    stage(project, run, found, work / "source")
+    stage(project, pages, [s.record for s in found], work / "source")
     built = _sphinx(work)
     write_json(built / _SEAL, seal)
     _publish(built, project.html)
@@ -72,25 +80,20 @@ def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
     return True
 
 
-def stage(project: Project, run: Parameters, found: list[State], folder: Path) -> None:
-    """Write all that the book is built from into `folder`."""
+def stage(project: Project, pages: dict[str, dict], records: list[dict], folder: Path) -> None:
+    """Write all that the book is built from into `folder`: settings, pages, notebooks."""
     folder.mkdir(parents=True)
     config = (project.root / "_config.yml").read_text(encoding="utf-8")
     (folder / "_config.yml").write_text(_staged_config(config), encoding="utf-8")
     shutil.copy(project.root / "_toc.yml", folder)
     for name in _page_folders(project):
         shutil.copytree(project.root / name, folder / name)
-    titles = {}
     (folder / "notebooks").mkdir(exist_ok=True)
-    for state in found:
-        chapter = state.chapter
-        executed = staleness.read_notebook(copy_path(project, run, chapter))
-        notebook = page(staleness.read_notebook(chapter.path), executed, state.record)
-        titles[chapter.name] = title_of(notebook)
+    for name, notebook in pages.items():
         text = json.dumps(notebook, ensure_ascii=False, indent=1)
-        (folder / "notebooks" / chapter.path.name).write_text(text + "\n", encoding="utf-8")
+        (folder / "notebooks" / f"{name}.ipynb").write_text(text + "\n", encoding="utf-8")
     if (project.root / "book" / "status.md").is_file():
-        records = [state.record for state in found]
+        titles = {name: title_of(notebook) for name, notebook in pages.items()}
         text = banner.status_page(records, titles)
         (folder / "book" / "status.md").write_text(text, encoding="utf-8")
 

@@ -6,9 +6,11 @@ answers at once.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +59,7 @@ def run(
 
     course = project.find(root, build)
     chosen = project.parameters(dataset, profile, seed, data_dir)
-    with runner.locked(course):
+    with _stoppable(), runner.locked(course):
         _run(course, chosen, only, jobs, force, cell_timeout)
 
 
@@ -80,9 +82,19 @@ def book(
 
     course = project.find(root, build)
     chosen = project.parameters(dataset, profile, seed, data_dir)
-    with runner.locked(course):
+    with _stoppable(), runner.locked(course):
         _run(course, chosen, only, jobs, force, cell_timeout)
         publisher.build(course, chosen)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[None]:
+    """Tell whoever presses Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nStopped. The next run goes on from here.", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def _run(course, chosen, only, jobs, force, cell_timeout) -> None:
@@ -148,8 +160,9 @@ def student(
 
 @app.command()
 def repository(
-    url: Annotated[str, typer.Argument(help="https://github.com/owner/name; says it, if left out.")]
-    = "",
+    url: Annotated[
+        str, typer.Argument(help="https://github.com/owner/name; says it, if left out.")
+    ] = "",
     root: Root = None,
 ) -> None:
     """Put your repository's address wherever the course needs one (Colab buttons, set-up cells)."""
@@ -188,6 +201,3 @@ def main() -> None:
     except CourseError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("\nStopped. The next run goes on from here.", file=sys.stderr)
-        raise SystemExit(130) from None

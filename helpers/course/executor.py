@@ -102,8 +102,9 @@ def execute(task: Task, progress: OnProgress | None = None) -> Result:
         report = _papermill(task, working, on_cell)
     except Exception as error:
         failed.parent.mkdir(parents=True, exist_ok=True)
-        if working.is_file():
-            os.replace(working, failed)
+        for suffix in (".ipynb", ".log"):
+            if working.with_suffix(suffix).is_file():
+                os.replace(working.with_suffix(suffix), failed.with_suffix(suffix))
         index, name, value, trace = at[0], type(error).__name__, str(error), ""
         if isinstance(error, PapermillExecutionError):
             index, name, value = error.cell_index, error.ename, error.evalue
@@ -120,7 +121,8 @@ def execute(task: Task, progress: OnProgress | None = None) -> Result:
         record |= {"started": started.isoformat(timespec="seconds"), "seconds": round(seconds, 2)}
         os.replace(working, copy_path(project, task.run, chapter))
         write_json(record_path(project, task.run, chapter), record)
-        failed.unlink(missing_ok=True)
+        for suffix in (".ipynb", ".log"):
+            failed.with_suffix(suffix).unlink(missing_ok=True)
         return Result(chapter.name, seconds)
     finally:
         shutil.rmtree(working.parent, ignore_errors=True)
@@ -146,6 +148,7 @@ def _papermill(task: Task, output: Path, on_cell: Callable[[int], None]) -> dict
         report=report,
         environment=kernel.environment(task.project.root, task.artifacts, task.jobs),
         folder=str(task.chapter.path.parent),
+        log=str(output.with_suffix(".log")),
         cell_timeout=task.cell_timeout,
     )
     return report

@@ -152,6 +152,7 @@ class CourseEngine(NBClientEngine):
         report: dict,
         environment: dict[str, str],
         folder: str,
+        log: str,
         cell_timeout: int,
         start_timeout: int = 120,
         **_: Any,
@@ -167,7 +168,9 @@ class CourseEngine(NBClientEngine):
             kernel_manager_class=CourseKernelManager,
             resources={"metadata": {"path": folder}},
         )
-        client.execute(env=environment)
+        # What the kernel's own machinery says belongs to no cell, and not on the terminal.
+        with open(log, "w", encoding="utf-8") as stream:
+            client.execute(env=environment, stderr=stream)
 
 
 def register() -> str:

@@ -8,11 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from tests import minicourse
 
 from helpers.course import banner, book, cli, executor, project, runner
 from helpers.course.project import Parameters, Project, ProjectError
 from helpers.settings import SettingsError
+from tests import minicourse
 
 RECORD = {
     "chapter": "01_lines",

@@ -6,11 +6,11 @@ import copy
 import json
 
 import pytest
-from tests import minicourse
-from tests.minicourse import PARAMETERS, code, markdown
 
 from helpers.course import checks
 from helpers.course.project import Chapter, Project
+from tests import minicourse
+from tests.minicourse import PARAMETERS, code, markdown
 
 PNG = {"output_type": "display_data", "data": {"image/png": "AA=="}, "metadata": {}}
 
@@ -111,16 +111,16 @@ def test_set_up_cells_that_differ_and_notebooks_outside_of_the_book(tmp_path):
     assert "03_lost.ipynb is not in _toc.yml" in told
 
 
-def executed(tmp_path, **changes):
+def executed(**changes):
     notebook = sound()
     for count, c in enumerate(c for c in notebook["cells"] if c["cell_type"] == "code"):
         c["execution_count"] = count + 1
     cell(notebook, "draw()").update(changes)
-    return checks.check_executed(minicourse.write(tmp_path / "done.ipynb", notebook))
+    return checks.check_executed(notebook)
 
 
-def test_an_executed_copy_with_a_labelled_figure_is_sound(tmp_path):
-    assert executed(tmp_path, outputs=[PNG]) == []
+def test_an_executed_copy_with_a_labelled_figure_is_sound():
+    assert executed(outputs=[PNG]) == []
 
 
 @pytest.mark.parametrize(
@@ -138,5 +138,5 @@ def test_an_executed_copy_with_a_labelled_figure_is_sound(tmp_path):
         ),
     ],
 )
-def test_faults_of_an_executed_copy(tmp_path, told, changes):
-    assert told in "\n".join(executed(tmp_path, **changes))
+def test_faults_of_an_executed_copy(told, changes):
+    assert told in "\n".join(executed(**changes))

@@ -6,10 +6,10 @@ import os
 import shutil
 
 import pytest
-from tests import minicourse
 
 from helpers.course import staleness
 from helpers.course.project import Parameters, Project
+from tests import minicourse
 
 
 @pytest.fixture
