@@ -12,6 +12,7 @@ import contextlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -30,6 +31,8 @@ def install() -> None:
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    # Its Python side warns of retracing wherever a notebook uses a second model.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.meta_path.insert(0, _Finder())
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers import images as image_files
-from helpers import metrics
+from helpers import metrics, provenance
 from helpers.errors import CourseError
 from helpers.files import atomic_path, write_csv
 
@@ -179,6 +179,8 @@ def _size(model: keras.Model) -> int:
 
 
 def _scores(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    if not model.compiled and not provenance.has_gpu():
+        model.jit_compile = False  # on a CPU, compiling costs more than it saves
     parts = [
         model.predict_on_batch(np.asarray(images[start : start + batch_size]))
         for start in range(0, len(images), batch_size)

@@ -1,0 +1,102 @@
+"""Figures are matplotlib objects that say what they show."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import plots
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def _style():
+    with mpl.rc_context():
+        plots.use_style()
+        yield
+    mpl.pyplot.close("all")
+
+
+@pytest.fixture
+def predictions():
+    rng = np.random.default_rng(0)
+    truth = np.arange(60) % 3 > 0
+    return pd.DataFrame(
+        {
+            "image_id": [f"i{k}" for k in range(60)],
+            "subject": [f"s{k // 10}" for k in range(60)],
+            "label": np.where(truth, "all", "hem"),
+            "split": "test",
+            "score": np.clip(0.3 * truth + rng.random(60) * 0.7, 0, 1),
+        }
+    )
+
+
+def luminance(colour):
+    red, green, blue = mpl.colors.to_rgb(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_classes_keep_their_colours():
+    assert plots.class_colours(["all", "hem"]) == {"all": plots.POSITIVE, "hem": plots.NEGATIVE}
+    colours = plots.class_colours(["benign", "early", "pre", "pro"])
+    assert colours["benign"] == plots.NEGATIVE
+    assert len(set(colours.values())) == 4
+    assert abs(luminance(plots.NEGATIVE) - luminance(plots.POSITIVE)) > 0.05
+
+
+def test_lines_differ_in_dash_as_well_as_in_colour():
+    cycle = list(mpl.rcParams["axes.prop_cycle"])
+    assert len({str(style["linestyle"]) for style in cycle}) == len(cycle)
+
+
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_a_grid_shows_each_image_under_its_title(count):
+    images = np.zeros((count, 8, 8, 3), dtype=np.uint8)
+    titles = [f"cell {k}" for k in range(count)]
+    figure = plots.image_grid(images, titles, columns=4)
+    shown = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in shown] == titles
+    assert figure.get_figwidth() <= plots.WIDTH
+
+
+def test_a_grid_takes_grey_and_coloured_images_of_several_sizes():
+    figure = plots.image_grid([np.zeros((8, 8)), np.zeros((4, 6, 3), dtype=np.uint8)])
+    assert len([axis for axis in figure.axes if axis.images]) == 2
+
+
+def test_learning_curves_have_both_quantities_and_whole_epochs():
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2],
+            "loss": [0.7, 0.5],
+            "accuracy": [0.5, 0.7],
+            "val_loss": [0.7, 0.6],
+            "val_accuracy": [0.5, 0.6],
+        }
+    )
+    figure = plots.learning_curves({"random": history, "subject": history})
+    loss, accuracy = figure.axes
+    assert "loss" in loss.get_ylabel()
+    assert accuracy.get_ylabel() == "accuracy"
+    assert len(loss.lines) == 4
+    figure.draw_without_rendering()
+    assert all(float(tick).is_integer() for tick in loss.get_xticks())
+    assert len(plots.learning_curves(history).axes[0].lines) == 2
+
+
+def test_a_confusion_matrix_prints_the_counts(predictions):
+    figure = plots.confusion_matrix({"one": predictions, "two": predictions})
+    assert [axis.get_title() for axis in figure.axes] == ["one", "two"]
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert sum(int(text.split("\n")[0]) for text in texts) == len(predictions)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["hem", "all"]
+
+
+def test_roc_curves_name_their_area_and_say_where_there_is_none(predictions):
+    one_class = predictions[predictions["label"] == "all"]
+    figure = plots.roc_curves({"model": predictions, "half": one_class})
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert legend[1].startswith("model, AUC 0.")
+    assert legend[2] == "half, one class only: no curve"
