@@ -115,6 +115,9 @@ def page(source: dict, executed: dict, record: dict) -> dict:
             twin = ran.pop(0)
             cell["outputs"] = twin["outputs"]
             cell["execution_count"] = twin["execution_count"]
+            if "setup" in staleness.tags_of(cell):
+                # Of no interest to a reader: folded on the page.
+                cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
         cells.append(cell)
         if cell["cell_type"] == "code" and "parameters" in staleness.tags_of(cell):
             cells += [_shown(c, record) for c in injected if _differs(cell, record)]

@@ -24,7 +24,7 @@ FLAGS = [
 
 
 def pages_of(book: Path) -> list[str]:
-    """Return the book's pages, relative to its folder, without the index that leads to the first."""
+    """Return the book's pages, relative to its folder, without the index that leads on."""
     return sorted(
         path.relative_to(book).as_posix()
         for path in book.rglob("*.html")

@@ -66,7 +66,7 @@ def test_pages_read_from_the_disk_as_well(chromium, smoke_book, pages):
     page.on("requestfailed", lambda request: faults.append(request.url))
     for name in pages:
         page.goto((smoke_book / name).as_uri(), wait_until="load")
-        assert page.locator("h1").first.is_visible(), name
+        assert page.locator("h1:visible").count(), name
     page.close()
     assert not faults
 
