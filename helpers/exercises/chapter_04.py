@@ -28,26 +28,30 @@ def share_left(answer: float, frames: Sequence[np.ndarray]) -> Iterator[Point]:
 
 
 @checker("04-b")
-def margin(answer: Callable, *_: object) -> Iterator[Point]:
+def with_margin(answer: Callable, *_: object) -> Iterator[Point]:
     """Check a function from a frame and a margin to a padded crop."""
     yield callable(answer), "It is a function."
     if not callable(answer):
         return
     frame = np.zeros((90, 120, 3), np.uint8)
     frame[30:60, 40:90] = np.random.default_rng(0).integers(1, 256, (30, 50, 3))
-    for width in (0, 1, 12):
-        crop = np.asarray(answer(frame.copy(), width))
-        side = 50 + 2 * width
-        yield crop.shape == (side, side, 3), f"With a margin of {width} the side is {side} pixels."
-        if crop.shape != (side, side, 3):
-            return
-        yield crop.dtype == np.uint8, "The pixels are whole numbers of 8 bits (uint8)."
-        inside = crop[width + 10 : width + 40, width : width + 50]
-        yield (
-            np.array_equal(inside, frame[30:60, 40:90]),
-            f"With a margin of {width} the cell is unchanged and in the middle.",
-        )
-        yield int(crop.sum()) == int(frame.sum()), "All around it is black."
+    margins = (0, 1, 12)
+    crops = [np.asarray(answer(frame.copy(), margin)) for margin in margins]
+    sides = [50 + 2 * margin for margin in margins]
+    square = all(crop.shape == (side, side, 3) for crop, side in zip(crops, sides, strict=True))
+    yield square, "The side is the longer side of the box plus twice the margin, for 0, 1 and 12."
+    if not square:
+        return
+    yield all(crop.dtype == np.uint8 for crop in crops), "The pixels are of 8 bits (uint8)."
+    inside = [
+        crop[margin + 10 : margin + 40, margin : margin + 50]
+        for crop, margin in zip(crops, margins, strict=True)
+    ]
+    yield (
+        all(np.array_equal(part, frame[30:60, 40:90]) for part in inside),
+        "The cell is unchanged and in the middle.",
+    )
+    yield all(int(crop.sum()) == int(frame.sum()) for crop in crops), "All around it is black."
     edge = np.roll(frame, -30, axis=0)  # the cell now touches the upper edge of the frame
     yield (
         np.asarray(answer(edge, 12)).shape == (74, 74, 3),
