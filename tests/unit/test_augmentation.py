@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -46,6 +46,7 @@ def test_all_eight_differ_and_any_two_in_a_row_are_a_third():
 
 
 @given(images, st.sampled_from(augmentation.TRANSFORMS))
+@settings(max_examples=40, deadline=None)
 def test_no_pixel_changes_and_the_input_stays(image, transform):
     before = image.copy()
     out = augmentation.apply(image, transform)
@@ -58,6 +59,7 @@ def test_no_pixel_changes_and_the_input_stays(image, transform):
 
 
 @given(images, st.sampled_from(augmentation.TRANSFORMS))
+@settings(max_examples=40, deadline=None)
 def test_a_stack_is_turned_image_by_image(image, transform):
     stack = np.stack([image, image[::-1]])
     one_by_one = np.stack([augmentation.apply(a, transform) for a in stack])

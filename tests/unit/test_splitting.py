@@ -1,6 +1,7 @@
 """Splits keep people whole, come near their fractions, and depend on nothing but the catalog."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_random_split_refuses_a_class_too_small_for_it():
 
 
 @given(st.integers(0, 5), st.integers(0, 50))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_people_stay_whole_and_fractions_are_met(table_seed, seed):
     table = uneven(table_seed)
     result = splitting.split_by_subject(table, seed=seed, tolerance=0.08)
@@ -420,3 +421,46 @@ def test_ten_thousand_people_of_one_image_are_split_too():
     table = people({(f"{c}{i}", c): 1 for c in ("all", "hem") for i in range(2500)})
     result = splitting.split_by_subject(table)
     assert share(result).loc["train"].sub(0.6).abs().max() < 0.01
+
+
+# ------------------------------------------------------------------ what chapter 02 shows
+
+
+@pytest.fixture(scope="module")
+def page():
+    """Return the functions that chapter 02 defines on its page."""
+    notebook = Path(__file__).resolve().parents[2] / "notebooks/02_splitting_without_leakage.ipynb"
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    known = {"np": np, "catalogs": catalogs}
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code" and source.startswith(("def link(", "def interval(")):
+            exec(source, known)
+    return known
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh")), max_size=9))
+@settings(max_examples=30, deadline=None)
+def test_the_pages_union_find_joins_whom_the_helper_joins(page, pairs):
+    leaders = page["link"](pairs)
+    rows = [
+        {"image_id": f"{i}{one}", "path": "/x", "label": "all", "subject": one, "sha256": f"f{i}"}
+        for i, pair in enumerate(pairs)
+        for one in sorted(set(pair))
+    ]
+    rows.append({"image_id": "z", "path": "/x", "label": "all", "subject": "z", "sha256": "z"})
+    linked = splitting.link_subjects(catalogs.make(rows)).groupby("subject")["group"].first()
+    for one in leaders:
+        for other in leaders:
+            assert (leaders[one] == leaders[other]) == (linked[one] == linked[other])
+
+
+def test_the_pages_interval_is_that_of_the_helper(page):
+    from helpers import metrics
+
+    rng = np.random.default_rng(0)
+    table = uneven()[["image_id", "subject", "label"]].assign(split="test")
+    table["score"] = rng.random(len(table))
+    np.testing.assert_allclose(
+        page["interval"](table, 200), metrics.bootstrap_interval(table, "accuracy", 200)
+    )
