@@ -34,7 +34,7 @@ _READERS = {
 
 
 def broken_files(*folders: Path) -> list[str]:
-    """Return the published files below `folders` that cannot be read; dotted ones are unfinished."""
+    """Return the files below `folders` that cannot be read; dotted ones are unfinished."""
     found = []
     for folder in folders:
         for path in sorted(folder.rglob("*")):
