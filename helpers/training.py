@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ from helpers.settings import Settings
 if TYPE_CHECKING:
     import keras
 
+#: Columns of a run's history.
+HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 #: Random draws that one layer may make in an epoch before it meets the next epoch's.
 _DRAWS = 2**20
 
@@ -156,7 +159,9 @@ def load(folder: str | os.PathLike) -> Run:
     if not (folder / "record.json").is_file():
         raise TrainingError(f"{folder} holds no finished run: record.json is missing.")
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    history = pd.read_csv(folder / "history.csv", float_precision="round_trip")
+    history = pd.read_csv(folder / "history.csv", dtype=str)
+    for column in history:  # by Python's float: exact whatever the version of pandas
+        history[column] = [int(v) if column == "epoch" else float(v) for v in history[column]]
     return Run(keras.saving.load_model(folder / "best.keras"), history, record, folder)
 
 
@@ -326,7 +331,7 @@ def _keep(
     with atomic_path(folder / _checkpoint(state["epoch"])) as path:
         model.save(path)
     write_json(folder / "state.json", state)
-    write_csv(folder / "history.csv", pd.DataFrame(state["history"]))
+    write_csv(folder / "history.csv", pd.DataFrame(state["history"], columns=HISTORY))
     wanted = {_checkpoint(state["epoch"]), _checkpoint(state["best"])}
     for file in folder.glob("*.keras"):
         if file.name not in wanted:
@@ -338,7 +343,7 @@ def _finish(state: dict, folder: Path, started: dict, images: int) -> None:
     if not (folder / "best.keras").is_file() or (folder / _checkpoint(state["best"])).is_file():
         with atomic_path(folder / "best.keras") as path:
             shutil.copyfile(folder / _checkpoint(state["best"]), path)
-    write_csv(folder / "history.csv", pd.DataFrame(state["history"]))
+    write_csv(folder / "history.csv", pd.DataFrame(state["history"], columns=HISTORY))
     # The first epoch also compiles.
     steady = state["seconds"][1:] or state["seconds"]
     record = {
@@ -371,26 +376,31 @@ def _checkpoint(epoch: int) -> str:
 
 def _model_facts(model: keras.Model) -> dict:
     """Return what tells one untrained (or pretrained) model from another."""
-    config = json.dumps(model.get_config(), sort_keys=True, default=str)
+    config = model.get_config()
+    text = json.dumps(config, sort_keys=True, default=str)
     # Keras numbers unnamed layers through a session: dense_3 here is dense there.
-    for place, layer in enumerate(_layers(model)):
-        config = config.replace(f'"{layer}"', f'"#{place}"')
+    for place, name in enumerate(dict.fromkeys(_names(config))):
+        text = text.replace(f'"{name}"', f'"#{place}"')
     weights = hashlib.sha256()
     for weight in model.get_weights():
         weights.update(np.ascontiguousarray(weight).tobytes())
     return {
-        "name": model.name,
+        "name": re.sub(r"_\d+$", "", model.name),
         "parameters": model.count_params(),
-        "config": hashlib.sha256(config.encode()).hexdigest()[:16],
+        "config": hashlib.sha256(text.encode()).hexdigest()[:16],
         "weights": weights.hexdigest()[:16],
     }
 
 
-def _layers(model: keras.Model) -> list[str]:
-    names = [model.name]
-    for layer in getattr(model, "layers", ()):
-        names += _layers(layer)
-    return names
+def _names(config: object) -> Iterator[str]:
+    """Yield all that is called a name anywhere in a model's configuration."""
+    if isinstance(config, dict):
+        if isinstance(config.get("name"), str):
+            yield config["name"]
+        config = [config[key] for key in sorted(config, key=str)]
+    if isinstance(config, list | tuple):
+        for part in config:
+            yield from _names(part)
 
 
 def _digest(images: np.ndarray) -> str:

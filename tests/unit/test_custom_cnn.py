@@ -1,0 +1,61 @@
+"""The custom CNN: its size, its promises, and the copy of it that chapter 06 shows."""
+
+import numpy as np
+import pytest
+
+from helpers.models import custom_cnn
+
+
+def parameters(size, filters=custom_cnn.FILTERS, dense=256):
+    """Count by hand, as the chapter does."""
+    count, channels = 0, 3
+    for maps, pool in zip(filters, custom_cnn.POOLS, strict=True):
+        count += 3 * 3 * channels * maps + maps
+        channels, size = maps, max(1, size // pool)
+    return count + size * size * channels * dense + dense + dense + 1
+
+
+@pytest.mark.parametrize("size", [27, 48, 75, 96, 224, 300])
+def test_parameters_are_those_counted_by_hand(size):
+    model = custom_cnn.build(size)
+    assert model.count_params() == parameters(size)
+    assert model.input_shape == (None, size, size, 3)
+    assert model.output_shape == (None, 1)
+
+
+def test_it_has_about_two_million_parameters_at_300_pixels():
+    assert parameters(300) == 2_027_329
+    assert "2,027,329" in custom_cnn.__doc__
+
+
+def test_its_first_weights_follow_from_the_seed_alone():
+    one, same, other = (custom_cnn.build(48, seed) for seed in (24, 24, 25))
+    assert all(map(np.array_equal, one.get_weights(), same.get_weights()))
+    assert not all(map(np.array_equal, one.get_weights(), other.get_weights()))
+
+
+def test_it_takes_raw_pixels_and_is_blind_to_exposure():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 120, (4, 48, 48, 3), dtype=np.uint8)
+    model = custom_cnn.build(48)
+    scores = model.predict_on_batch(images)
+    assert ((scores > 0) & (scores < 1)).all()
+    assert model.predict_on_batch(images * np.uint8(2)) == pytest.approx(scores, abs=0.02)
+    black = model.predict_on_batch(np.zeros((1, 48, 48, 3), dtype=np.uint8))
+    assert np.isfinite(black).all()
+
+
+def test_augmentation_is_for_training_only():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (4, 48, 48, 3)).astype("float32")
+    plain, augmented = custom_cnn.build(48), custom_cnn.build(48, augment=True)
+    augmented.set_weights(plain.get_weights())
+    expected = plain.predict_on_batch(images)
+    assert augmented.predict_on_batch(images) == pytest.approx(expected, abs=1e-5)
+    trained = np.asarray(augmented(images, training=True))
+    assert np.abs(trained - np.asarray(plain(images, training=True))).max() > 1e-3
+
+
+def test_too_small_images_are_refused():
+    with pytest.raises(custom_cnn.ModelError, match="at least 27 pixels, got 26"):
+        custom_cnn.build(26)

@@ -1,0 +1,158 @@
+"""Predictions of a catalog and of one file agree; the papers' two bugs stay out."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import catalog, images, zoo
+from helpers.models import custom_cnn
+
+SIZE = 48
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """Cells on black: the positive ones have a bright nucleus."""
+    folder = tmp_path_factory.mktemp("frames")
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        positive = number % 2 == 1
+        frame = np.zeros((120, 120, 3), dtype=np.uint8)
+        centre = tuple(int(value) for value in rng.integers(50, 70, 2))
+        cv2.circle(frame, centre, 35, (90, 40, 80), -1)
+        cv2.circle(frame, centre, 18, (200, 150, 190) if positive else (90, 50, 80), -1)
+        path = folder / f"cell_{number:02d}.bmp"
+        cv2.imwrite(str(path), frame)
+        row = {"image_id": path.stem, "path": str(path), "sha256": str(number)}
+        rows.append({**row, "label": "all" if positive else "hem", "subject": f"s{number // 4}"})
+    return catalog.make(rows)
+
+
+@pytest.fixture(scope="module")
+def trained(frames, tmp_path_factory):
+    """A tiny model that tells the two kinds of frames apart."""
+    import keras
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_ARTIFACTS", str(tmp_path_factory.mktemp("artifacts")))
+        pixels = np.array(images.load_images(frames, SIZE))
+    model = custom_cnn.build(SIZE, dropout=0)
+    model.compile(keras.optimizers.Adam(1e-3), "binary_crossentropy", jit_compile=False)
+    model.fit(pixels, catalog.target(frames)[:, np.newaxis], epochs=8, batch_size=8, verbose=0)
+    return model
+
+
+@pytest.fixture
+def predictions(trained, frames, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
+    return zoo.predict(trained, frames, batch_size=16)
+
+
+def test_predictions_follow_the_catalog(predictions, frames):
+    assert list(predictions) == ["image_id", "subject", "label", "split", "score"]
+    assert list(predictions["image_id"]) == list(frames["image_id"])
+    assert predictions["score"].between(0, 1).all()
+    positive = predictions["label"] == "all"
+    assert predictions["score"][positive].min() > 0.5 > predictions["score"][~positive].max()
+
+
+def test_one_file_gets_the_score_that_it_gets_in_the_catalog(trained, predictions, frames):
+    """Neither argmax over one probability nor a second division by 255."""
+    answers = [zoo.predict_file(trained, path) for path in frames["path"]]
+    assert [answer.score for answer in answers] == pytest.approx(
+        list(predictions["score"]), abs=1e-5
+    )
+    assert [answer.label for answer in answers] == list(frames["label"])
+    assert {answer.label for answer in answers} == {"all", "hem"}
+
+
+def test_the_papers_bugs_would_be_seen(trained, predictions, frames, tmp_path, monkeypatch):
+    """What the tests above hold off does change the result."""
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
+    pixels = np.array(images.load_images(frames, SIZE))
+    scores = trained.predict_on_batch(pixels)
+    assert set(np.argmax(scores, axis=1)) == {0}
+    twice = trained.predict_on_batch(pixels / 255)[:, 0]
+    assert np.abs(twice - predictions["score"]).max() > 0.1
+
+
+def test_a_threshold_and_names_are_taken(trained, frames):
+    path = frames["path"].iloc[0]
+    score = zoo.predict_file(trained, path).score
+    answer = zoo.predict_file(trained, path, classes=("benign", "malignant"), threshold=score)
+    assert answer == ("malignant", score)
+
+
+def test_batches_do_not_change_scores(trained, frames, predictions, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
+    other = zoo.predict(trained, frames, images.load_images(frames, SIZE), batch_size=7)
+    assert list(other["score"]) == pytest.approx(list(predictions["score"]), abs=1e-5)
+
+
+def test_predictions_come_back_from_csv_as_they_were(predictions, tmp_path):
+    subjects = [f"{number:02d}" for number in range(len(predictions))]  # not 0, 1, 2
+    predictions["subject"] = pd.Series(subjects, dtype=object)
+    path = tmp_path / "deep" / "predictions.csv"
+    zoo.save_predictions(path, predictions)
+    pd.testing.assert_frame_equal(zoo.load_predictions(path), predictions)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "does not hold sound predictions"),
+        ("image_id,label\na,all\n", "lack the columns"),
+        ("image_id,subject,label,split,score\na,1,all,test,nan\n", "not probabilities"),
+        ("image_id,subject,label,split,score\na,1,all,test,0.1\na,1,all,test,0.2\n", "repeat"),
+    ],
+)
+def test_a_csv_that_holds_no_predictions_is_named(tmp_path, content, message):
+    path = tmp_path / "broken.csv"
+    path.write_text(content)
+    with pytest.raises(zoo.ZooError, match=rf"broken\.csv.*{message}"):
+        zoo.load_predictions(path)
+
+
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(zoo.ZooError, match=r"none\.csv is not there"):
+        zoo.load_predictions(tmp_path / "none.csv")
+    with pytest.raises(zoo.ZooError, match=r"none\.keras is not there"):
+        zoo.load_model(tmp_path / "none.keras")
+
+
+def test_a_model_comes_back_and_a_broken_one_is_refused(trained, frames, tmp_path):
+    path = zoo.save_model(tmp_path / "tiny.keras", trained)
+    loaded = zoo.load_model(path)
+    file = frames["path"].iloc[1]
+    assert zoo.predict_file(loaded, file) == zoo.predict_file(trained, file)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(zoo.ZooError, match=r"tiny\.keras cannot be loaded"):
+        zoo.load_model(path)
+    with pytest.raises(zoo.ZooError, match=r"ends in \.keras"):
+        zoo.save_model(tmp_path / "tiny.h5", trained)
+
+
+def test_a_file_that_carries_code_is_not_run(tmp_path):
+    import keras
+
+    image = keras.Input((SIZE, SIZE, 3))
+    mean = keras.layers.Lambda(lambda x: x.mean((1, 2, 3), keepdims=True)[..., 0], (1,))(image)
+    keras.Model(image, mean).save(tmp_path / "foreign.keras")
+    with pytest.raises(zoo.ZooError, match=r"foreign\.keras cannot be loaded"):
+        zoo.load_model(tmp_path / "foreign.keras")
+
+
+def test_other_models_and_images_are_refused(trained, frames):
+    import keras
+
+    two = keras.Sequential(
+        [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
+    )
+    with pytest.raises(zoo.ZooError, match=r"\(None, 2\).*one probability"):
+        zoo.predict(two, frames)
+    with pytest.raises(zoo.ZooError, match=r"float32 of shape \(40, 48, 48, 3\)"):
+        zoo.predict(trained, frames, np.zeros((40, SIZE, SIZE, 3), dtype=np.float32))
+    with pytest.raises(zoo.ZooError, match=r"shape \(3, 48, 48, 3\)"):
+        zoo.predict(trained, frames, np.zeros((3, SIZE, SIZE, 3), dtype=np.uint8))
