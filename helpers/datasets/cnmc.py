@@ -97,11 +97,12 @@ def _labels(file: File) -> pd.DataFrame | None:
     """Return class and subject by file name if `file` is the preliminary set's table."""
     if file.ending != ".csv" or not file.size:
         return None
+    wanted = ["Patient_ID", "new_names", "labels"]
     try:
-        table = pd.read_csv(file.path, dtype=str, encoding="utf-8-sig").dropna()
+        if not set(wanted) <= set(pd.read_csv(file.path, nrows=0, encoding="utf-8-sig")):
+            return None
+        table = pd.read_csv(file.path, usecols=wanted, dtype=str, encoding="utf-8-sig").dropna()
     except (ValueError, OSError):
-        return None
-    if not {"Patient_ID", "new_names", "labels"} <= set(table.columns):
         return None
     # Patient_ID holds the name that the frame had before it was numbered.
     names = table["Patient_ID"].str.strip()

@@ -136,6 +136,17 @@ def test_phantoms_are_drawn_where_asked(tmp_path):
     assert not (tmp_path / "p").exists()
 
 
+def test_the_real_kagglehub_takes_what_we_hand_it(tmp_path, monkeypatch):
+    import inspect
+
+    import kagglehub
+    from kagglehub.config import get_cache_folder
+
+    inspect.signature(kagglehub.dataset_download).bind(download.SOURCES["cnmc"][0])
+    with download._cache_at(tmp_path / "here"):
+        assert get_cache_folder() == str(tmp_path / "here")
+
+
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real images in ../shared/data")
 def test_taleqani_is_counted(kaggle):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import struct
@@ -337,3 +338,17 @@ def test_real_fields():
     counts = {"benign": 252, "early": 492, "pre": 481, "pro": 402}
     assert catalog["label"].value_counts().to_dict() == counts
     assert catalogs.target(catalog).sum() == 1627 - 252
+
+
+def test_speed_of_a_warm_load(benchmark, tmp_path):
+    """1,200 frames whose hashes are remembered: well under a second."""
+    if benchmark.disabled:
+        pytest.skip("measured with --benchmark-enable")
+    root = tmp_path / "data"
+    for n in range(1200):
+        path = bmp(root / "all" / f"UID_{n % 40}_{n}_1_all.bmp", mark=n)
+        os.utime(path, (1, 1))
+    datasets.load("cnmc", root, "full")
+    catalog = benchmark.pedantic(datasets.load, ("cnmc", root, "full"), rounds=5)
+    assert len(catalog) == 1200
+    assert benchmark.stats["median"] < 0.5
