@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,8 @@ def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = 
                 return _fetch(source)
             except Exception as error:  # kagglehub and requests raise a dozen kinds
                 failures.append(f"{source}: {_in_short(error)}")
+                if _unreachable(error):  # the other sources have the same host
+                    break
     raise DownloadError(
         f"The data set {name} could not be fetched ({'; '.join(failures)}). Run the command again "
         f"to go on where it stopped, or fetch it by hand from {BY_HAND[name]}, unpack it, and "
@@ -101,7 +104,14 @@ def _passing(error: Exception) -> bool:
     return isinstance(error, OSError) and not isinstance(error, PermissionError)
 
 
+def _unreachable(error: Exception) -> bool:
+    return _passing(error) and getattr(error, "response", None) is None
+
+
 def _in_short(error: Exception) -> str:
+    host = re.search(r"ConnectionPool\(host='([^']+)'", str(error))
+    if host:
+        return f"no connection to {host[1]}"
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."

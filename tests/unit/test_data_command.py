@@ -99,7 +99,7 @@ def test_a_source_that_is_gone_gives_way_to_the_next(kaggle, copy):
 
 
 def test_without_network_one_sentence_says_where_to_fetch_it(kaggle):
-    kaggle.answers += [ConnectionError("no route to host\nlong story")] * 8
+    kaggle.answers += [ConnectionError("no route to host\nlong story")] * 4
     done = run("cnmc")
     assert isinstance(done.exception, download.DownloadError)
     text = str(done.exception)
@@ -107,6 +107,13 @@ def test_without_network_one_sentence_says_where_to_fetch_it(kaggle):
     assert "long story" not in text
     assert "https://doi.org/10.7937/tcia.2019.dc64i46r" in text
     assert isinstance(done.exception, CourseError)
+
+
+def test_a_wall_of_words_becomes_a_few():
+    words = (
+        "HTTPSConnectionPool(host='api.kaggle.com', port=443): Max retries exceeded with url: /x"
+    )
+    assert download._in_short(ConnectionError(words)) == "no connection to api.kaggle.com"
 
 
 def test_a_spoilt_download_fails(kaggle, copy):
