@@ -223,3 +223,21 @@ def test_the_pages_batches_are_those_of_the_helper(page, few, many, epoch):
     targets = np.repeat([0, 1], [few, many])
     shown = list(page["half_and_half"](targets, 8, 24, epoch))
     np.testing.assert_array_equal(shown, list(balancing.balanced_batches(targets, 8, 24, epoch)))
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("03-a", (430, 2, 3)),
+        ("03-a", (860, 3, 4)),
+        ("03-b", lambda positive, negative: np.log(positive / negative)),
+        ("03-b", lambda positive, negative: 0.0),
+        ("03-c", 0.5),
+        ("03-c", 0.2),
+    ],
+)
+def test_wrong_answers_to_the_exercises_are_told_so(name, answer, capsys):
+    from helpers.check import check
+
+    check(name, answer)
+    assert capsys.readouterr().out.endswith("not solved yet.\n")

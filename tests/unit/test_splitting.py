@@ -464,3 +464,20 @@ def test_the_pages_interval_is_that_of_the_helper(page):
     np.testing.assert_allclose(
         page["interval"](table, 200), metrics.bootstrap_interval(table, "accuracy", 200)
     )
+
+
+def test_wrong_answers_to_the_exercises_are_told_so(release, capsys):
+    from helpers.check import check
+
+    random, official = splitting.split_at_random(uneven()), splitting.official_folds(release)
+    leaky = splitting.link_subjects(official)
+    emptied = leaky.assign(split=leaky["split"].where(leaky["split"] == "test", ""))
+    wrong = [
+        ("02-a", 0.3, random),
+        ("02-b", lambda table: set(table["subject"])),
+        ("02-c", leaky, official),
+        ("02-c", emptied, official),  # no leak is left, and nothing to train on
+    ]
+    for name, answer, *context in wrong:
+        check(name, answer, *context)
+        assert capsys.readouterr().out.endswith("not solved yet.\n")
