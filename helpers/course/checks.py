@@ -82,6 +82,8 @@ def _format(notebook: dict) -> list[str]:
             problems.append(f"{where} stores outputs")
         if not source_of(cell).strip():
             problems.append("an empty code cell")
+        if source_of(cell).rstrip().endswith(";"):
+            problems.append(f"{where} ends with ';', which nbval does not heed: assign instead")
         if traps := _TRAPS & set(tags_of(cell)):
             problems.append(f"{where} has the tag {', '.join(sorted(traps))}")
     return problems

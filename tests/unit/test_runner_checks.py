@@ -63,6 +63,7 @@ FAULTS = {
     "without an id": lambda n: n["cells"][1].pop("id"),
     "stores outputs": lambda n: cell(n, "draw()").update(outputs=[PNG]),
     "empty code cell": lambda n: cell(n, "draw()").update(source=" \n"),
+    "ends with ';'": lambda n: cell(n, "draw()").update(source="draw();"),
     "has the tag raises-exception": lambda n: cell(n, "draw()")["metadata"].update(
         tags=["raises-exception"]
     ),
