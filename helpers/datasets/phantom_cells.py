@@ -27,12 +27,13 @@ WIDEST = 356
 _GLASS = np.array([112.0, 72.0, 117.0], np.float32)
 # Optical density (-ln of the light let through) in R, G, B per unit of each
 # tissue; fitted by eye and by moments to the 38 real frames of C-NMC 2019.
-_NUCLEUS = np.array([0.58, 1.05, 0.45], np.float32)
+_NUCLEUS = np.array([0.53, 1.04, 0.44], np.float32)
 _CHROMATIN = np.array([1.00, 1.05, 0.38], np.float32)
-_CYTOPLASM = np.array([0.52, 0.72, 0.27], np.float32)
+_CYTOPLASM = np.array([0.55, 0.74, 0.24], np.float32)
 _RED_CELL = np.array([0.20, 0.14, 0.34], np.float32)
+_BLUER = np.array([0.45, 0.22, 0.08], np.float32)
 # Class means of the traits, in standard deviations away from the middle.
-_TRAITS = {"size": 0.36, "outline": 0.5, "filling": 0.5, "openness": 0.55, "nucleoli": 0.5}
+_TRAITS = {"size": 0.36, "outline": 0.5, "filling": 0.45, "openness": 0.5, "nucleoli": 0.55}
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Style:
         From bluish (-1) to reddish (1).
     warmth : float
         Colour of the lamp, from cold (-1) to warm (1).
+    green : float
+        Green in the lamp's light, from little (-1) to much (1).
     blur : float
         Standard deviation of the point spread in pixels.
     noise : float
@@ -70,6 +73,7 @@ class Style:
     strength: float = 1.0
     hue: float = 0.0
     warmth: float = 0.0
+    green: float = 0.0
     blur: float = 1.2
     noise: float = 1.0
     zoom: float = 1.0
@@ -126,12 +130,15 @@ def draw_cell(label: str, style: Style, rng: np.random.Generator) -> Phantom:
     if label not in ("all", "hem"):
         raise ValueError(f"A phantom cell is 'all' or 'hem', not {label!r}.")
     z = draw_traits(label, style.traits or {}, rng)
-    radius = float(np.clip(103 * style.zoom * np.exp(0.14 * z["size"]), 70, 150))
+    radius = float(np.clip(100 * style.zoom * np.exp(0.14 * z["size"]), 70, 150))
     angles = np.linspace(0, 2 * np.pi, 256, endpoint=False)
-    uneven = float(np.clip(0.030 * np.exp(0.45 * z["outline"]), 0.012, 0.09))
-    shape = harmonics(rng, angles, uneven * np.array([1.5, 1.0, 0.7, 0.5, 0.35, 0.25]))
+    uneven = float(np.clip(0.020 * np.exp(0.6 * z["outline"]), 0.007, 0.045))
+    waves = np.array([1.5, 1.1, 0.65, 0.45, 0.35, 0.3, 0.25, 0.2])
+    shape = harmonics(rng, angles, uneven * waves)
+    long = 0.075 * abs(rng.standard_normal())
+    shape = shape * (1 + long * np.cos(2 * (angles - rng.uniform(0, np.pi))))
     cell = radius * shape
-    ratio = float(np.clip(0.84 + 0.065 * z["filling"], 0.58, 0.96))
+    ratio = float(np.clip(0.845 + 0.085 * z["filling"], 0.58, 0.985))
     nucleus, cleft = _nucleus(rng, angles, cell, ratio, uneven, z["outline"])
     side = 2 * int(np.ceil(cell.max() * 1.06 + 24)) + 1
     middle = (side - 1) / 2
@@ -140,18 +147,16 @@ def draw_cell(label: str, style: Style, rng: np.random.Generator) -> Phantom:
     nucleus_soft = filled(outline(angles, nucleus, (middle + shift[0], middle + shift[1])), side)
     nucleus_soft = np.minimum(nucleus_soft, cell_soft)
 
-    openness = float(1 / (1 + np.exp(-1.3 * z["openness"])))
-    texture = chromatin(rng, side, openness, style.grain * radius / 103)
-    count = int(np.clip(np.round(1.1 + 0.9 * z["nucleoli"]), 0, 4))
+    openness = float(1 / (1 + np.exp(-1.8 * z["openness"])))
+    texture = chromatin(rng, side, openness, style.grain * (radius / 100) ** 0.5)
+    count = int(np.clip(np.round(1.2 + 1.1 * z["nucleoli"]), 0, 4))
     spots = nucleoli(rng, side, middle + shift, nucleus.min(), count)
     red, shadow = _neighbour(rng, side, cell, middle)
-    density = _stained(rng, style, cell_soft, nucleus_soft, texture, spots, red, shadow)
+    density = _stained(rng, style, cell_soft, nucleus_soft, texture, spots, red, shadow, openness)
     light = photographed(rng, density, style)
     cut = _cut_out(rng, angles, cell, style, side, middle, red)
-    frame = np.clip(light * cut[..., None] + 0.5, 0, 255).astype(np.uint8)
-
     kept = cut > 0
-    frame[kept & (frame.max(axis=2) == 0)] = 1
+    frame = cv2.convertScaleAbs(np.maximum(light * cut[..., None], kept[..., None]))
     in_nucleus = kept & (nucleus_soft > 0.5)
     in_cytoplasm = kept & (cell_soft > 0.5) & ~in_nucleus
     frame, in_nucleus, in_cytoplasm = _centred(kept, frame, in_nucleus, in_cytoplasm)
@@ -173,7 +178,7 @@ def draw_traits(
     """Return each trait in standard deviations: class mean, subject's own offset, chance."""
     sign = 1 if label == "all" else -1
     return {
-        name: sign * mean + subject.get(name, 0.0) + 0.8 * float(rng.standard_normal())
+        name: sign * mean + subject.get(name, 0.0) + 0.85 * float(rng.standard_normal())
         for name, mean in _TRAITS.items()
     }
 
@@ -213,16 +218,17 @@ def chromatin(rng: np.random.Generator, side: int, openness: float, scale: float
     """Return the chromatin's density around 0, float32 (side, side).
 
     Open chromatin is fine and even; clumped chromatin lies in dark blocks with
-    pale gaps between them.
+    pale gaps between them. Both have a few small pale spots.
     """
-    broad = noise(rng, side, 42 * scale)
+    broad = noise(rng, side, 40 * scale)
     middle = noise(rng, side, 17 * scale)
-    fine = noise(rng, side, 8 * scale)
-    clumps = np.tanh(1.4 * (middle + 0.35 * fine) + 0.5)
-    grain = 0.45 * middle + 0.75 * fine
-    even = grain - 0.18 * grain * np.abs(grain)
-    pattern = (1 - openness) * clumps * 0.95 + openness * even * 0.75
-    return (0.09 * broad + 0.115 * pattern).astype(np.float32)
+    small = noise(rng, side, 9 * scale)
+    fine = noise(rng, side, 4.5 * scale)
+    clumps = np.tanh(1.5 * (middle + 0.4 * small) + 0.45)
+    even = 0.55 * small + 0.75 * fine
+    pattern = np.float32(1.25 * (1 - openness)) * clumps + np.float32(0.8 * openness) * even
+    gaps = np.maximum(0.65 * small + 0.75 * middle + 0.15 * fine - 0.9, 0)
+    return 0.09 * broad + 0.075 * pattern - 0.19 * gaps
 
 
 def nucleoli(
@@ -234,7 +240,7 @@ def nucleoli(
         far = radius * 0.68 * np.sqrt(rng.uniform())
         turn = rng.uniform(0, 2 * np.pi)
         where = centre + far * np.array([np.cos(turn), np.sin(turn)])
-        size = radius * rng.uniform(0.07, 0.13)
+        size = radius * rng.uniform(0.09, 0.16)
         axes = (size * rng.uniform(0.8, 1.25), size)
         box = cv2.ellipse2Poly(
             (int(where[0]), int(where[1])),
@@ -255,7 +261,7 @@ def photographed(rng: np.random.Generator, density: np.ndarray, style: Style) ->
     Parameters
     ----------
     rng : numpy.random.Generator
-        Draws the slope of the light and the camera's noise.
+        Draws the slope of the light, the focus and the camera's noise.
     density : numpy.ndarray
         (side, side, 3), float32: optical density.
     style : Style
@@ -267,25 +273,29 @@ def photographed(rng: np.random.Generator, density: np.ndarray, style: Style) ->
         (side, side, 3), float32.
     """
     side = len(density)
-    warm = np.array([1 + 0.09 * style.warmth, 1.0, 1 - 0.09 * style.warmth], np.float32)
-    light = cv2.exp(-density) * (_GLASS * warm)
+    light = cv2.exp(-density)
     slope = rng.normal(0, 0.045, 2).astype(np.float32)
     ramp = np.linspace(-1, 1, side, dtype=np.float32)
-    light *= (1 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :])[..., None]
-    blur = style.blur * float(np.exp(0.15 * rng.standard_normal()))
-    light = cv2.GaussianBlur(light, (0, 0), max(blur, 0.4))
-    for channel, part in ((0, -0.5), (2, 0.5)):
-        move = np.float32([[1, 0, part * style.fringe[0]], [0, 1, part * style.fringe[1]]])
-        light[..., channel] = cv2.warpAffine(
-            light[..., channel], move, (side, side), borderMode=cv2.BORDER_REPLICATE
-        )
-    grain = rng.standard_normal((side, side, 3), dtype=np.float32)
-    return light + style.noise * grain
+    even = 1 + slope[0] * ramp[:, None] + slope[1] * ramp[None, :]
+    tints = 1 + 0.07 * style.warmth, 1 + 0.07 * style.green, 1 - 0.07 * style.warmth
+    blur = max(style.blur * float(np.exp(0.15 * rng.standard_normal())), 0.4)
+    # One field of noise, read at three places, costs a third of three fields.
+    grain = rng.standard_normal((side + 24, side + 24), dtype=np.float32) * np.float32(style.noise)
+    planes = []
+    for plane, glass, tint, part, at in zip(
+        cv2.split(light), _GLASS, tints, (-0.5, 0, 0.5), (0, 12, 24), strict=True
+    ):
+        plane = cv2.GaussianBlur(plane * (even * np.float32(glass * tint)), (0, 0), blur)
+        if part:
+            move = np.float32([[1, 0, part * style.fringe[0]], [0, 1, part * style.fringe[1]]])
+            plane = cv2.warpAffine(plane, move, (side, side), borderMode=cv2.BORDER_REPLICATE)
+        planes.append(plane + grain[at : at + side, 24 - at : 24 - at + side])
+    return cv2.merge(planes)
 
 
 def _nucleus(rng, angles, cell, ratio, uneven, trait):
     """Return the nucleus's radii and the depth of its cleft."""
-    own = harmonics(rng, angles, uneven * np.array([0.9, 0.9, 0.7, 0.5, 0.3]))
+    own = harmonics(rng, angles, uneven * np.array([1.8, 1.7, 1.4, 1.0, 0.7]))
     radii = np.sqrt(ratio) * cell.mean() * (0.65 * cell / cell.mean() + 0.35 * own)
     cleft = 0.0
     if rng.uniform() < 0.28 + 0.2 * np.tanh(trait):
@@ -305,38 +315,44 @@ def _eccentricity(rng, angles, cell, nucleus):
 
 def _neighbour(rng, side, cell, middle):
     """Return a piece of a touching red cell (mask) and the shadow where it touches."""
-    if rng.uniform() > 0.10:
+    if rng.uniform() > 0.12:
         return None, None
     turn = rng.uniform(0, 2 * np.pi)
     angles = np.linspace(0, 2 * np.pi, 64, endpoint=False)
     edge = cell[int(turn / (2 * np.pi) * len(cell)) % len(cell)]
-    size = edge * rng.uniform(0.16, 0.30)
-    far = edge + size * rng.uniform(0.1, 0.5)
+    size = edge * rng.uniform(0.12, 0.34)
+    far = edge + size * rng.uniform(-0.2, 0.5)
+    far = min(far, middle - 1.2 * size)
     where = (middle + far * np.cos(turn), middle + far * np.sin(turn))
-    radii = size * harmonics(rng, angles, np.array([0.3, 0.2, 0.12, 0.1, 0.08]))
+    radii = size * harmonics(rng, angles, np.array([0.35, 0.2, 0.1, 0.08, 0.06, 0.05, 0.05]))
+    radii = radii * (1 + 0.04 * rng.standard_normal(64))
     red = filled(outline(angles, np.maximum(radii, 2), where), side)
-    shadow = cv2.GaussianBlur(red, (0, 0), 7)
-    return red, shadow
+    return red, cv2.GaussianBlur(red, (0, 0), 7)
 
 
-def _stained(rng, style, cell, nucleus, texture, spots, red, shadow):
+def _stained(rng, style, cell, nucleus, texture, spots, red, shadow, openness):
     """Return the optical density (side, side, 3) of everything on the glass."""
     side = len(cell)
     membrane = cv2.GaussianBlur(nucleus, (0, 0), 5)
     membrane = 4 * membrane * (1 - membrane) * nucleus
-    inside = cv2.GaussianBlur(nucleus, (0, 0), 1.6)
-    around = cv2.GaussianBlur(cell, (0, 0), 3.2)
+    inside = cv2.GaussianBlur(nucleus, (0, 0), float(rng.uniform(2.0, 4.5)))
+    around = cv2.GaussianBlur(cell, (0, 0), float(rng.uniform(2.4, 4.2)))
     amount = np.float32(style.strength * np.exp(0.05 * rng.standard_normal()))
-    varied = style.contrast * texture - 0.30 * spots + 0.10 * membrane
+    varied = np.float32(style.contrast) * texture - 0.36 * spots + 0.12 * membrane
     cytoplasm = around * (1 - 0.85 * inside) * (1 + 0.10 * noise(rng, side, 9))
-    red_shift = np.array([-0.10, 0.04, 0.12], np.float32) * style.hue
-    layers = [inside, inside * varied, cytoplasm]
-    dyes = [_NUCLEUS + red_shift, _CHROMATIN, _CYTOPLASM + red_shift]
+    redder = np.array([-0.10, 0.04, 0.12], np.float32) * np.float32(style.hue)
+    # The cell's edge is thicker on one side, or out of focus there: dark and blue.
+    edge = np.maximum(1 - cv2.GaussianBlur(cell, (0, 0), 14), 0) * noise(rng, side, side / 2)
+    pale = np.float32(1.07 - 0.14 * openness)  # open chromatin takes up less dye
+    layers = cv2.merge([inside * pale, inside * varied, cytoplasm, around * edge])
+    dyes = np.stack([_NUCLEUS + redder, _CHROMATIN, _CYTOPLASM + redder, _BLUER], axis=1) * amount
+    density = cv2.transform(layers, dyes)
     if red is not None:
-        layers += [cv2.GaussianBlur(red, (0, 0), 1.5) * (1 - around), shadow * around]
-        dyes += [_RED_CELL, np.array([0.45, 0.25, 0.1], np.float32)]
-    stack = np.dstack([np.asarray(layer, np.float32) for layer in layers])
-    return (stack.reshape(-1, len(layers)) @ np.array(dyes) * amount).reshape(side, side, 3)
+        outside = cv2.GaussianBlur(red, (0, 0), 1.5) * (1 - around)
+        density += cv2.transform(
+            cv2.merge([outside, shadow * around]), np.stack([_RED_CELL, _BLUER], axis=1)
+        )
+    return density
 
 
 def _cut_out(rng, angles, cell, style, side, middle, red):
@@ -347,16 +363,14 @@ def _cut_out(rng, angles, cell, style, side, middle, red):
     coarse = np.interp(
         np.arange(256), np.arange(0, 256 + 16, 16), np.resize(rng.standard_normal(16), 17)
     )
-    radii = cell + style.margin + style.ragged * (0.7 * fine + 0.9 * coarse)
-    for _ in range(rng.poisson(0.5 * style.ragged)):  # a tag or a bite
+    radii = cell + style.margin + style.ragged * (0.6 * fine + 1.2 * coarse)
+    for _ in range(rng.poisson(1.3 * style.ragged)):  # a tag or a bite, with a jagged outline
         away = np.angle(np.exp(1j * (angles - rng.uniform(0, 2 * np.pi))))
-        width = rng.uniform(0.03, 0.12)
-        radii = radii + rng.choice([-1, 1]) * rng.uniform(4, 14) * np.exp(
-            -0.5 * (away / width) ** 2
-        )
-    if rng.uniform() < 0.22:  # a straight cut, as where two touching cells were parted
+        bump = np.exp(-((np.abs(away) / rng.uniform(0.04, 0.16)) ** 3)) * (1 + 0.25 * fine)
+        radii = radii + rng.choice([-1.0, 1.0]) * rng.gamma(2.0, 3.0) * bump
+    if rng.uniform() < 0.2:  # a straight cut, as where two touching cells were parted
         away = np.cos(angles - rng.uniform(0, 2 * np.pi))
-        limit = cell.mean() * rng.uniform(0.80, 0.97)
+        limit = cell.mean() * rng.uniform(0.86, 0.98) + 1.5 * fine
         radii = np.where(away > 0, np.minimum(radii, limit / np.maximum(away, 1e-3)), radii)
     mask = filled(outline(angles, radii, (middle, middle)), side)
     if red is not None:
