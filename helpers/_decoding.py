@@ -23,6 +23,7 @@ class Desk(threading.local):
     def __init__(self) -> None:
         self.content = np.empty(1 << 20, np.uint8)
         self.planes = [np.empty((0, 0), np.uint8)] * 3
+        self.square = np.empty(0, np.uint8)
 
     def read(self, path: str | os.PathLike) -> np.ndarray:
         """Return the bytes of a file, valid until the next call."""
@@ -31,8 +32,9 @@ class Desk(threading.local):
             with open(path, "rb", buffering=0) as file:
                 while count := file.readinto(self.content[end:].data):
                     end += count
-                    if end == self.content.size:
-                        self.content = np.concatenate([self.content, np.empty_like(self.content)])
+                    if end < self.content.size:  # less than was asked for: the file's end
+                        break
+                    self.content = np.concatenate([self.content, np.empty_like(self.content)])
         except OSError as error:
             raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
         return self.content[:end]
@@ -42,6 +44,12 @@ class Desk(threading.local):
         if self.planes[0].shape != image.shape[:2]:
             self.planes = [np.empty(image.shape[:2], np.uint8) for _ in range(3)]
         return self.planes
+
+    def square_of(self, side: int) -> np.ndarray:
+        """Return a square, shape (side, side, 3), to write over."""
+        if self.square.size < side * side * 3:
+            self.square = np.empty(side * side * 3, np.uint8)
+        return self.square[: side * side * 3].reshape(side, side, 3)
 
 
 def decode(content: np.ndarray, path: str | os.PathLike) -> np.ndarray:

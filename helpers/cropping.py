@@ -99,16 +99,18 @@ def crop_to_cell(image: np.ndarray, threshold: int = 0) -> np.ndarray:
     return pad_to_square(image[y : y + height, x : x + width])
 
 
-def pad_to_square(image: np.ndarray, side: int | None = None) -> np.ndarray:
+def pad_to_square(image: np.ndarray, square: np.ndarray | None = None) -> np.ndarray:
     """Return `image`, shape (h, w, 3), in the middle of a black square, as a new array.
 
-    The square's side is the longer one of the image, or `side` if given.
-    An odd pixel goes to the right or below.
+    Its side is the longer one of the image. Where a `square` is given, that is
+    written over and returned instead. An odd pixel goes to the right or below.
     """
     height, width = image.shape[:2]
-    side = side or max(height, width)
+    if square is None:
+        square = np.empty((max(height, width),) * 2 + (3,), np.uint8)
+    square.fill(0)
+    side = square.shape[0]
     top, left = (side - height) // 2, (side - width) // 2
-    square = np.zeros((side, side, 3), np.uint8)
     square[top : top + height, left : left + width] = image
     return square
 

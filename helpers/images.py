@@ -24,6 +24,7 @@ from helpers.files import atomic_path
 
 _BATCH = 64  # images that a thread hands over at once
 _ONE_AT_A_TIME = threading.Lock()  # builds of one process, for the sake of OpenCV's one setting
+_DESK = Desk()
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -73,7 +74,7 @@ def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
     CropError
         When a frame holds no cell.
     """
-    return _prepare(image, size, crop, None)
+    return _prepare(image, size, crop).copy()
 
 
 def is_frame(image: np.ndarray) -> bool:
@@ -174,15 +175,16 @@ def _batches(
 
     def work(first: int) -> tuple[np.ndarray, list[ImageError | None]]:
         part = rows[first : first + _BATCH]
-        images = np.zeros((len(part), size, size, 3), np.uint8)
+        images = np.empty((len(part), size, size, 3), np.uint8)
         problems: list[ImageError | None] = [None] * len(part)
         for i, (path, transform) in enumerate(part):
             try:
-                image = _read_and_prepare(path, size, crop)
+                _read_and_prepare(path, size, crop, images[i])
             except ImageError as error:
                 problems[i] = error
                 continue
-            images[i] = image if transform == "identity" else augmentation.apply(image, transform)
+            if transform != "identity":
+                images[i] = augmentation.apply(images[i], transform)
         return images, problems
 
     with _ONE_AT_A_TIME:
@@ -202,26 +204,26 @@ def _batches(
             cv2.setNumThreads(threads)
 
 
-_DESK = Desk()
+def _read_and_prepare(path: str, size: int, crop: bool, out: np.ndarray) -> None:
+    """Write ``prepare(read_image(path), size, crop)`` to `out`, faster.
 
-
-def _read_and_prepare(path: str, size: int, crop: bool) -> np.ndarray:
-    """Do what ``prepare(read_image(path), size, crop)`` does, faster.
-
-    Only what is left after crop and resize is put into RGB order.
+    Memory is used again, and only what is left after crop and resize is put
+    into RGB order.
     """
     image = decode(_DESK.read(path), path)
     try:
-        return cv2.cvtColor(_prepare(image, size, crop, _DESK), cv2.COLOR_BGR2RGB)
+        prepared = _prepare(image, size, crop)
     except CropError as error:
         raise ImageError(f"{path} cannot be cropped. {error}") from error
+    cv2.cvtColor(prepared, cv2.COLOR_BGR2RGB, dst=out)
 
 
-def _prepare(image: np.ndarray, size: int, crop: bool, desk: Desk | None) -> np.ndarray:
+def _prepare(image: np.ndarray, size: int, crop: bool) -> np.ndarray:
+    """Return what :func:`prepare` returns, in memory that the next call may write over."""
     if not crop:
         return _resize(image, size)
     if is_frame(image):
-        x, y, width, height = cropping.find_quickly(image, desk and desk.planes_for(image))
+        x, y, width, height = cropping.find_quickly(image, _DESK.planes_for(image))
         return _resize(image[y : y + height, x : x + width], size)
     height, width = image.shape[:2]
     side = min(height, width)
@@ -239,11 +241,11 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
     """
     side = max(image.shape[:2])
     block = max(1, side // size)
-    square = cropping.pad_to_square(image, -(-side // block) * block)
+    whole = -(-side // block)
+    square = cropping.pad_to_square(image, _DESK.square_of(whole * block))
     if block > 1:
-        whole = square.shape[0] // block
         square = cv2.resize(square, (whole, whole), interpolation=cv2.INTER_AREA)
-    if square.shape[0] != size:
+    if whole != size:
         square = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
     return square
 
