@@ -31,8 +31,6 @@ def install() -> None:
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    # Its Python side warns of retracing wherever a notebook uses a second model.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.meta_path.insert(0, _Finder())
 
 
@@ -52,6 +50,9 @@ class _Finder(importlib.abc.MetaPathFinder):
             def exec_module(module: ModuleType) -> None:
                 with _held_back():
                     load(module)
+                # Its Python side warns of retracing wherever a notebook uses a second
+                # model. The level is set here, as importing sets it anew in a notebook.
+                logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -214,7 +214,7 @@ def _one_matrix(axis: Axes, table: pd.DataFrame, threshold: float) -> None:
                 ha="center",
                 va="center",
                 fontsize=12,
-                color="white" if shares[row, column] > 0.55 else "black",
+                color="white" if shares[row, column] > 0.68 else "black",
             )
     axis.set(xticks=(0, 1), yticks=(0, 1), xlabel="predicted class", ylabel="true class")
     axis.set_xticklabels(names)

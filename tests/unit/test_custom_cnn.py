@@ -1,9 +1,21 @@
 """The custom CNN: its size, its promises, and the copy of it that chapter 06 shows."""
 
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pytest
 
+from helpers.check import check
 from helpers.models import custom_cnn
+
+keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
+CHAPTER = Path(__file__).parents[2] / "notebooks" / "06_custom_cnn.ipynb"
+
+
+def chapter_cell(text):
+    cells = nbformat.read(CHAPTER, as_version=4).cells
+    return next(c.source for c in cells if c.cell_type == "code" and text in c.source)
 
 
 def parameters(size, filters=custom_cnn.FILTERS, dense=256):
@@ -59,3 +71,40 @@ def test_augmentation_is_for_training_only():
 def test_too_small_images_are_refused():
     with pytest.raises(custom_cnn.ModelError, match="at least 27 pixels, got 26"):
         custom_cnn.build(26)
+
+
+def test_the_chapter_shows_the_network_that_is_shipped():
+    """Cells of chapter 06 are run as they stand on the page."""
+    page = {"keras": keras, "layers": keras.layers}
+    exec(chapter_cell("def build("), page)
+    shown, shipped = page["build"](48, 25), custom_cnn.build(48, 25)
+    assert shown.get_config() == shipped.get_config()
+    assert all(map(np.array_equal, shown.get_weights(), shipped.get_weights()))
+    exec(chapter_cell("def count_parameters(").split("\n\n\n")[0], page)
+    for size in (48, 96, 300):
+        assert page["count_parameters"](size) == parameters(size)
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("06-a", 819_456, 819_200),
+        (
+            "06-b",
+            lambda m, x, t: "positive" if m.predict(x[None])[0, 0] >= t else "negative",
+            lambda m, x, t: "negative" if np.argmax(m.predict(x[None])) == 0 else "positive",
+        ),
+        (
+            "06-b",
+            None,
+            lambda m, x, t: ["negative", "positive"][int(m.predict(x[None] / 255) >= t)],
+        ),
+        ("06-c", None, lambda losses, patience: (np.argmin(losses) + 1, len(losses))),
+    ],
+)
+def test_exercises_know_right_from_wrong(name, right, wrong, capsys):
+    if right is not None:
+        check(name, right)
+        assert "solved." in capsys.readouterr().out
+    check(name, wrong)
+    assert "not solved yet" in capsys.readouterr().out

@@ -1,0 +1,51 @@
+"""What feeding from the image array costs, beside arrays in memory.
+
+Run with ``pytest --benchmark-enable tests/unit/test_training_benchmark.py``.
+"""
+
+import time
+
+import numpy as np
+import pytest
+
+from helpers import training
+from helpers.models import custom_cnn
+
+SIZE, IMAGES, ROUNDS = 96, 640, 7
+
+
+def test_an_epoch_from_the_image_array_costs_at_most_a_twentieth_more(benchmark, tmp_path):
+    """Epochs of both kinds take turns, so that a busy machine slows both."""
+    if benchmark.disabled:
+        pytest.skip("a benchmark: run with --benchmark-enable")
+    import keras
+
+    rng = np.random.default_rng(0)
+    memory = rng.integers(0, 255, (IMAGES, SIZE, SIZE, 3), dtype=np.uint8)
+    target = (rng.random((IMAGES, 1)) < 0.5).astype(np.float32)
+    np.save(tmp_path / "images.npy", memory)
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    rows = np.arange(IMAGES)
+    model = custom_cnn.build(SIZE)
+    model.compile(keras.optimizers.Adam(), "binary_crossentropy", jit_compile=False)
+
+    def from_memory():
+        model.fit(memory, target, batch_size=32, verbose=0)
+
+    def from_array():
+        order = np.random.default_rng(0).permutation(rows)
+        model.fit(training.feed(mapped, target, order, 32), verbose=0, shuffle=False)
+
+    def seconds(epoch):
+        begin = time.perf_counter()
+        epoch()
+        return time.perf_counter() - begin
+
+    from_memory(), from_array()  # compile
+    pairs = np.array([(seconds(from_memory), seconds(from_array)) for _ in range(ROUNDS)])
+    ratio = float(np.median(pairs[:, 1]) / np.median(pairs[:, 0]))
+    benchmark.extra_info["ratio"] = ratio
+    benchmark.extra_info["images per second"] = IMAGES / float(np.median(pairs[:, 1]))
+    benchmark.pedantic(from_array, rounds=1)
+    print(f"\nepoch from the array / from memory: {ratio:.3f}; seconds:\n{pairs.round(3)}")
+    assert ratio <= 1.05
