@@ -68,7 +68,8 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
         # The kernel's shell commands (pip, python) shall be this environment's.
         PATH=os.pathsep.join([str(Path(sys.executable).parent), found.get("PATH", os.defpath)]),
     )
-    found.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # `helpers` keeps TensorFlow's start-up lines off the pages, unless this variable is set.
+    found.pop("TF_CPP_MIN_LOG_LEVEL", None)
     # Chapters that run side by side share one GPU: none may take all of its memory at once.
     found.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     if path:
