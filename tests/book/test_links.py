@@ -161,6 +161,15 @@ def test_no_page_names_a_folder_of_this_machine(parsed, smoke_book, course_root)
         assert not found, f"{name} shows {found}"
 
 
+def test_no_page_shows_warnings_or_addresses_in_memory(parsed):
+    for name, page in parsed.items():
+        text = "".join(page.text)
+        found = re.findall(
+            r"(?:WARNING|Warning):.{0,80}|Traceback \(.{0,40}|at 0x[0-9a-f]{6,}", text
+        )
+        assert not found, f"{name}: {found[:3]}"
+
+
 def test_placeholder_address_is_no_link(parsed, course_root):
     """Until the repository has an address, no button and no link leads to it."""
     from helpers.course import repository
