@@ -1,0 +1,230 @@
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.datasets import phantom
+from helpers.datasets.phantom import MARKER, PhantomError, Recipe
+from helpers.datasets.phantom_cells import Style, draw_cell, filled
+from helpers.settings import Profile
+
+TINY = Profile("tiny", 48, 48, 12, 48, 1, 1, 8, 10)
+
+
+def digests(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*.bmp"))
+    }
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return phantom.draw(tmp_path_factory.mktemp("phantoms"), TINY, seed=24, workers=2)
+
+
+def test_the_plan_keeps_cnmcs_proportions():
+    for profile, frames, subjects in (("smoke", 160, 16), ("quick", 1200, 40), ("full", 6400, 60)):
+        plan = phantom.plan(phantom.recipe_of(profile))
+        assert len(plan) == frames
+        assert plan["image_id"].is_unique
+        assert plan["path"].is_unique
+        assert plan["subject"].nunique() == subjects
+        assert (plan.groupby("subject")["label"].nunique() == 1).all()
+        assert (plan.groupby("subject")["fold"].nunique() == 1).all()
+        assert set(plan["fold"]) == {"fold_0", "fold_1", "fold_2"}
+        assert plan.groupby("label")["subject"].nunique().min() >= 6
+        assert abs((plan["label"] == "all").mean() - 7272 / 10661) < 0.01
+        sizes = plan["subject"].value_counts()
+        assert sizes.min() >= 2
+        assert sizes.max() >= 5 * sizes.median() or profile == "smoke"
+
+
+def test_two_subjects_of_one_class_in_two_folds_share_frames():
+    for profile in ("smoke", "quick", "full"):
+        plan = phantom.plan(phantom.recipe_of(profile)).set_index("image_id")
+        copies = plan[plan["source"] != plan.index]
+        sources = plan.loc[copies["source"]]
+        assert len(copies) >= 2
+        assert copies["subject"].nunique() == sources["subject"].nunique() == 1
+        assert set(copies["subject"]) != set(sources["subject"])
+        assert set(copies["label"]) == set(sources["label"])
+        assert not set(copies["fold"]) & set(sources["fold"])
+        assert (sources["source"] == sources.index).all()
+
+
+def test_files_are_bmp_files_as_in_cnmc(drawn):
+    plan = phantom.plan(phantom.recipe_of(TINY))
+    assert set(digests(drawn)) == set(plan["path"])
+    for path in plan["path"][:6]:
+        assert (drawn / path).stat().st_size == 608_454
+        image = cv2.imread(str(drawn / path), cv2.IMREAD_UNCHANGED)
+        assert image.shape == (450, 450, 3)
+        assert image.dtype == np.uint8
+
+
+def test_byte_identical_files_are_the_planned_ones(drawn):
+    plan = phantom.plan(phantom.recipe_of(TINY))
+    found = digests(drawn)
+    assert len(set(found.values())) == plan["source"].nunique() < len(plan)
+
+
+def test_bytes_follow_from_the_seed_and_not_from_the_workers(drawn, tmp_path):
+    assert digests(phantom.draw(tmp_path / "one", TINY, seed=24, workers=1)) == digests(drawn)
+    recipe, other = phantom.recipe_of(TINY, 24), phantom.recipe_of(TINY, 25)
+    first, second = (
+        phantom.redraw(r, phantom.plan(r)["image_id"][0]).frame for r in (recipe, other)
+    )
+    assert not np.array_equal(first, second)
+
+
+def test_the_truth_belongs_to_the_file(drawn):
+    plan = phantom.plan(phantom.recipe_of(TINY))
+    for row in plan.iloc[::9].itertuples():
+        known = phantom.truth(drawn / row.path)
+        image = cv2.imread(str(drawn / row.path))[:, :, ::-1]
+        assert np.array_equal(known.frame, image)
+        assert known.label == row.label
+        assert np.array_equal(known.frame, phantom.redraw(drawn, row.image_id).frame)
+
+
+@pytest.mark.parametrize("label", ["all", "hem"])
+def test_masks_lie_in_the_cut_out_and_do_not_overlap(label):
+    for seed in range(12):
+        cell = draw_cell(label, Style(), np.random.default_rng(seed))
+        inside = cell.frame.max(axis=2) > 0
+        assert cell.nucleus.dtype == cell.cytoplasm.dtype == bool
+        assert not (cell.nucleus & cell.cytoplasm).any()
+        assert not ((cell.nucleus | cell.cytoplasm) & ~inside).any()
+        assert (cell.nucleus | cell.cytoplasm).sum() > 0.75 * inside.sum()
+        ratio = cell.nucleus.sum() / (cell.nucleus.sum() + cell.cytoplasm.sum())
+        assert cell.parameters["nucleus_to_cell"] == pytest.approx(ratio)
+        assert 0.4 < ratio <= 1
+        rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+        assert abs((rows[0] + rows[-1]) / 2 - 224.5) <= 1
+        assert abs((columns[0] + columns[-1]) / 2 - 224.5) <= 1
+        assert rows[0] > 0
+        assert columns[0] > 0
+
+
+def test_classes_differ_as_haematologists_say():
+    cells = {
+        label: [
+            draw_cell(label, Style(), np.random.default_rng([1, s])).parameters for s in range(60)
+        ]
+        for label in ("all", "hem")
+    }
+    for name in ("radius", "nucleus_to_cell", "nucleoli", "openness"):
+        blasts, normal = ([p[name] for p in cells[label]] for label in ("all", "hem"))
+        assert np.mean(blasts) > np.mean(normal), name
+        assert np.median(blasts) < np.max(normal), name
+
+
+def test_a_finished_folder_is_left_as_it_is(drawn):
+    before = {path: path.stat().st_mtime_ns for path in drawn.rglob("*.bmp")}
+    start = time.perf_counter()
+    assert phantom.draw(drawn, TINY, seed=24) == drawn
+    assert time.perf_counter() - start < 0.5
+    assert {path: path.stat().st_mtime_ns for path in drawn.rglob("*.bmp")} == before
+
+
+def test_a_stopped_drawing_is_completed(drawn, tmp_path, monkeypatch):
+    draw_file, count = phantom._draw_file, iter(range(100))
+
+    def stop(*arguments):
+        if next(count) == 10:
+            raise KeyboardInterrupt
+        draw_file(*arguments)
+
+    monkeypatch.setattr(phantom, "_draw_file", stop)
+    with pytest.raises(KeyboardInterrupt):
+        phantom.draw(tmp_path, TINY, seed=24, workers=1)
+    monkeypatch.undo()
+    assert not (tmp_path / MARKER).exists()
+    whole = sorted(tmp_path.rglob("*.bmp"))
+    assert 0 < len(whole) < 48
+    (whole[0].parent / ".UID_half.bmp").write_bytes(b"BM")
+    whole[1].write_bytes(b"BM")
+    assert digests(phantom.draw(tmp_path, TINY, seed=24)) == digests(drawn)
+
+
+def test_two_at_once_are_safe(drawn, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: phantom.draw(tmp_path, TINY, seed=24, workers=1), range(2)))
+    assert digests(tmp_path) == digests(drawn)
+
+
+def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
+    code = (
+        "import sys; from helpers.datasets import phantom; "
+        "phantom.draw(sys.argv[1], 'smoke', workers=1)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=os.getcwd())
+    deadline = time.monotonic() + 30
+    while not any(tmp_path.rglob("UID_*.bmp")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    files = list(tmp_path.rglob("UID_*.bmp"))
+    assert files
+    assert all(path.stat().st_size == phantom.FRAME_BYTES for path in files)
+    assert not (tmp_path / MARKER).exists()
+
+
+def test_frames_of_an_older_version_are_drawn_anew(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom, "code_version", lambda: "older")
+    phantom.draw(tmp_path, TINY, seed=24)
+    monkeypatch.undo()
+    first = next(iter(sorted(tmp_path.rglob("*.bmp"))))
+    first.write_bytes(first.read_bytes()[::-1])
+    with pytest.raises(PhantomError, match="another version"):
+        phantom.redraw(tmp_path, "UID_1_1_1_all")
+    assert digests(phantom.draw(tmp_path, TINY, seed=24)) == digests(drawn)
+
+
+def test_what_is_not_ours_is_left_alone(drawn, tmp_path):
+    kept = tmp_path / "C-NMC_Leukemia" / "real.bmp"
+    kept.parent.mkdir()
+    kept.write_bytes(b"BM")
+    with pytest.raises(PhantomError, match="not drawn by the course"):
+        phantom.draw(tmp_path, TINY)
+    assert kept.read_bytes() == b"BM"
+    with pytest.raises(PhantomError, match="other phantoms"):
+        phantom.draw(drawn, TINY, seed=25)
+    with pytest.raises(PhantomError, match="No phantom is called"):
+        phantom.redraw(drawn, "UID_0_0_0_all")
+    with pytest.raises(PhantomError, match="is no phantom"):
+        phantom.truth(kept)
+    with pytest.raises(PhantomError, match="cannot be drawn"):
+        phantom.plan(Recipe(20, 8, 24))
+    with pytest.raises(ValueError, match="'all' or 'hem'"):
+        draw_cell("mm", Style(), np.random.default_rng(0))
+
+
+def test_a_filled_polygon_has_its_area():
+    square = np.array([[10, 10], [30, 10], [30, 40], [10, 40]], float)
+    assert filled(square, 64).sum() == pytest.approx(21 * 31, rel=0.05)
+
+
+def test_processor_time_a_frame(tmp_path):
+    phantom.draw(tmp_path / "warm", TINY, seed=1, workers=1)
+    start = time.process_time()
+    phantom.draw(tmp_path / "timed", TINY, seed=2, workers=1)
+    # Two cores at 60 frames a second have 33 ms a frame.
+    assert (time.process_time() - start) / 48 < 0.028
+
+
+def test_benchmark_of_drawing(benchmark, tmp_path):
+    profile = Profile("timed", 120, 120, 16, 48, 1, 1, 8, 10)
+    folders = (tmp_path / str(number) for number in range(100))
+    benchmark.pedantic(
+        lambda: phantom.draw(next(folders), profile, workers=2), rounds=3, warmup_rounds=1
+    )
+    if benchmark.enabled:
+        assert 120 / benchmark.stats.stats.min >= 60
