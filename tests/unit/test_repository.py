@@ -113,3 +113,22 @@ def test_this_clone_says_the_same_address_everywhere():
         for path in root.glob(place)
     }
     assert holders <= reached, "set_repository would miss these"
+
+
+def test_book_has_launch_buttons_only_once_the_address_is_a_real_one():
+    import yaml
+
+    from helpers.course.book import _staged_config
+
+    text = (
+        (find().root / "_config.yml")
+        .read_text(encoding="utf-8")
+        .replace(repository.url(), repository.PLACEHOLDER)
+    )
+    before = yaml.safe_load(_staged_config(text))
+    assert "repository" not in before
+    assert "colab_url" not in before["launch_buttons"]
+    after = yaml.safe_load(_staged_config(text.replace(repository.PLACEHOLDER, NEW)))
+    assert after["repository"]["url"] == NEW
+    assert after["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
+    assert before["execute"]["execute_notebooks"] == after["execute"]["execute_notebooks"] == "off"
