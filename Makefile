@@ -42,7 +42,7 @@ test: check
 
 check: $(READY)
 	@$(RUN) -m ruff check .
-	@$(RUN) -m ruff format --check .
+	@$(RUN) -m ruff format --check --exclude notebooks .
 	@$(COURSE) check
 
 # The stamp is made last: an installation that failed is not taken for done, and one
