@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.datasets import phantom_cells
-from helpers.datasets.phantom_cells import SIDE, Phantom, Style, draw_cell
+from helpers.datasets.phantom_cells import SIDE, TRAITS, Phantom, Style, draw_cell
 from helpers.errors import CourseError
 from helpers.files import atomic_path, write_json
 from helpers.settings import DEFAULT_SEED, Profile, profile_of
@@ -242,25 +242,25 @@ def code_version() -> str:
 _SPREAD = (
     "strength", "hue", "warmth", "green", "blur", "noise", "zoom", "contrast", "grain",
     "fringe_x", "fringe_y", "margin", "ragged",
-    "size", "outline", "filling", "openness", "nucleoli",
+    *TRAITS,
 )  # fmt: skip
 
 
 def _style(z: dict[str, float]) -> Style:
     return Style(
-        strength=1 + 0.15 * z["strength"],
-        hue=0.6 * z["hue"],
-        warmth=0.7 * z["warmth"],
-        green=1.2 * z["green"],
+        strength=1 + 0.13 * z["strength"],
+        hue=0.45 * z["hue"],
+        warmth=0.5 * z["warmth"],
+        green=0.8 * z["green"],
         blur=1.15 * exp(0.35 * z["blur"]),
         noise=0.8 * exp(0.25 * z["noise"]),
-        zoom=exp(0.08 * z["zoom"]),
+        zoom=exp(0.075 * z["zoom"]),
         contrast=exp(0.2 * z["contrast"]),
         grain=exp(0.08 * z["grain"]),
         fringe=(0.7 * z["fringe_x"], 0.7 * z["fringe_y"]),
         margin=2.0 + 1.0 * z["margin"],
         ragged=exp(0.3 * z["ragged"]),
-        traits={t: 0.35 * z[t] for t in ("size", "outline", "filling", "openness", "nucleoli")},
+        traits={name: 0.3 * z[name] for name in TRAITS},
     )
 
 
@@ -325,12 +325,12 @@ def _share(table: pd.DataFrame) -> None:
 
 
 def _drawn_fairly(rng: np.random.Generator, positive: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """Return a standard normal value a subject, of AUC 0.36 to 0.64 for the class over images."""
+    """Return a standard normal value a subject, of AUC 0.4 to 0.6 for the class over images."""
     weights = np.outer(images * positive, images * ~positive)
     while True:
         values = rng.standard_normal(len(images)).clip(-2.2, 2.2)
         higher = values[:, None] > values[None, :]
-        if abs((weights * higher).sum() / weights.sum() - 0.5) < 0.14:
+        if abs((weights * higher).sum() / weights.sum() - 0.5) < 0.1:
             return values
 
 

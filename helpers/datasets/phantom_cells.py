@@ -32,8 +32,16 @@ _CHROMATIN = np.array([1.00, 1.05, 0.38], np.float32)
 _CYTOPLASM = np.array([0.55, 0.74, 0.24], np.float32)
 _RED_CELL = np.array([0.20, 0.14, 0.34], np.float32)
 _BLUER = np.array([0.45, 0.22, 0.08], np.float32)
-# Class means of the traits, in standard deviations away from the middle.
-_TRAITS = {"size": 0.36, "outline": 0.5, "filling": 0.45, "openness": 0.5, "nucleoli": 0.55}
+#: Traits of a cell: how far the mean of each class lies from the middle (`all` above,
+#: `hem` below), in standard deviations.
+TRAITS = {
+    "size": 0.32,
+    "outline": 0.6,
+    "filling": 0.45,
+    "openness": 0.65,
+    "nucleoli": 0.6,
+    "basophilia": 0.55,
+}
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,9 @@ def draw_cell(label: str, style: Style, rng: np.random.Generator) -> Phantom:
     count = int(np.clip(np.round(1.2 + 1.1 * z["nucleoli"]), 0, 4))
     spots = nucleoli(rng, side, middle + shift, nucleus.min(), count)
     red, shadow = _neighbour(rng, side, cell, middle)
-    density = _stained(rng, style, cell_soft, nucleus_soft, texture, spots, red, shadow, openness)
+    density = _stained(
+        rng, style, cell_soft, nucleus_soft, texture, spots, red, shadow, openness, z["basophilia"]
+    )
     light = photographed(rng, density, style)
     cut = _cut_out(rng, angles, cell, style, side, middle, red)
     kept = cut > 0
@@ -179,7 +189,7 @@ def draw_traits(
     sign = 1 if label == "all" else -1
     return {
         name: sign * mean + subject.get(name, 0.0) + 0.85 * float(rng.standard_normal())
-        for name, mean in _TRAITS.items()
+        for name, mean in TRAITS.items()
     }
 
 
@@ -228,7 +238,7 @@ def chromatin(rng: np.random.Generator, side: int, openness: float, scale: float
     even = 0.55 * small + 0.75 * fine
     pattern = np.float32(1.25 * (1 - openness)) * clumps + np.float32(0.8 * openness) * even
     gaps = np.maximum(0.65 * small + 0.75 * middle + 0.15 * fine - 0.9, 0)
-    return 0.09 * broad + 0.075 * pattern - 0.19 * gaps
+    return 0.08 * broad + 0.088 * pattern - 0.18 * gaps
 
 
 def nucleoli(
@@ -330,7 +340,7 @@ def _neighbour(rng, side, cell, middle):
     return red, cv2.GaussianBlur(red, (0, 0), 7)
 
 
-def _stained(rng, style, cell, nucleus, texture, spots, red, shadow, openness):
+def _stained(rng, style, cell, nucleus, texture, spots, red, shadow, openness, blue):
     """Return the optical density (side, side, 3) of everything on the glass."""
     side = len(cell)
     membrane = cv2.GaussianBlur(nucleus, (0, 0), 5)
@@ -343,9 +353,13 @@ def _stained(rng, style, cell, nucleus, texture, spots, red, shadow, openness):
     redder = np.array([-0.10, 0.04, 0.12], np.float32) * np.float32(style.hue)
     # The cell's edge is thicker on one side, or out of focus there: dark and blue.
     edge = np.maximum(1 - cv2.GaussianBlur(cell, (0, 0), 14), 0) * noise(rng, side, side / 2)
+    bluer = np.array([0.09, 0.0, -0.04], np.float32) * np.float32(blue)  # RNA takes up azure
     pale = np.float32(1.07 - 0.14 * openness)  # open chromatin takes up less dye
     layers = cv2.merge([inside * pale, inside * varied, cytoplasm, around * edge])
-    dyes = np.stack([_NUCLEUS + redder, _CHROMATIN, _CYTOPLASM + redder, _BLUER], axis=1) * amount
+    dyes = (
+        np.stack([_NUCLEUS + redder, _CHROMATIN, _CYTOPLASM + redder + bluer, _BLUER], axis=1)
+        * amount
+    )
     density = cv2.transform(layers, dyes)
     if red is not None:
         outside = cv2.GaussianBlur(red, (0, 0), 1.5) * (1 - around)
