@@ -1,0 +1,138 @@
+"""Channel attention, built in chapter 09: a network weighs its own feature maps.
+
+Each layer takes feature maps, makes of each map one number between 0 and 1, and
+multiplies the map by it. Neither changes a shape: they fit behind any convolution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from helpers.models.custom_cnn import ModelError
+
+
+@keras.saving.register_keras_serializable(package="course")
+class SqueezeExcitation(keras.layers.Layer):
+    """Weigh the maps by two small dense layers over their means.
+
+    Hu, Shen & Sun (2018), 10.1109/CVPR.2018.00745. Without biases, like the
+    paper's formula: 2 * channels**2 / ratio parameters.
+
+    Parameters
+    ----------
+    ratio : int
+        How many times narrower the first dense layer is than there are maps.
+    seed : int
+        Of the first weights.
+
+    Raises
+    ------
+    ModelError
+        When `ratio` is less than 1, or the input is not (batch, height, width, channels).
+    """
+
+    def __init__(self, ratio: int = 16, seed: int = 24, **options):
+        super().__init__(**options)
+        if ratio < 1:
+            raise ModelError(f"The ratio of squeeze-and-excitation is {ratio}, must be 1 or more.")
+        self.ratio, self.seed = ratio, seed
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Make the two tables of weights."""
+        channels = _channels(self, shape)
+        narrow = max(1, channels // self.ratio)
+        start = keras.initializers.GlorotUniform
+        self.squeeze = self.add_weight(
+            name="squeeze", shape=(channels, narrow), initializer=start(seed=2 * self.seed)
+        )
+        self.excite = self.add_weight(
+            name="excite", shape=(narrow, channels), initializer=start(seed=2 * self.seed + 1)
+        )
+
+    def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the maps, each times its weight."""
+        means = ops.mean(maps, axis=(1, 2))
+        hidden = ops.relu(ops.matmul(means, self.squeeze))
+        weights = ops.sigmoid(ops.matmul(hidden, self.excite))
+        return maps * weights[:, None, None, :]
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return `shape`: nothing is added, nothing taken away."""
+        return shape
+
+    def multiply_adds(self) -> int:
+        """Return the operations of one image, as :mod:`helpers.models.cost` counts them."""
+        return math.prod(self.squeeze.shape) + math.prod(self.excite.shape)
+
+    def get_config(self) -> dict:
+        """Return what the layer is made from."""
+        return {**super().get_config(), "ratio": self.ratio, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="course")
+class EfficientChannelAttention(keras.layers.Layer):
+    """Weigh the maps by one short convolution along their means (ECA).
+
+    Wang et al. (2020), 10.1109/CVPR42600.2020.01155: as many parameters as the
+    kernel is long, 3 or 5 for most layers.
+
+    Parameters
+    ----------
+    width : int
+        Length of the kernel, odd; 0 takes the paper's, :func:`eca_width`.
+    seed : int
+        Of the first weights.
+
+    Raises
+    ------
+    ModelError
+        When `width` is even or negative, or the input is not (batch, height, width, channels).
+    """
+
+    def __init__(self, width: int = 0, seed: int = 24, **options):
+        super().__init__(**options)
+        if width and (width < 0 or width % 2 == 0):
+            raise ModelError(f"The width of ECA's kernel is {width}, but must be odd, or 0.")
+        self.width, self.seed = width, seed
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Make the kernel."""
+        width = self.width or eca_width(_channels(self, shape))
+        start = keras.initializers.GlorotUniform(seed=self.seed)
+        self.kernel = self.add_weight(name="kernel", shape=(width, 1, 1), initializer=start)
+
+    def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
+        """Return the maps, each times its weight."""
+        means = ops.mean(maps, axis=(1, 2))
+        mixed = ops.conv(means[:, :, None], self.kernel, padding="same")
+        weights = ops.sigmoid(mixed[:, :, 0])
+        return maps * weights[:, None, None, :]
+
+    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return `shape`: nothing is added, nothing taken away."""
+        return shape
+
+    def multiply_adds(self) -> int:
+        """Return the operations of one image, as :mod:`helpers.models.cost` counts them."""
+        return int(self.input.shape[-1]) * self.kernel.shape[0]
+
+    def get_config(self) -> dict:
+        """Return what the layer is made from."""
+        return {**super().get_config(), "width": self.width, "seed": self.seed}
+
+
+def eca_width(channels: int) -> int:
+    """Return ECA's length of the kernel for a number of maps: near log2(channels) / 2, odd."""
+    width = int((math.log2(channels) + 1) / 2)
+    return width if width % 2 else width + 1
+
+
+def _channels(layer: keras.layers.Layer, shape: tuple[int | None, ...]) -> int:
+    if len(shape) != 4 or shape[-1] is None:
+        raise ModelError(
+            f"{layer.name} weighs feature maps (batch, height, width, channels), got {shape}."
+        )
+    return shape[-1]
