@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from helpers.errors import CourseError
@@ -35,6 +35,15 @@ class Profile:
         images in a step.
     resamples : int
         Bootstrap resamples behind an interval.
+    precision : str
+        ``float32``, or ``mixed``: on a GPU half precision (bfloat16 where it has
+        it, else float16) with float32 weights; ``bfloat16`` and ``float16`` are
+        taken on any device. `$COURSE_PRECISION` goes before.
+    xla : bool
+        Compile with XLA where there is a GPU. `$COURSE_XLA` (0 or 1) goes before.
+    devices : str
+        ``one``, or ``all``: batches are shared among all GPUs. `$COURSE_DEVICES`
+        goes before.
     """
 
     name: str
@@ -46,12 +55,15 @@ class Profile:
     patience: int
     batch_size: int
     resamples: int
+    precision: str = "float32"
+    xla: bool = True
+    devices: str = "one"
 
 
 PROFILES = {
     "smoke": Profile("smoke", 160, 160, 16, 48, 2, 2, 32, 200),
     "quick": Profile("quick", 1200, 1200, 40, 96, 8, 3, 32, 1000),
-    "full": Profile("full", None, 6400, 60, 224, 100, 5, 32, 2000),
+    "full": Profile("full", None, 6400, 60, 224, 100, 5, 32, 2000, "mixed", True, "all"),
 }
 
 
@@ -113,7 +125,7 @@ def read(
     folder = Path(data_dir).expanduser().resolve() if data_dir else None
     if folder is not None and not folder.is_dir():
         raise SettingsError(f"DATA_DIR is {folder}, but no folder is there.")
-    return Settings(dataset, profile_of(profile), seed, folder, artifacts_folder())
+    return Settings(dataset, _computing(profile_of(profile)), seed, folder, artifacts_folder())
 
 
 def profile_of(name: str | Profile) -> Profile:
@@ -123,6 +135,24 @@ def profile_of(name: str | Profile) -> Profile:
     if name not in PROFILES:
         raise SettingsError(f"PROFILE is {name!r}, but must be one of {', '.join(PROFILES)}.")
     return PROFILES[name]
+
+
+def _computing(profile: Profile) -> Profile:
+    """Return the profile with what the environment says about how to compute."""
+    choices = {
+        "precision": ("float32", "mixed", "bfloat16", "float16"),
+        "xla": ("0", "1"),
+        "devices": ("one", "all"),
+    }
+    for field, known in choices.items():
+        name = f"COURSE_{field.upper()}"
+        value = os.environ.get(name)
+        if not value:
+            continue
+        if value not in known:
+            raise SettingsError(f"{name} is {value!r}, but must be one of {', '.join(known)}.")
+        profile = replace(profile, **{field: value == "1" if field == "xla" else value})
+    return profile
 
 
 def artifacts_folder() -> Path:

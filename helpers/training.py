@@ -8,6 +8,7 @@ code, is loaded and not trained again.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -23,11 +24,11 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from helpers import _compute, provenance
 from helpers import catalog as catalogs
-from helpers import provenance
 from helpers.errors import CourseError
 from helpers.files import atomic_path, write_csv, write_json
-from helpers.settings import Settings
+from helpers.settings import Profile, Settings
 
 if TYPE_CHECKING:
     import keras
@@ -74,20 +75,23 @@ def fit(
     epochs: int | None = None,
     batch_size: int | None = None,
     learning_rate: float = 1e-3,
+    optimizer: str = "adam",
     patience: int | None = None,
     class_weight: Mapping[int, float] | None = None,
 ) -> Run:
-    """Train a copy of `model` with Adam on the split ``train``, stop it by ``val``.
+    """Train a copy of `model` on the split ``train``, stop it by ``val``.
 
     Parameters
     ----------
     model : keras.Model
-        From raw 0..255 RGB to one probability; stays as it is.
+        From raw 0..255 RGB, or from features, to one probability; stays as it is.
     catalog : pandas.DataFrame
         With `split` set; the rows ``train`` and ``val`` are used.
     images : numpy.ndarray
         uint8, shape (n, size, size, 3), row by row the catalog's images; a
-        memory map is read one batch at a time.
+        memory map is read one batch at a time. Or features of them, float32,
+        shape (n, d); or (n, v, d) of v versions of each image, the image itself
+        first: each epoch then trains on one drawn version of each.
     settings : Settings
         Seed, folder, and what the next four parameters are if not given.
     name : str
@@ -96,7 +100,8 @@ def fit(
         Longest training, images in a step, epochs without a lower `val_loss`
         before it stops; by default the profile's.
     learning_rate : float
-        Of Adam (Kingma & Ba 2015, arXiv 1412.6980).
+    optimizer : str
+        ``adam`` (Kingma & Ba 2015, arXiv 1412.6980), ``rmsprop`` or ``sgd``.
     class_weight : mapping of int to float, optional
         What an image of class 0 or 1 weighs in the loss.
 
@@ -105,6 +110,8 @@ def fit(
     Run
         Loaded where this very training was finished before. A training that
         was killed goes on after its last finished epoch, to the same result.
+        Where a step's images do not fit into memory, it says so and goes on with
+        half as many; the record's ``batch_size`` is what it ended with.
 
     Raises
     ------
@@ -114,7 +121,7 @@ def fit(
     """
     profile = settings.profile
     recipe = {
-        "optimizer": "adam",
+        "optimizer": optimizer,
         "loss": "binary_crossentropy",
         "epochs": profile.epochs if epochs is None else epochs,
         "batch_size": profile.batch_size if batch_size is None else batch_size,
@@ -122,6 +129,7 @@ def fit(
         "patience": profile.patience if patience is None else patience,
         "class_weight": None if class_weight is None else {k: class_weight[k] for k in (0, 1)},
         "seed": settings.seed,
+        "precision": _compute.policy(profile),
     }
     train, val = _check(catalog, images, recipe)
     facts = {
@@ -133,7 +141,7 @@ def fit(
             "train": len(train),
             "val": len(val),
         },
-        "code": provenance.code_version("training"),
+        "code": provenance.code_version("training", "_compute"),
         "software": provenance.keras_version(),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
@@ -141,7 +149,8 @@ def fit(
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         if not (folder / "record.json").is_file():
             started = {"name": name, "key": key, **facts, "settings": settings.as_dict()}
-            _train(model, catalog, images, train, val, folder, started)
+            with _compute.devices(profile) as started["devices"]:
+                _train(model, catalog, images, train, val, folder, started)
         return load(folder)
 
 
@@ -161,7 +170,8 @@ def load(folder: str | os.PathLike) -> Run:
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     history = pd.read_csv(folder / "history.csv", dtype=str)
     for column in history:  # by Python's float: exact whatever the version of pandas
-        history[column] = [int(v) if column == "epoch" else float(v) for v in history[column]]
+        kind = int if column in ("stage", "epoch") else float
+        history[column] = [kind(value) for value in history[column]]
     return Run(keras.saving.load_model(folder / "best.keras"), history, record, folder)
 
 
@@ -175,10 +185,16 @@ def _check(
             f"There are {len(images)} images but {len(catalog)} rows in the catalog: "
             "load the images of this very catalog."
         )
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+    pixels = images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] == 3
+    if not pixels and not (images.dtype == np.float32 and images.ndim in (2, 3)):
         raise TrainingError(
             f"The images are {images.dtype} of shape {images.shape}; the course's models take "
             "uint8 of shape (n, size, size, 3) and scale it themselves."
+        )
+    if recipe["optimizer"] not in _compute.OPTIMIZERS:
+        raise TrainingError(
+            f"The optimizer is {recipe['optimizer']!r}, but must be one of "
+            f"{', '.join(_compute.OPTIMIZERS)}."
         )
     for setting in ("epochs", "batch_size", "patience"):
         if recipe[setting] < 1:
@@ -211,40 +227,74 @@ def _train(
     target = np.zeros((len(catalog), 1), dtype=np.float32)
     used = np.concatenate([train, val])
     target[used, 0] = catalogs.target(catalog.iloc[used])
-    state, model = _resume(model, folder, recipe)
+    state, copy = _resume(model, folder, started)
     # A bar for who watches in a terminal; nothing on a page.
     bar = tqdm(total=recipe["epochs"], initial=state["epoch"], unit="epoch", disable=None)
     while state["epoch"] < recipe["epochs"] and not _stopped(state, recipe):
-        epoch = state["epoch"]
-        _rewind_random_layers(model, epoch)
-        order = np.random.default_rng([recipe["seed"], epoch]).permutation(train)
         begin = time.perf_counter()
-        log = model.fit(
-            feed(images, target, order, recipe["batch_size"], recipe["class_weight"]),
-            epochs=1,
-            shuffle=False,  # the order is drawn above, from seed and epoch
-            verbose=0,
-        ).history
-        seconds = time.perf_counter() - begin
-        score = model.evaluate(
-            feed(images, target, val, recipe["batch_size"]), verbose=0, return_dict=True
-        )
-        row = {
-            "epoch": epoch + 1,
-            "loss": log["loss"][-1],
-            "accuracy": log["accuracy"][-1],
-            **{f"val_{column}": score[column] for column in ("loss", "accuracy")},
-        }
-        if not np.isfinite([row["loss"], row["val_loss"]]).all():
-            raise TrainingError(
-                f"In epoch {epoch + 1} the loss is no longer a number: "
-                f"lower the learning rate (it is {recipe['learning_rate']})."
-            )
-        _keep(model, state, row, seconds, time.perf_counter() - begin, folder)
+        try:
+            row, seconds = _epoch(copy, images, target, train, val, recipe, state)
+        except Exception as error:
+            if not _compute.out_of_memory(error):
+                raise
+            row = None
+            if state["batch_size"] == 1:
+                raise TrainingError(
+                    "Not even one image fits into the device's memory: use smaller images or "
+                    "a smaller network."
+                ) from error
+        if row is None:  # outside of `except`, which holds on to what filled the memory
+            batch_size, copy = state["batch_size"] // 2, None
+            print(f"Out of memory: going on with {batch_size} images in a step.")
+            gc.collect()
+            state, copy = _resume(model, folder, started)
+            state["batch_size"] = batch_size
+            continue
+        _keep(copy, state, row, seconds, time.perf_counter() - begin, folder)
         bar.set_postfix(val_loss=f"{row['val_loss']:.3f}", refresh=False)
         bar.update()
     bar.close()
     _finish(state, folder, started, len(train))
+
+
+def _epoch(
+    model: keras.Model,
+    images: np.ndarray,
+    target: np.ndarray,
+    train: np.ndarray,
+    val: np.ndarray,
+    recipe: dict,
+    state: dict,
+) -> tuple[dict, float]:
+    """Train one epoch and judge it; return the history's row and the seconds of training."""
+    epoch, size = state["epoch"], state["batch_size"]
+    _rewind_random_layers(model, epoch)
+    order = np.random.default_rng([recipe["seed"], epoch]).permutation(train)
+    versions = None
+    if images.ndim == 3:
+        draws = np.random.default_rng([recipe["seed"], epoch, 1])
+        versions = draws.integers(images.shape[1], size=len(images))
+    begin = time.perf_counter()
+    log = model.fit(
+        feed(images, target, order, size, recipe["class_weight"], versions),
+        epochs=1,
+        shuffle=False,  # the order is drawn above, from seed and epoch
+        verbose=0,
+    ).history
+    seconds = time.perf_counter() - begin
+    score = model.evaluate(feed(images, target, val, size), verbose=0, return_dict=True)
+    row = {
+        "epoch": epoch + 1,
+        "loss": log["loss"][-1],
+        "accuracy": log["accuracy"][-1],
+        **{f"val_{column}": score[column] for column in ("loss", "accuracy")},
+    }
+    if not np.isfinite([row["loss"], row["val_loss"]]).all():
+        raise TrainingError(
+            f"In epoch {epoch + 1} the loss is no longer a number: "
+            f"lower the learning rate (it is {recipe['learning_rate']})."
+        )
+    return row, seconds
 
 
 def feed(
@@ -253,13 +303,14 @@ def feed(
     rows: np.ndarray,
     batch_size: int,
     class_weight: Mapping[int, float] | None = None,
+    versions: np.ndarray | None = None,
 ) -> keras.utils.PyDataset:
     """Return the batches of one pass through `rows`, each read when its turn comes.
 
     Parameters
     ----------
     images : numpy.ndarray
-        uint8, shape (n, size, size, 3), or a memory map of it.
+        As in :func:`fit`, or a memory map of it.
     target : numpy.ndarray
         float32, shape (n, 1).
     rows : numpy.ndarray
@@ -268,6 +319,9 @@ def feed(
         The last batch may be smaller.
     class_weight : mapping of int to float, optional
         As in :func:`fit`.
+    versions : numpy.ndarray of int, optional
+        Which version of each image, shape (n,), where there are several; by
+        default the first, the image itself.
     """
     import keras
 
@@ -284,14 +338,18 @@ def feed(
         def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
             # Within a batch the order is free, and in the file's order reading is faster.
             batch = np.sort(rows[index * batch_size : (index + 1) * batch_size])
+            if images.ndim == 3:
+                part = images[batch, 0 if versions is None else versions[batch]]
+            else:
+                part = images[batch]
             if weight is None:
-                return np.asarray(images[batch]), target[batch]
-            return np.asarray(images[batch]), target[batch], weight[batch]
+                return np.asarray(part), target[batch]
+            return np.asarray(part), target[batch], weight[batch]
 
     return Batches()
 
 
-def _resume(model: keras.Model, folder: Path, recipe: dict) -> tuple[dict, keras.Model]:
+def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, keras.Model]:
     """Return state and compiled model after the last finished epoch, or before the first."""
     import keras
 
@@ -304,14 +362,19 @@ def _resume(model: keras.Model, folder: Path, recipe: dict) -> tuple[dict, keras
     # model that cannot be saved says so before hours of training, not after.
     model.save(folder / _checkpoint(0))
     copy = keras.saving.load_model(folder / _checkpoint(0), compile=False)
+    recipe = started["recipe"]
+    if recipe["precision"] != "float32":
+        _compute.set_precision(copy, recipe["precision"])
     copy.compile(
-        optimizer=keras.optimizers.Adam(recipe["learning_rate"]),
+        optimizer=_compute.optimizer(
+            recipe["optimizer"], recipe["learning_rate"], recipe["precision"]
+        ),
         loss=recipe["loss"],
         metrics=["accuracy"],
-        # On a CPU, XLA makes a small network two to three times slower.
-        jit_compile="auto" if provenance.has_gpu() else False,
+        jit_compile=_compute.jit(Profile(**started["settings"]["profile"])),
     )
-    return {"epoch": 0, "best": 0, "history": [], "seconds": [], "epoch_seconds": []}, copy
+    state = {"epoch": 0, "best": 0, "history": [], "seconds": [], "epoch_seconds": []}
+    return {**state, "batch_size": recipe["batch_size"]}, copy
 
 
 def _stopped(state: dict, recipe: dict) -> bool:
@@ -342,7 +405,7 @@ def _finish(state: dict, folder: Path, started: dict, images: int) -> None:
     """Leave the best model, the history and the record; the record comes last and says finished."""
     if not (folder / "best.keras").is_file() or (folder / _checkpoint(state["best"])).is_file():
         with atomic_path(folder / "best.keras") as path:
-            shutil.copyfile(folder / _checkpoint(state["best"]), path)
+            _finished_model(folder / _checkpoint(state["best"]), path, started["recipe"])
     write_csv(folder / "history.csv", pd.DataFrame(state["history"], columns=HISTORY))
     # The first epoch also compiles.
     steady = state["seconds"][1:] or state["seconds"]
@@ -350,6 +413,7 @@ def _finish(state: dict, folder: Path, started: dict, images: int) -> None:
         **started,
         "best_epoch": state["best"],
         "epochs": state["epoch"],
+        "batch_size": state["batch_size"],
         "epoch_seconds": state["epoch_seconds"],
         "images_per_second": round(images / float(np.median(steady)), 1),
         "environment": provenance.environment(),
@@ -358,6 +422,18 @@ def _finish(state: dict, folder: Path, started: dict, images: int) -> None:
     for name in [file.name for file in folder.iterdir()]:
         if name not in ("best.keras", "history.csv", "record.json"):
             (folder / name).unlink()
+
+
+def _finished_model(checkpoint: Path, path: Path, recipe: dict) -> None:
+    """Write the checkpoint to `path` as a model that computes in float32."""
+    if recipe["precision"] == "float32":
+        shutil.copyfile(checkpoint, path)
+        return
+    import keras
+
+    model = keras.saving.load_model(checkpoint, compile=False)
+    _compute.set_precision(model, "float32")
+    model.save(path)
 
 
 def _rewind_random_layers(model: keras.Model, epoch: int) -> None:
