@@ -11,7 +11,7 @@ import pytest
 from helpers import training
 from helpers.models import custom_cnn
 
-SIZE, IMAGES, ROUNDS = 96, 640, 7
+SIZE, IMAGES, ROUNDS = 96, 320, 15
 
 
 def test_an_epoch_from_the_image_array_costs_at_most_a_twentieth_more(benchmark, tmp_path):
@@ -43,9 +43,10 @@ def test_an_epoch_from_the_image_array_costs_at_most_a_twentieth_more(benchmark,
 
     from_memory(), from_array()  # compile
     pairs = np.array([(seconds(from_memory), seconds(from_array)) for _ in range(ROUNDS)])
-    ratio = float(np.median(pairs[:, 1]) / np.median(pairs[:, 0]))
+    # What else runs on the machine only ever adds time: the quickest epochs tell most.
+    ratio = float(pairs[:, 1].min() / pairs[:, 0].min())
     benchmark.extra_info["ratio"] = ratio
-    benchmark.extra_info["images per second"] = IMAGES / float(np.median(pairs[:, 1]))
+    benchmark.extra_info["images per second"] = IMAGES / float(pairs[:, 1].min())
     benchmark.pedantic(from_array, rounds=1)
     print(f"\nepoch from the array / from memory: {ratio:.3f}; seconds:\n{pairs.round(3)}")
     assert ratio <= 1.05
