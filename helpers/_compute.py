@@ -72,7 +72,7 @@ OPTIMIZERS = ("adam", "rmsprop", "sgd")
 
 
 def jit(profile: Profile) -> str | bool:
-    """Return Keras' ``jit_compile``: on a CPU XLA makes a small network two to three times slower."""
+    """Return ``jit_compile``: on a CPU, XLA makes a small network two to three times slower."""
     return "auto" if profile.xla and provenance.has_gpu() else False
 
 

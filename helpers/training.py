@@ -137,7 +137,7 @@ def fit(
         "model": _model_facts(model),
         "data": {
             "rows": catalogs.fingerprint(catalog, ("sha256", "transform", "label", "split")),
-            "pixels": _digest(images),
+            "pixels": digest(images),
             "train": len(train),
             "val": len(val),
         },
@@ -479,7 +479,7 @@ def _names(config: object) -> Iterator[str]:
             yield from _names(part)
 
 
-def _digest(images: np.ndarray) -> str:
+def digest(images: np.ndarray) -> str:
     """Return a hash of the pixels, read in parts: what was trained on, however it was cropped."""
     digest = hashlib.sha256(str(images.shape).encode())
     step = max(1, 2**24 // max(1, images[:1].nbytes))

@@ -6,21 +6,32 @@ takes raw 0..255 RGB and scales it inside: nothing here divides by anything.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
+from helpers import _compute, frozen, metrics, provenance, training, weights
 from helpers import catalog as catalogs
 from helpers import images as image_files
-from helpers import metrics, provenance
 from helpers.errors import CourseError
-from helpers.files import atomic_path, write_csv
+from helpers.files import atomic_path, write_csv, write_json
+from helpers.models import transfer
+from helpers.settings import Settings
 
 if TYPE_CHECKING:
     import keras
+
+
+#: What a stage's record tells of its training.
+_OF_A_STAGE = ("best_epoch", "epochs", "epoch_seconds", "images_per_second", "batch_size")
 
 
 class ZooError(CourseError, ValueError):
@@ -32,6 +43,152 @@ class Answer(NamedTuple):
 
     label: str
     score: float
+
+
+def load_or_train(
+    recipe: transfer.Recipe,
+    catalog: pd.DataFrame,
+    settings: Settings,
+    name: str | None = None,
+) -> training.Run:
+    """Train the network of a recipe, stage by stage; load it where that was done before.
+
+    Parameters
+    ----------
+    recipe : helpers.models.transfer.Recipe
+        Made shorter as :func:`helpers.models.transfer.for_profile` does.
+    catalog : pandas.DataFrame
+        With `split` set; the images of ``train`` and ``val`` are loaded.
+    settings : Settings
+        Profile, seed and folder.
+    name : str, optional
+        What the run's folder is called, followed by a hash of all it depends
+        on; by default the recipe's name in ``transfer.RECIPES``.
+
+    Returns
+    -------
+    helpers.training.Run
+        The history has a further column `stage` (from 1), and its epochs count
+        on from stage to stage. The record has the recipe as it was trained, the
+        source of the weights, and what each stage took. While the backbone is
+        frozen it is run once, and the head is trained on what it gave.
+
+    Raises
+    ------
+    helpers.training.TrainingError, helpers.models.transfer.ModelError
+        When the data or the recipe do not allow it.
+    helpers.weights.WeightsError
+        When a weight file is not what its name says.
+    """
+    asked = recipe
+    recipe = transfer.for_profile(recipe, settings.profile)
+    if not recipe.stages:
+        raise ZooError("The recipe has no stage: a network without training is transfer.build's.")
+    if name is None:
+        known = {known: name for name, known in transfer.RECIPES.items()}
+        name = known.get(asked, recipe.backbone)
+    size = transfer.size_for(recipe, settings.profile)
+    found = weights.find(recipe.backbone)
+    used = catalog[catalog["split"].isin(["train", "val"])].reset_index(drop=True)
+    if used.empty:
+        raise ZooError("No row of the catalog is in a split: split it first (helpers.splitting).")
+    catalogs.check(used)
+    images = image_files.load_images(used, size)
+    facts = {
+        "recipe": {k: v for k, v in recipe.as_dict().items() if k != "published"},
+        "size": size,
+        "batch_size": settings.profile.batch_size,
+        "seed": settings.seed,
+        "precision": _compute.policy(settings.profile),
+        "weights": {"source": "random"} if found.path is None else {"sha256": found.sha256},
+        "data": {
+            "rows": catalogs.fingerprint(used, ("sha256", "transform", "label", "split")),
+            "pixels": training.digest(images),
+        },
+        "code": provenance.code_version("training", "_compute", "frozen", "models.transfer", "zoo"),
+        "software": provenance.keras_version(),
+    }
+    key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    folder = settings.folder("runs", f"{name}-{key}")
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if not (folder / "record.json").is_file():
+            started = {
+                "name": name,
+                "key": key,
+                **facts,
+                "published": recipe.published,
+                "weights": {**found.as_dict(), "note": str(found)},
+                "settings": settings.as_dict(),
+            }
+            _train_stages(recipe, used, images, settings, found, folder, started)
+        return training.load(folder)
+
+
+def _train_stages(
+    recipe: transfer.Recipe,
+    catalog: pd.DataFrame,
+    images: np.ndarray,
+    settings: Settings,
+    found: weights.Weights,
+    folder: Path,
+    started: dict,
+) -> None:
+    """Run the stages one after the other; each may have been finished before, or half."""
+    import keras
+
+    model = transfer.build(recipe, started["size"], settings.seed, found)
+    histories, stages = [], []
+    for place, stage in enumerate(recipe.stages, start=1):
+        options = {
+            "epochs": stage.epochs,
+            "patience": stage.patience,
+            "learning_rate": stage.learning_rate,
+            "optimizer": stage.optimizer,
+        }
+        begin = time.perf_counter()
+        if stage.trainable == "head":
+            versions = frozen.MIRRORED if recipe.augment else ("identity",)
+            given = frozen.features(model, catalog, images=images, transforms=versions)
+            seconds = time.perf_counter() - begin
+            head = transfer.head(recipe, given.shape[-1:], settings.seed)
+            transfer.copy_head(model, head)
+            run = training.fit(head, catalog, given, settings, f"{recipe.backbone}-head", **options)
+            transfer.copy_head(run.model, model)
+        else:
+            seconds = 0.0
+            transfer.set_trainable(model, stage.trainable)
+            run = training.fit(
+                model, catalog, images, settings, f"{recipe.backbone}-tuned", **options
+            )
+            # Without the optimizer's state, which is twice the weights.
+            model = keras.saving.load_model(run.folder / "best.keras", compile=False)
+        histories.append(run.history.assign(stage=place))
+        stages.append(
+            {
+                **dataclasses.asdict(stage),
+                "folder": run.folder.name,
+                "feature_seconds": round(seconds, 3),
+                **{k: run.record[k] for k in _OF_A_STAGE},
+            }
+        )
+    transfer.set_trainable(model, recipe.stages[-1].trainable)
+    history = pd.concat(histories, ignore_index=True)
+    history["epoch"] = np.arange(1, len(history) + 1)
+    before = len(history) - len(histories[-1])
+    save_model(folder / "best.keras", model)
+    write_csv(folder / "history.csv", history[["stage", *training.HISTORY]])
+    record = {
+        **started,
+        "stages": stages,
+        "epochs": len(history),
+        "best_epoch": before + stages[-1]["best_epoch"],
+        "epoch_seconds": [seconds for stage in stages for seconds in stage["epoch_seconds"]],
+        "feature_seconds": round(sum(stage["feature_seconds"] for stage in stages), 3),
+        "images_per_second": stages[-1]["images_per_second"],
+        "parameters": model.count_params(),
+        "environment": provenance.environment(),
+    }
+    write_json(folder / "record.json", record)
 
 
 def predict(

@@ -32,6 +32,7 @@ __all__ = [
     "Stage",
     "backbone",
     "build",
+    "copy_head",
     "extractor",
     "for_profile",
     "head",
@@ -206,6 +207,16 @@ def head(recipe: Recipe, shape: tuple[int, ...], seed: int = 24) -> keras.Model:
 
     features = keras.Input(shape, name="features")
     return keras.Model(features, _head(features, recipe, seed), name=f"{recipe.backbone}_head")
+
+
+def copy_head(source: keras.Model, target: keras.Model) -> None:
+    """Give the head of `target` the weights of the head of `source`.
+
+    Each is a network of :func:`build` or a head of :func:`head`, of one recipe.
+    """
+    for layer in source.layers:
+        if layer.weights and layer.name != "backbone":
+            target.get_layer(layer.name).set_weights(layer.get_weights())
 
 
 def extractor(model: keras.Model) -> keras.Model:
