@@ -36,7 +36,6 @@ __all__ = [
     "extractor",
     "for_profile",
     "head",
-    "multiply_adds",
     "recipe_of",
     "set_trainable",
     "size_for",
@@ -279,23 +278,6 @@ def tally(model: keras.Model) -> pd.DataFrame:
         row[2] += changed
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["layers", "parameters", "train"])
     return table.rename_axis("kind").reset_index().rename(columns={"train": "trainable"})
-
-
-def multiply_adds(model: keras.Model) -> int:
-    """Return the multiply-add operations of one image: of convolutions and dense layers.
-
-    Counted as the papers of the MobileNets do: one for each weight of a kernel
-    at each place where it is laid; biases, normalisation and pooling are free.
-    """
-    total = 0
-    for layer, _ in _leaves(model):
-        kind = type(layer).__name__
-        if kind not in ("Conv2D", "DepthwiseConv2D", "SeparableConv2D", "Dense"):
-            continue
-        places = int(np.prod(layer.output.shape[1:-1]))  # 1 for a dense layer
-        kernels = [v for v in layer.weights if "kernel" in v.name]
-        total += places * sum(int(np.prod(kernel.shape)) for kernel in kernels)
-    return total
 
 
 def _leaves(model: keras.Model, trainable: bool = True) -> Iterator[tuple[keras.Layer, bool]]:
