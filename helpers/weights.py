@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import http.client
 import os
 import time
 import urllib.request
@@ -205,13 +206,14 @@ def load_into(model: keras.Model, weights: Weights) -> None:
         ) from error
 
 
-def _checked(path: Path, release: _Release) -> str:
-    """Return the sha256 of a sound file; raise where it is not."""
+def _checked(path: Path, release: _Release, name: str = "") -> str:
+    """Return the sha256 of a sound file, whose name is or will be `name`; raise where it is not."""
+    name = name or path.name
     stat = path.stat()
     sha256, md5 = _digests(path, stat.st_size, stat.st_mtime_ns)
-    wanted = _KNOWN.get(path.name)
+    wanted = _KNOWN.get(name)
     kind, is_, should = ("sha256", sha256, wanted) if wanted else ("md5", md5, release.md5)
-    if (path.name == release.file or wanted) and should and is_ != should:
+    if (name == release.file or wanted) and should and is_ != should:
         raise WeightsError(
             f"{path} is not the file that its name says, or not all of it: its {kind} is "
             f"{is_[:12]}... and should be {should[:12]}...; remove it and fetch it again."
@@ -265,7 +267,10 @@ def _download(release: _Release) -> Path | None:
             size = answer.headers.get("Content-Length")
             if size is not None and file.tell() != int(size):
                 raise OSError(f"{file.tell()} of {size} bytes came")
-    except OSError:  # no network, no such host, refused, too slow: all the same to a reader
+            file.flush()
+            _checked(temporary, release, path.name)  # a page to log in at is not kept
+    # No network, refused, too slow, something else sent: all the same to a reader.
+    except (OSError, http.client.HTTPException, WeightsError):
         return None
     return path
 
