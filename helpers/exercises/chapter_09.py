@@ -1,0 +1,116 @@
+"""What the answers of chapter 09 are held against."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from helpers.check import Point, checker
+
+
+@checker("09-a")
+def own_preprocessing(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from a raw image and a way of preprocessing to its numbers."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    image = np.random.default_rng(9).integers(0, 256, (4, 5, 3)).astype(np.uint8)
+    before = image.copy()
+    wanted = {
+        "tf": image.astype(np.float64) / 127.5 - 1,
+        "caffe": image[..., ::-1].astype(np.float64) - [103.939, 116.779, 123.68],
+        "own": image.astype(np.float64),
+    }
+    found = {way: np.asarray(answer(image, way)) for way in wanted}
+    yield all(f.shape == image.shape for f in found.values()), "The shape of the image is kept."
+    yield all(f.dtype == np.float32 for f in found.values()), "The numbers are float32."
+    yield np.array_equal(image, before), "The image that it was given is unchanged."
+    sentences = {
+        "tf": "With tf, 0 becomes -1 and 255 becomes 1.",
+        "caffe": "With caffe, blue comes first and each colour's mean is gone.",
+        "own": "With own, the numbers stay as they are.",
+    }
+    for way, sentence in sentences.items():
+        same = found[way].shape == image.shape and np.allclose(found[way], wanted[way], atol=1e-3)
+        yield same, sentence
+    try:
+        answer(image, "torch")
+        refused = False
+    except ValueError:
+        refused = True
+    yield refused, "Another way is a ValueError."
+
+
+@checker("09-b")
+def worth_the_price(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from costs and scores to the positions that are worth it."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    cases = (
+        ("dearer and better is worth it", [1, 2, 3], [0.7, 0.8, 0.9], [0, 1, 2]),
+        ("dearer and worse is not", [1, 2, 3], [0.9, 0.8, 0.95], [0, 2]),
+        ("dearer and no better is not", [1, 2], [0.8, 0.8], [0]),
+        ("as dear and worse is not", [2, 2], [0.7, 0.8], [1]),
+        ("the cheapest comes first", [3, 1, 2], [0.9, 0.7, 0.8], [1, 2, 0]),
+        ("two alike in both are both worth it", [2, 2, 5], [0.8, 0.8, 0.7], [0, 1]),
+        ("a single one is worth it", [7], [0.5], [0]),
+    )
+    for sentence, costs, scores, expected in cases:
+        found = [int(place) for place in answer(list(costs), list(scores))]
+        yield found == expected, f"It is right: {sentence}."
+
+
+@checker("09-c")
+def attention_behind_vgg16(answer: tuple[int, int], *_: object) -> Iterator[Point]:
+    """Check the parameters that both kinds of attention add to VGG16."""
+    pair = np.size(answer) == 2
+    yield pair, "It is a pair."
+    if not pair:
+        return
+    squeeze, eca = (operator.index(number) for number in answer)
+    channels = [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+    table = sum(count * (count // 16) for count in channels)
+    yield squeeze > eca > 0, "Squeeze-and-excitation comes first, and is the larger."
+    yield squeeze != table, "Squeeze-and-excitation has two tables of weights."
+    yield squeeze == 2 * table, "All thirteen are counted for squeeze-and-excitation."
+    yield eca % 2 == 1, "Thirteen odd numbers have an odd sum."
+    yield eca != 3 * len(channels), "ECA's kernel is longer where there are more maps."
+    yield eca == 3 * 2 + 5 * 11, "All thirteen are counted for ECA."
+
+
+@checker("09-d")
+def choose_by_validation(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from a table of backbones to the name and figure to report."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    columns = ["backbone", "validation loss", "test accuracy", "multiply-adds"]
+    cases = (
+        (
+            "the lowest validation loss is chosen, not the highest test accuracy",
+            [("a", 0.5, 0.80, 1), ("b", 0.4, 0.70, 2), ("c", 0.6, 0.90, 3)],
+            ("b", 0.70),
+        ),
+        (
+            "of equal losses the cheaper one is taken",
+            [("a", 0.4, 0.80, 5), ("b", 0.4, 0.70, 2), ("c", 0.6, 0.90, 1)],
+            ("b", 0.70),
+        ),
+        (
+            "rows may be numbered in any way",
+            [("a", 0.3, 0.60, 9), ("b", 0.4, 0.95, 1)],
+            ("a", 0.60),
+        ),
+    )
+    for place, (sentence, rows, expected) in enumerate(cases):
+        table = pd.DataFrame(rows, columns=columns, index=range(7 * place, 7 * place + len(rows)))
+        given = table.copy()
+        found = tuple(answer(table))
+        right = len(found) == 2 and found[0] == expected[0] and bool(found[1] == expected[1])
+        yield right, f"It is right: {sentence}."
+        if place == 0:
+            yield table.equals(given), "The table that it was given is unchanged."
