@@ -1,12 +1,19 @@
 """Channel attention against its formulas, by NumPy and by the papers' counts."""
 
+from pathlib import Path
+
+import nbformat
 import numpy as np
 import pytest
 
-keras = pytest.importorskip("keras")
+from helpers.check import check
 
-from helpers.models import attention, cost  # noqa: E402
+keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
+
+from helpers.models import attention, cost, custom_cnn  # noqa: E402
 from helpers.models.custom_cnn import ModelError  # noqa: E402
+
+CHAPTER = Path(__file__).parents[2] / "notebooks" / "09_more_backbones.ipynb"
 
 RNG = np.random.default_rng(24)
 MAPS = RNG.normal(size=(2, 5, 4, 32)).astype(np.float32)
@@ -81,3 +88,101 @@ def test_bad_input_is_told_in_a_sentence():
         attention.SqueezeExcitation().build((None, 32))
     with pytest.raises(ModelError, match="feature maps"):
         attention.EfficientChannelAttention().build((None, 32))
+
+
+def chapter_cell(text):
+    cells = nbformat.read(CHAPTER, as_version=4).cells
+    return next(c.source for c in cells if c.cell_type == "code" and text in c.source)
+
+
+@pytest.mark.parametrize("name", ["SqueezeExcitation", "EfficientChannelAttention"])
+@pytest.mark.parametrize("channels", [8, 32, 256])
+def test_the_chapter_shows_the_layers_that_are_shipped(name, channels):
+    """Cells of chapter 09 are run as they stand on the page."""
+    page = {"keras": keras}
+    exec(chapter_cell("class SqueezeExcitation("), page)
+    exec(chapter_cell("class EfficientChannelAttention("), page)
+    maps = RNG.normal(size=(3, 4, 4, channels)).astype(np.float32)
+    shown, shipped = page[name](seed=7), getattr(attention, name)(seed=7)
+    results = [keras.ops.convert_to_numpy(layer(maps)) for layer in (shown, shipped)]
+    np.testing.assert_array_equal(*results)
+    assert [w.shape for w in shown.weights] == [w.shape for w in shipped.weights]
+    assert [w.name for w in shown.weights] == [w.name for w in shipped.weights]
+
+
+def test_attention_leaves_the_custom_cnns_first_weights_as_they_are():
+    page = {"keras": keras, "side": 48, "SEED": 24, "attention": attention}
+    exec(chapter_cell("def custom_cnn_with("), page)
+    plain = custom_cnn.build(48, 24)
+    for name, model in page["models"].items():
+        for layer in plain.layers:
+            same = model.get_layer(layer.name).get_weights()
+            assert all(map(np.array_equal, layer.get_weights(), same)), (name, layer.name)
+    added = [page["models"][name].count_params() - plain.count_params() for name in page["kinds"]]
+    assert added == [0, sum(2 * c * (c // 16) for c in (32, 64, 128, 256)), 3 + 3 + 5 + 5]
+
+
+def preprocess(image, way):
+    ways = {
+        "tf": lambda x: x / np.float32(127.5) - 1,
+        "caffe": lambda x: x[..., ::-1] - np.float32([103.939, 116.779, 123.68]),
+        "own": lambda x: x,
+    }
+    if way not in ways:
+        raise ValueError(way)
+    return ways[way](image.astype(np.float32))
+
+
+def worth(costs, scores, strict=True):
+    pairs = list(zip(costs, scores, strict=True))
+    kept = [
+        i
+        for i, (c, s) in enumerate(pairs)
+        if not any(d <= c and t >= s and ((d, t) != (c, s) or not strict) for d, t in pairs)
+    ]
+    return sorted(kept, key=lambda i: costs[i])
+
+
+def choose(table, by="validation loss", ascending=True):
+    row = table.sort_values([by, "multiply-adds"], ascending=[ascending, True]).iloc[0]
+    return row["backbone"], row["test accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrongs"),
+    [
+        (
+            "09-a",
+            preprocess,
+            [
+                lambda x, way: preprocess(x[..., ::-1], way),
+                lambda x, way: preprocess(x, way) if way != "torch" else x,
+                lambda x, way: preprocess(x, way).astype(np.float64),
+                lambda x, way: preprocess(x / 255, way),
+            ],
+        ),
+        (
+            "09-b",
+            worth,
+            [lambda c, s: worth(c, s, strict=False), lambda c, s: list(range(len(c)))],
+        ),
+        ("09-c", (226_304, 61), [(113_152, 61), (61, 226_304), (226_304, 39), 7]),
+        (
+            "09-d",
+            choose,
+            [
+                lambda t: choose(t, "test accuracy", ascending=False),
+                lambda t: (choose(t)[0], t["test accuracy"].max()),
+                lambda t: tuple(
+                    t.sort_values("validation loss").iloc[0][["backbone", "multiply-adds"]]
+                ),
+            ],
+        ),
+    ],
+)
+def test_exercises_of_chapter_09_know_right_from_wrong(name, right, wrongs, capsys):
+    check(name, right)
+    assert "solved." in capsys.readouterr().out
+    for wrong in wrongs:
+        check(name, wrong)
+        assert "not solved yet" in capsys.readouterr().out
