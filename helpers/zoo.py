@@ -313,6 +313,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
     """
     import keras
 
+    import helpers.models.attention  # noqa: F401  registers the course's own layers
+
     if not Path(path).is_file():
         raise ZooError(f"{path} is not there: run the chapter that trains this model.")
     try:

@@ -1,5 +1,6 @@
 """Channel attention against its formulas, by NumPy and by the papers' counts."""
 
+import sys
 from pathlib import Path
 
 import nbformat
@@ -10,6 +11,7 @@ from helpers.check import check
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
+from helpers import zoo  # noqa: E402
 from helpers.models import attention, cost, custom_cnn  # noqa: E402
 from helpers.models.custom_cnn import ModelError  # noqa: E402
 
@@ -186,3 +188,17 @@ def test_exercises_of_chapter_09_know_right_from_wrong(name, right, wrongs, caps
     for wrong in wrongs:
         check(name, wrong)
         assert "not solved yet" in capsys.readouterr().out
+
+
+def test_the_course_loads_a_network_with_attention_wherever_it_runs(tmp_path, monkeypatch):
+    """In a fresh process nothing has registered the layers' kinds; loading does."""
+    image = keras.Input((8, 8, 3))
+    x = attention.SqueezeExcitation(ratio=1, name="first")(image)
+    x = attention.EfficientChannelAttention(name="second")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x))
+    model.save(tmp_path / "model.keras")
+    for kind in ("SqueezeExcitation", "EfficientChannelAttention"):
+        monkeypatch.delitem(keras.saving.get_custom_objects(), f"course>{kind}")
+    monkeypatch.delitem(sys.modules, attention.__name__)
+    assert zoo.load_model(tmp_path / "model.keras").count_params() == model.count_params()
