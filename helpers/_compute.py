@@ -7,6 +7,7 @@ Part of :mod:`helpers.training`; the settings are fields of
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -96,9 +97,7 @@ def devices(profile: Profile) -> Iterator[int]:
         finally:
             keras.distribution.set_distribution(before)
     elif backend == "tensorflow" and len(_tensorflow_devices()) > 1:
-        import tensorflow as tf
-
-        strategy = tf.distribute.MirroredStrategy(_tensorflow_devices())
+        strategy = _strategy()
         with strategy.scope():
             yield strategy.num_replicas_in_sync
     else:
@@ -129,6 +128,14 @@ def _has_bfloat16() -> bool:
     import torch
 
     return torch.cuda.is_bf16_supported()
+
+
+@functools.cache
+def _strategy() -> object:
+    """Return the one strategy of this process: two would mistake each other's messages."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(_tensorflow_devices())
 
 
 def _tensorflow_devices() -> list[str]:

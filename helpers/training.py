@@ -233,7 +233,7 @@ def _train(
     while state["epoch"] < recipe["epochs"] and not _stopped(state, recipe):
         begin = time.perf_counter()
         try:
-            row, seconds = _epoch(copy, images, target, train, val, recipe, state)
+            row, seconds = _epoch(copy, images, target, train, val, started, state)
         except Exception as error:
             if not _compute.out_of_memory(error):
                 raise
@@ -263,13 +263,17 @@ def _epoch(
     target: np.ndarray,
     train: np.ndarray,
     val: np.ndarray,
-    recipe: dict,
+    started: dict,
     state: dict,
 ) -> tuple[dict, float]:
     """Train one epoch and judge it; return the history's row and the seconds of training."""
-    epoch, size = state["epoch"], state["batch_size"]
+    recipe, devices = started["recipe"], started["devices"]
+    epoch = state["epoch"]
     _rewind_random_layers(model, epoch)
     order = np.random.default_rng([recipe["seed"], epoch]).permutation(train)
+    # Several devices share each batch evenly; what is left over comes in another epoch.
+    size = -(-state["batch_size"] // devices) * devices
+    order, val = (rows[: max(1, len(rows) // devices) * devices] for rows in (order, val))
     versions = None
     if images.ndim == 3:
         draws = np.random.default_rng([recipe["seed"], epoch, 1])

@@ -221,16 +221,12 @@ def copy_head(source: keras.Model, target: keras.Model) -> None:
 def extractor(model: keras.Model) -> keras.Model:
     """Return the part of a network of :func:`build` from raw RGB to the pooled features.
 
-    The parts are the network's own: it shares its weights. Augmentation is left out.
+    It shares the network's weights.
     """
     import keras
 
-    rgb = x = keras.Input(model.input_shape[1:], name="rgb")
-    kind = next(
-        (entry for name, entry in REGISTRY.items() if name == model.name), Backbone("", 0, "own")
-    ).preprocessing
-    x = model.get_layer("backbone")(_preprocess(x, kind), training=False)
-    return keras.Model(rgb, model.get_layer("pool")(x), name=f"{model.name}_features")
+    pooled = model.get_layer("pool").output
+    return keras.Model(model.input, pooled, name=f"{model.name}_features")
 
 
 def set_trainable(model: keras.Model, where: str) -> keras.Model:
