@@ -156,7 +156,7 @@ def _train_stages(
             transfer.copy_head(run.model, model)
         else:
             seconds = 0.0
-            transfer.set_trainable(model, stage.trainable)
+            transfer.set_trainable(model, stage.trainable, recipe.frozen_statistics)
             run = training.fit(
                 model, catalog, images, settings, f"{recipe.backbone}-tuned", **options
             )
@@ -171,7 +171,7 @@ def _train_stages(
                 **{k: run.record[k] for k in _OF_A_STAGE},
             }
         )
-    transfer.set_trainable(model, recipe.stages[-1].trainable)
+    transfer.set_trainable(model, recipe.stages[-1].trainable, recipe.frozen_statistics)
     history = pd.concat(histories, ignore_index=True)
     history["epoch"] = np.arange(1, len(history) + 1)
     before = len(history) - len(histories[-1])

@@ -55,9 +55,9 @@ class Recipe:
     augment : bool
         Mirror the images at random in training, in both directions.
     frozen_statistics : bool
-        Leave batch normalisation in inference mode, also where it is tuned: its
-        statistics stay ImageNet's. Otherwise those of a tuned layer follow the
-        small batches at hand.
+        Leave batch normalisation as it came from ImageNet, in inference mode,
+        also where the layers around it are tuned. Otherwise tuned layers
+        normalise by the small batch at hand, and their statistics follow it.
     published : float or None
         The accuracy that the paper reports of it, on its random split.
     """

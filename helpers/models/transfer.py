@@ -155,11 +155,12 @@ def build(
         # Four exact mirror images: what they show can be computed once and kept.
         x = layers.RandomFlip("horizontal_and_vertical", seed=seed * 1000 + 900, name="augment")(x)
     x = _preprocess(x, REGISTRY[recipe.backbone].preprocessing)
-    # Inference mode holds batch normalisation and the backbone's own dropout still.
-    x = body(x, training=False) if recipe.frozen_statistics else body(x)
-    model = keras.Model(rgb, _head(_pool(x, recipe), recipe, seed), name=recipe.backbone)
-    set_trainable(model, recipe.stages[0].trainable if recipe.stages else "head")
-    return model
+    # Not body(x, training=False): in Keras 3 the `training` of the network around it overrules
+    # that. What holds normalisation still is that its layers are not trainable.
+    x = _pool(body(x), recipe)
+    model = keras.Model(rgb, _head(x, recipe, seed), name=recipe.backbone)
+    where = recipe.stages[0].trainable if recipe.stages else "head"
+    return set_trainable(model, where, recipe.frozen_statistics)
 
 
 def backbone(
@@ -229,7 +230,7 @@ def extractor(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, pooled, name=f"{model.name}_features")
 
 
-def set_trainable(model: keras.Model, where: str) -> keras.Model:
+def set_trainable(model: keras.Model, where: str, frozen_statistics: bool = True) -> keras.Model:
     """Freeze the backbone of `model` as a stage says; compile it afterwards.
 
     Parameters
@@ -239,6 +240,9 @@ def set_trainable(model: keras.Model, where: str) -> keras.Model:
     where : str
         ``head``, the name of a layer of the backbone from which on (in its
         order of layers) it is trained, or ``all``.
+    frozen_statistics : bool
+        Leave batch normalisation out: it then computes with ImageNet's
+        statistics, in training as well. See :class:`Recipe`.
 
     Raises
     ------
@@ -252,7 +256,8 @@ def set_trainable(model: keras.Model, where: str) -> keras.Model:
     first = 0 if where == "all" else body.layers.index(_layer(body, where, model.name))
     body.trainable = True
     for place, layer in enumerate(body.layers):
-        layer.trainable = place >= first
+        fixed = frozen_statistics and type(layer).__name__ == "BatchNormalization"
+        layer.trainable = place >= first and not fixed
     return model
 
 
