@@ -1,0 +1,75 @@
+"""A backbone as small as can be, put into the registry: what a recipe does to it, it does to all."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from helpers import catalog, settings, weights
+from helpers import images as image_files
+from helpers.models import transfer
+
+SIZE = 32
+#: The tiny backbone's layers with kernels, in order.
+KERNELS = ("conv1", "conv2", "conv3")
+HEAD = transfer.Stage("head", 1e-2, 3, 3)
+TUNED = transfer.Stage("conv2", 1e-3, 2, 2)
+
+
+def make_backbone(input_shape, include_top, weights):
+    """Return three convolutions, each normalised, as a builder of ``keras.applications`` would."""
+    import keras
+    from keras import layers
+
+    assert (include_top, weights) == (False, None)
+    image = x = keras.Input(input_shape)
+    for place, name in enumerate(KERNELS, start=1):
+        x = layers.Conv2D(6, 3, strides=2, use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(name=f"bn{place}")(x)
+        x = layers.ReLU(name=f"relu{place}")(x)
+    return keras.Model(image, x, name="tiny")
+
+
+def make_catalog(rows=72):
+    """Return a split catalog and its images: the positive ones have a brighter middle."""
+    rng = np.random.default_rng(0)
+    positive = np.arange(rows) % 2 == 1
+    images = rng.integers(0, 100, (rows, SIZE, SIZE, 3), dtype=np.uint8)
+    images[positive, 8:24, 8:24] += 100
+    table = catalog.make(
+        {
+            "image_id": f"i{row:03d}",
+            "path": "nowhere",
+            "label": "all" if positive[row] else "hem",
+            "subject": f"s{row // 6}",
+            "sha256": str(row),
+            "split": "train" if row < 40 else "val" if row < 56 else "test",
+        }
+        for row in range(rows)
+    )
+    return table, images
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """Put the backbone into the registry; return settings, catalog and images."""
+    import keras
+
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "artifacts"))
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("WEIGHTS_DIR", raising=False)
+    monkeypatch.setattr(keras.applications, "Tiny", make_backbone, raising=False)
+    entry = transfer.Backbone("Tiny", 16, "tf", KERNELS)
+    monkeypatch.setitem(transfer.REGISTRY, "tiny", entry)
+    monkeypatch.setitem(weights._RELEASES, "tiny", weights._Release("tiny.h5", ""))
+    table, images = make_catalog()
+
+    def load(rows, size):
+        assert size == SIZE
+        return images[[int(name[1:]) for name in rows["image_id"]]]
+
+    monkeypatch.setattr(image_files, "load_images", load)
+    course = settings.read("phantom", "smoke")
+    profile = dataclasses.replace(course.profile, size=SIZE, epochs=3, patience=3, batch_size=16)
+    return dataclasses.replace(course, profile=profile), table, images
