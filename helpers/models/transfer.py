@@ -156,7 +156,7 @@ def build(
         x = layers.RandomFlip("horizontal_and_vertical", seed=seed * 1000 + 900, name="augment")(x)
     x = _preprocess(x, REGISTRY[recipe.backbone].preprocessing)
     # Not body(x, training=False): in Keras 3 the `training` of the network around it overrules
-    # that. What holds normalisation still is that its layers are not trainable.
+    # that (keras issue 20285). What holds normalisation still is that its layers are not trainable.
     x = _pool(body(x), recipe)
     model = keras.Model(rgb, _head(x, recipe, seed), name=recipe.backbone)
     where = recipe.stages[0].trainable if recipe.stages else "head"

@@ -1,4 +1,4 @@
-"""A backbone as small as can be, put into the registry: what a recipe does to it, it does to all."""
+"""A backbone as small as can be, put into the registry: what holds of it holds of all."""
 
 import dataclasses
 
