@@ -189,8 +189,7 @@ def backbone(
     builder = getattr(keras.applications, entry.builder)
     whole = builder(input_shape=(size, size, 3), include_top=False, weights=None, **options)
     if weights.path is None:
-        # As preprocessed: Caffe's networks see about -128..128, EfficientNet the raw 0..255.
-        _randomise(whole, seed, 1.0 if entry.preprocessing == "tf" else 128.0)
+        _randomise(whole, seed, entry.preprocessing)
     else:
         weight_files.load_into(whole, weights)
     last = _layer(whole, recipe.cut, recipe.backbone) if recipe.cut else whole.layers[-1]
@@ -351,40 +350,44 @@ def _head(x: keras.KerasTensor, recipe: Recipe, seed: int) -> keras.KerasTensor:
     )(x)
 
 
-def _randomise(model: keras.Model, seed: int, scale: float) -> None:
+def _randomise(model: keras.Model, seed: int, kind: str) -> None:
     """Give a backbone without ImageNet weights a start of its own, from `seed` by NumPy.
 
     Kernels are drawn after He et al. (2015, arXiv 1502.01852); ``keras.applications``
-    would draw them from the global seed, others each time. Batch normalisation then
-    takes its statistics from noise of the preprocessed images' `scale`: in inference
-    mode, with means of 0 and variances of 1, signals would grow or fade from block to block.
+    would draw them from the global seed, others each time. Then signals are
+    brought to a mean square of 1 at each normalisation (where there is none, at the
+    end), on noise as preprocessed by `kind`: in inference mode, with its means of 0
+    and variances of 1, they would grow or fade from block to block.
     """
     import keras
 
-    for place, variable in enumerate(model.weights):
-        if "kernel" not in variable.name:
-            continue  # biases and normalisation start at 0 and 1
-        shape = variable.shape
+    kernels = [weight for weight in model.weights if "kernel" in weight.name]
+    for place, kernel in enumerate(kernels):  # biases and normalisation start at 0 and 1
+        shape = kernel.shape
         inputs = 1 if shape[-1] == 1 else shape[-2]  # a depthwise kernel sees one channel
         limit = np.sqrt(6 / (int(np.prod(shape[:-2])) * inputs))
         rng = np.random.default_rng([seed, place])
-        variable.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
-    norms = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
+        kernel.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
     side = model.input_shape[1]
-    coarse = np.random.default_rng([seed, 10**6]).uniform(
-        -1, 1, (16, -(-side // 8), -(-side // 8), 3)
-    )
-    noise = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)[:, :side, :side] * scale
+    cells = -(-side // 8)
+    coarse = np.random.default_rng([seed, 10**6]).uniform(-1, 1, (8, cells, cells, 3))
+    noise = np.repeat(np.repeat(coarse, 8, axis=1), 8, axis=2)[:, :side, :side]
+    noise = {"tf": noise, "caffe": 128 * noise, "own": 128 * (1 + noise)}[kind].astype(np.float32)
+
+    def mean_square(values: object) -> np.float32:
+        value = float(np.mean(np.square(keras.ops.convert_to_numpy(values), dtype=np.float64)))
+        return np.float32(f"{max(value, 1e-12):.3g}")  # the same however a machine adds it up
+
+    norms = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     for norm in norms:
-        norm.momentum = 0.0
-    model(noise.astype(np.float32), training=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        for variable in (norm.moving_mean, norm.moving_variance):
-            # To three digits: the same whatever the order in which a machine adds.
-            value = keras.ops.convert_to_numpy(variable).astype(np.float64)
-            digits = 10.0 ** (2 - np.floor(np.log10(np.maximum(np.abs(value), 1e-12))))
-            variable.assign((np.round(value * digits) / digits).astype(np.float32))
+
+        def call(values: object, norm: keras.Layer = norm, **options: object) -> object:
+            norm.moving_variance.assign(np.full(norm.moving_variance.shape, mean_square(values)))
+            return type(norm).call(norm, values, training=False)
+
+        norm.call = call
+    out = model(noise, training=False)
+    for norm in norms:
+        del norm.call
+    if not norms:
+        kernels[0].assign(kernels[0] / np.sqrt(mean_square(out)))
