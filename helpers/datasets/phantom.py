@@ -248,19 +248,19 @@ _SPREAD = (
 
 def _style(z: dict[str, float]) -> Style:
     return Style(
-        strength=1 + 0.13 * z["strength"],
-        hue=0.45 * z["hue"],
-        warmth=0.5 * z["warmth"],
-        green=0.8 * z["green"],
+        strength=1 + 0.195 * z["strength"],
+        hue=0.525 * z["hue"],
+        warmth=0.6 * z["warmth"],
+        green=1.2 * z["green"],
         blur=1.15 * exp(0.35 * z["blur"]),
         noise=0.8 * exp(0.25 * z["noise"]),
         zoom=exp(0.075 * z["zoom"]),
-        contrast=exp(0.2 * z["contrast"]),
+        contrast=exp(0.3 * z["contrast"]),
         grain=exp(0.08 * z["grain"]),
         fringe=(0.7 * z["fringe_x"], 0.7 * z["fringe_y"]),
         margin=2.0 + 1.0 * z["margin"],
-        ragged=exp(0.3 * z["ragged"]),
-        traits={name: 0.3 * z[name] for name in TRAITS},
+        ragged=1.25 * exp(0.3 * z["ragged"]),
+        traits={name: 0.6 * z[name] for name in TRAITS},
     )
 
 

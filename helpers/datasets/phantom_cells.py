@@ -35,12 +35,12 @@ _BLUER = np.array([0.45, 0.22, 0.08], np.float32)
 #: Traits of a cell: how far the mean of each class lies from the middle (`all` above,
 #: `hem` below), in standard deviations.
 TRAITS = {
-    "size": 0.32,
-    "outline": 0.6,
-    "filling": 0.45,
-    "openness": 0.65,
+    "size": 0.24,
+    "outline": 0.52,
+    "filling": 0.34,
+    "openness": 0.56,
     "nucleoli": 0.6,
-    "basophilia": 0.55,
+    "basophilia": 0.52,
 }
 
 
@@ -143,7 +143,7 @@ def draw_cell(label: str, style: Style, rng: np.random.Generator) -> Phantom:
     uneven = float(np.clip(0.020 * np.exp(0.6 * z["outline"]), 0.007, 0.045))
     waves = np.array([1.5, 1.1, 0.65, 0.45, 0.35, 0.3, 0.25, 0.2])
     shape = harmonics(rng, angles, uneven * waves)
-    long = 0.075 * abs(rng.standard_normal())
+    long = 0.09 * abs(rng.standard_normal())
     shape = shape * (1 + long * np.cos(2 * (angles - rng.uniform(0, np.pi))))
     cell = radius * shape
     ratio = float(np.clip(0.845 + 0.085 * z["filling"], 0.58, 0.985))
@@ -188,7 +188,7 @@ def draw_traits(
     """Return each trait in standard deviations: class mean, subject's own offset, chance."""
     sign = 1 if label == "all" else -1
     return {
-        name: sign * mean + subject.get(name, 0.0) + 0.85 * float(rng.standard_normal())
+        name: sign * mean + subject.get(name, 0.0) + 0.5 * float(rng.standard_normal())
         for name, mean in TRAITS.items()
     }
 
@@ -250,7 +250,7 @@ def nucleoli(
         far = radius * 0.68 * np.sqrt(rng.uniform())
         turn = rng.uniform(0, 2 * np.pi)
         where = centre + far * np.array([np.cos(turn), np.sin(turn)])
-        size = radius * rng.uniform(0.09, 0.16)
+        size = radius * rng.uniform(0.10, 0.17)
         axes = (size * rng.uniform(0.8, 1.25), size)
         box = cv2.ellipse2Poly(
             (int(where[0]), int(where[1])),
@@ -348,13 +348,13 @@ def _stained(rng, style, cell, nucleus, texture, spots, red, shadow, openness, b
     inside = cv2.GaussianBlur(nucleus, (0, 0), float(rng.uniform(2.0, 4.5)))
     around = cv2.GaussianBlur(cell, (0, 0), float(rng.uniform(2.4, 4.2)))
     amount = np.float32(style.strength * np.exp(0.05 * rng.standard_normal()))
-    varied = np.float32(style.contrast) * texture - 0.36 * spots + 0.12 * membrane
+    varied = np.float32(style.contrast) * texture - 0.40 * spots + 0.12 * membrane
     cytoplasm = around * (1 - 0.85 * inside) * (1 + 0.10 * noise(rng, side, 9))
     redder = np.array([-0.10, 0.04, 0.12], np.float32) * np.float32(style.hue)
     # The cell's edge is thicker on one side, or out of focus there: dark and blue.
     edge = np.maximum(1 - cv2.GaussianBlur(cell, (0, 0), 14), 0) * noise(rng, side, side / 2)
-    bluer = np.array([0.09, 0.0, -0.04], np.float32) * np.float32(blue)  # RNA takes up azure
-    pale = np.float32(1.07 - 0.14 * openness)  # open chromatin takes up less dye
+    bluer = np.array([0.12, 0.0, -0.05], np.float32) * np.float32(blue)  # RNA takes up azure
+    pale = np.float32(1.10 - 0.20 * openness)  # open chromatin takes up less dye
     layers = cv2.merge([inside * pale, inside * varied, cytoplasm, around * edge])
     dyes = (
         np.stack([_NUCLEUS + redder, _CHROMATIN, _CYTOPLASM + redder + bluer, _BLUER], axis=1)
@@ -381,7 +381,7 @@ def _cut_out(rng, angles, cell, style, side, middle, red):
     for _ in range(rng.poisson(1.3 * style.ragged)):  # a tag or a bite, with a jagged outline
         away = np.angle(np.exp(1j * (angles - rng.uniform(0, 2 * np.pi))))
         bump = np.exp(-((np.abs(away) / rng.uniform(0.04, 0.16)) ** 3)) * (1 + 0.25 * fine)
-        radii = radii + rng.choice([-1.0, 1.0]) * rng.gamma(2.0, 3.0) * bump
+        radii = radii + rng.choice([-1.0, 1.0]) * rng.gamma(2.0, 4.0) * bump
     if rng.uniform() < 0.2:  # a straight cut, as where two touching cells were parted
         away = np.cos(angles - rng.uniform(0, 2 * np.pi))
         limit = cell.mean() * rng.uniform(0.86, 0.98) + 1.5 * fine
