@@ -11,7 +11,7 @@ import pytest
 
 from helpers.datasets import phantom
 from helpers.datasets.phantom import MARKER, PhantomError, Recipe
-from helpers.datasets.phantom_cells import Style, draw_cell, filled
+from helpers.datasets.phantom_cells import TRAITS, Style, draw_cell, filled
 from helpers.settings import Profile
 
 TINY = Profile("tiny", 48, 48, 12, 48, 1, 1, 8, 10)
@@ -114,6 +114,11 @@ def test_masks_lie_in_the_cut_out_and_do_not_overlap(label):
 
 
 def test_classes_differ_as_haematologists_say():
+    def someone(number):
+        """Return the style of one of many people, whose cells differ within a class."""
+        own = np.random.default_rng([2, number]).standard_normal(len(TRAITS))
+        return Style(traits={name: 0.6 * z for name, z in zip(TRAITS, own, strict=True)})
+
     cells = {
         label: [
             draw_cell(label, Style(), np.random.default_rng([1, s])).parameters for s in range(40)
