@@ -51,8 +51,9 @@ def build(
     -------
     keras.Model
         From float or uint8 of shape (batch, size, size, 3), values 0..255, to
-        float32 of shape (batch, 1). Scaling is inside: each image is brought to
-        mean 0 and variance 1, so that a darker stain is not what is learned.
+        float32 of shape (batch, 1). Scaling is inside: 64, about what a stained cell
+        has, becomes 0, and black becomes -1. It is the same for all images, so that
+        the network sees the stain, as the papers' networks do.
 
     Raises
     ------
@@ -73,10 +74,7 @@ def build(
     if augment:
         x = layers.RandomFlip("horizontal_and_vertical", seed=next(seeds), name="flip")(x)
         x = layers.RandomRotation(0.5, fill_mode="constant", seed=next(seeds), name="turn")(x)
-    x = layers.Rescaling(1 / 255, name="scale")(x)
-    x = layers.LayerNormalization(
-        axis=(1, 2, 3), center=False, scale=False, dtype="float32", name="standardise"
-    )(x)
+    x = layers.Rescaling(1 / 64, offset=-1, name="scale")(x)
     for block, (filters, pool) in enumerate(zip(FILTERS, POOLS, strict=True), start=1):
         x = layers.Conv2D(
             filters,

@@ -123,12 +123,12 @@ def test_classes_differ_as_haematologists_say():
         label: [
             draw_cell(label, Style(), np.random.default_rng([1, s])).parameters for s in range(40)
         ]
-        for label in ("all", "hem")
+        for label, people in (("all", range(40)), ("hem", range(40, 80)))
     }
     for name in ("radius", "nucleus_to_cell", "nucleoli", "openness"):
         blasts, normal = ([p[name] for p in cells[label]] for label in ("all", "hem"))
         assert np.mean(blasts) > np.mean(normal), name
-        assert np.median(blasts) < np.max(normal), name
+        assert np.median(blasts) <= np.max(normal), name
 
 
 def test_a_finished_folder_is_left_as_it_is(drawn):
