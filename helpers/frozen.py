@@ -25,7 +25,7 @@ from helpers.models import transfer
 if TYPE_CHECKING:
     import keras
 
-#: The images that the layer ``augment`` of a network makes of one image, itself first.
+#: The images that a network's layers ``augment_...`` make of one image, itself first.
 MIRRORED = ("identity", "flip_horizontal", "flip_vertical", "rot180")
 
 

@@ -136,8 +136,9 @@ def build(
     keras.Model
         From float or uint8 of shape (batch, size, size, 3), values 0..255, to
         float32 of shape (batch, 1), the probability of the positive class. Its
-        layers are called ``augment``, ``preprocess`` (as far as it has them),
-        ``backbone``, ``pool``, ``dense1``, ``dropout1``, ... and ``probability``.
+        layers are called ``augment_horizontal``, ``augment_vertical``,
+        ``preprocess`` (as far as it has them), ``backbone``, ``pool``,
+        ``dense1``, ``dropout1``, ... and ``probability``.
 
     Raises
     ------
@@ -152,8 +153,10 @@ def build(
     body = backbone(recipe, size, seed, weights)
     rgb = x = keras.Input((size, size, 3), name="rgb")
     if recipe.augment:
-        # Four exact mirror images: what they show can be computed once and kept.
-        x = layers.RandomFlip("horizontal_and_vertical", seed=seed * 1000 + 900, name="augment")(x)
+        # Four exact versions: what they show can be computed once and kept. Two layers,
+        # since Keras' "horizontal_and_vertical" does both or neither: no mirror image at all.
+        for place, way in enumerate(("horizontal", "vertical")):
+            x = layers.RandomFlip(way, seed=seed * 1000 + 900 + place, name=f"augment_{way}")(x)
     x = _preprocess(x, REGISTRY[recipe.backbone].preprocessing)
     # Not body(x, training=False): in Keras 3 the `training` of the network around it overrules
     # that (keras issue 20285). What holds normalisation still is that its layers are not trainable.

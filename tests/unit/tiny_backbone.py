@@ -1,5 +1,6 @@
 """A backbone as small as can be, put into the registry: what holds of it holds of all."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from helpers import catalog, settings, weights
 from helpers import images as image_files
 from helpers.models import transfer
+
+keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
 SIZE = 32
 #: The tiny backbone's layers with kernels, in order.
@@ -18,7 +21,6 @@ TUNED = transfer.Stage("conv2", 1e-3, 2, 2)
 
 def make_backbone(input_shape, include_top, weights):
     """Return three convolutions, each normalised, as a builder of ``keras.applications`` would."""
-    import keras
     from keras import layers
 
     assert (include_top, weights) == (False, None)
@@ -50,11 +52,25 @@ def make_catalog(rows=72):
     return table, images
 
 
+@contextlib.contextmanager
+def eager():
+    """Let TensorFlow compute without tracing: a few steps of a tiny network are done sooner."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
     """Put the backbone into the registry; return settings, catalog and images."""
-    import keras
-
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "artifacts"))
     monkeypatch.setenv("COURSE_OFFLINE", "1")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
@@ -72,4 +88,6 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(image_files, "load_images", load)
     course = settings.read("phantom", "smoke")
     profile = dataclasses.replace(course.profile, size=SIZE, epochs=3, patience=3, batch_size=16)
-    return dataclasses.replace(course, profile=profile), table, images
+    settings_of_test = dataclasses.replace(course, profile=profile)
+    with eager():
+        yield settings_of_test, table, images
