@@ -121,7 +121,7 @@ def test_classes_differ_as_haematologists_say():
 
     cells = {
         label: [
-            draw_cell(label, Style(), np.random.default_rng([1, s])).parameters for s in range(40)
+            draw_cell(label, someone(s), np.random.default_rng([1, s])).parameters for s in people
         ]
         for label, people in (("all", range(40)), ("hem", range(40, 80)))
     }
