@@ -141,7 +141,7 @@ class TestDownload:
                 pass
 
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         monkeypatch.setattr(weights, "_HOST", f"http://127.0.0.1:{server.server_port}/")
         monkeypatch.setenv("COURSE_OFFLINE", "0")
