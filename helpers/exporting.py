@@ -84,6 +84,8 @@ def convert(
             )
     files = {}
     with tempfile.TemporaryDirectory() as folder, _hushed():
+        logger = tf.get_logger()
+        level, _ = logger.level, logger.setLevel("ERROR")
         one = keras.InputSpec(shape=(1, *shape), dtype="float32")
         try:
             model.export(folder, verbose=False, input_signature=[one])
@@ -103,6 +105,8 @@ def convert(
         except (RuntimeError, ValueError, tf.errors.OpError) as error:
             line = " ".join(str(error).split())[:200]
             raise ExportError(f"{model.name} cannot be converted to LiteRT: {line}") from error
+        finally:
+            logger.setLevel(level)
     return files
 
 
