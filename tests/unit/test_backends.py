@@ -1,0 +1,127 @@
+"""The same recipes on JAX and PyTorch: the same predictions of the same weights, and they train.
+
+JAX and PyTorch are no part of the locked environment. Where one is not installed
+its tests skip, saying so; COURSE_BACKEND_PYTHON may name another interpreter that has them.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import SHARED
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+TOLERANCE = 1e-4
+
+PREDICT = """
+    import json, sys
+    import keras, numpy as np
+    from helpers import zoo
+    images = np.load(sys.argv[1])
+    found = {"backend": keras.backend.backend()}
+    for path in sys.argv[2:]:
+        model = zoo.load_model(path)
+        found[model.name] = zoo._scores(model, images, 5).tolist()
+    print(json.dumps(found))
+"""
+MAKE = """
+    import sys
+    import numpy as np
+    from helpers import weights, zoo
+    from helpers.models import custom_cnn, transfer
+    folder = sys.argv[1]
+    recipe = transfer.Recipe("mobilenetv2_035", dropout=0.5, augment=True)
+    zoo.save_model(f"{folder}/transfer.keras", transfer.build(recipe, 96))
+    custom = custom_cnn.build(96, augment=True)
+    last = custom.get_layer("probability")  # off the flat ends of the sigmoid, where all agree
+    last.set_weights([weight / 10 for weight in last.get_weights()])
+    zoo.save_model(f"{folder}/custom.keras", custom)
+"""
+TRAIN = """
+    import json
+    import keras
+    from helpers import datasets, settings, splitting, training, zoo
+    from helpers import images as image_files
+    from helpers.models import custom_cnn, transfer
+    course = settings.read("phantom", "smoke")
+    table = splitting.split_by_subject(datasets.load("phantom", None, "smoke"))
+    recipe = transfer.RECIPES["mobilenetv2_from_block16"]
+    run = zoo.load_or_train(recipe, table, course)
+    scores = zoo.predict(run.model, table[table["split"] == "test"])["score"]
+    again = zoo.load_or_train(recipe, table, course)
+    small = training.fit(
+        custom_cnn.build(48), table, image_files.load_images(table, 48), course, "custom_cnn"
+    )
+    print(json.dumps({
+        "backend": run.record["software"]["backend"],
+        "stages": run.history["stage"].tolist(),
+        "losses": run.history["val_loss"].tolist() + small.history["val_loss"].tolist(),
+        "scores": scores.tolist(),
+        "loaded": bool(again.history.equals(run.history)),
+    }))
+"""
+
+
+def run(backend, code, *words, artifacts):
+    """Run `code` in a process of its own on a backend; return what it prints last."""
+    python = sys.executable
+    if backend != "tensorflow":
+        python = os.environ.get("COURSE_BACKEND_PYTHON") or python
+        found = subprocess.run([python, "-c", f"import {backend}"], capture_output=True, text=True)
+        if found.returncode:
+            reason = (found.stderr.strip().splitlines() or ["it cannot be imported"])[-1]
+            pytest.skip(f"{backend} is not installed beside the course: {reason}")
+    env = {**os.environ, "KERAS_BACKEND": backend, "COURSE_ARTIFACTS": str(artifacts)}
+    env["PYTHONPATH"] = str(ROOT)
+    if (SHARED / "weights").is_dir():
+        env["WEIGHTS_DIR"] = str(SHARED / "weights")
+    done = subprocess.run(
+        [python, "-c", textwrap.dedent(code), *map(str, words)],
+        cwd=artifacts,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = done.stdout.strip().splitlines()
+    return json.loads(lines[-1]) if lines and lines[-1].startswith("{") else None
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two networks as TensorFlow saves them, images, and TensorFlow's predictions."""
+    folder = tmp_path_factory.mktemp("backends")
+    images = np.random.default_rng(0).integers(0, 256, (12, 12, 12, 3), dtype=np.uint8)
+    images = np.repeat(np.repeat(images, 8, axis=1), 8, axis=2)
+    np.save(folder / "images.npy", images)
+    run("tensorflow", MAKE, folder, artifacts=folder)
+    files = [folder / "images.npy", folder / "transfer.keras", folder / "custom.keras"]
+    return files, run("tensorflow", PREDICT, *files, artifacts=folder)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_predictions_are_tensorflows(made, backend, tmp_path):
+    files, expected = made
+    found = run(backend, PREDICT, *files, artifacts=tmp_path)
+    assert (found.pop("backend"), expected["backend"]) == (backend, "tensorflow")
+    assert set(found) == {"mobilenetv2_035", "custom_cnn"}
+    for name, scores in found.items():
+        assert np.std(scores) > 1e-3  # not one value for all
+        np.testing.assert_allclose(scores, expected[name], atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_recipes_train_in_the_smoke_profile(backend, tmp_path):
+    found = run(backend, TRAIN, artifacts=tmp_path)
+    assert found["backend"] == backend
+    assert found["stages"] == [1, 1, 2]
+    assert np.isfinite(found["losses"]).all()
+    assert all(0 < score < 1 for score in found["scores"])
+    assert found["loaded"]
