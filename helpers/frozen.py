@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from helpers import _compute, augmentation, provenance, training
+from helpers import _compute, augmentation, provenance
 from helpers import catalog as catalogs
 from helpers import images as image_files
 from helpers import settings as course
@@ -129,6 +129,9 @@ def _build(
             start = 0
             while start < len(images):
                 batch = np.asarray(images[start : start + batch_size])
+                count = len(batch)
+                if start and count < batch_size:  # another shape would be compiled anew
+                    batch = np.concatenate([batch, batch[:1].repeat(batch_size - count, axis=0)])
                 try:
                     part = [
                         extractor.predict_on_batch(augmentation.apply(batch, name))
@@ -142,13 +145,13 @@ def _build(
                     batch_size //= 2
                     print(f"Out of memory: going on with {batch_size} images in a step.")
                     continue
-                file.write(np.stack(part, axis=1).astype("<f4", order="C").tobytes())
-                start += len(batch)
-                bar.update(len(batch))
+                file.write(np.stack(part, axis=1)[:count].astype("<f4", order="C").tobytes())
+                start += count
+                bar.update(count)
 
 
 def _key(extractor: keras.Model, images: np.ndarray, transforms: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(training.digest(images).encode())
+    digest = hashlib.sha256(provenance.digest(images).encode())
     for weight in extractor.get_weights():
         digest.update(np.ascontiguousarray(weight))
     digest.update(repr((extractor.input_shape, extractor.output_shape, transforms)).encode())

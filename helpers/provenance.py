@@ -8,8 +8,16 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras
 
 _PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "h5py")
 
@@ -87,6 +95,33 @@ def code_version(*modules: str) -> str:
     return digest.hexdigest()[:12]
 
 
+def model_facts(model: keras.Model) -> dict:
+    """Return what tells one untrained (or pretrained) model from another."""
+    config = model.get_config()
+    text = json.dumps(config, sort_keys=True, default=str)
+    # Keras numbers unnamed layers through a session: dense_3 here is dense there.
+    for place, name in enumerate(dict.fromkeys(_names(config))):
+        text = text.replace(f'"{name}"', f'"#{place}"')
+    weights = hashlib.sha256()
+    for weight in model.get_weights():
+        weights.update(np.ascontiguousarray(weight).tobytes())
+    return {
+        "name": re.sub(r"_\d+$", "", model.name),
+        "parameters": model.count_params(),
+        "config": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "weights": weights.hexdigest()[:16],
+    }
+
+
+def digest(images: np.ndarray) -> str:
+    """Return a hash of the pixels, read in parts: what was trained on, however it was cropped."""
+    digest = hashlib.sha256(str(images.shape).encode())
+    step = max(1, 2**24 // max(1, images[:1].nbytes))
+    for start in range(0, len(images), step):
+        digest.update(np.ascontiguousarray(images[start : start + step]))
+    return digest.hexdigest()[:16]
+
+
 def _accelerator() -> str | None:
     backend = keras_version()["backend"]
     if backend == "tensorflow":
@@ -106,3 +141,14 @@ def _accelerator() -> str | None:
 
         return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return None
+
+
+def _names(config: object) -> Iterator[str]:
+    """Yield all that is called a name anywhere in a model's configuration."""
+    if isinstance(config, dict):
+        if isinstance(config.get("name"), str):
+            yield config["name"]
+        config = [config[key] for key in sorted(config, key=str)]
+    if isinstance(config, list | tuple):
+        for part in config:
+            yield from _names(part)

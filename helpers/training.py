@@ -12,10 +12,9 @@ import gc
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
 HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 #: Random draws that one layer may make in an epoch before it meets the next epoch's.
 _DRAWS = 2**20
+#: Bytes of features that are put together in memory for an epoch.
+_IN_MEMORY = 2**28
 
 
 class TrainingError(CourseError, ValueError):
@@ -134,10 +135,10 @@ def fit(
     train, val = _check(catalog, images, recipe)
     facts = {
         "recipe": recipe,
-        "model": _model_facts(model),
+        "model": provenance.model_facts(model),
         "data": {
             "rows": catalogs.fingerprint(catalog, ("sha256", "transform", "label", "split")),
-            "pixels": digest(images),
+            "pixels": provenance.digest(images),
             "train": len(train),
             "val": len(val),
         },
@@ -279,19 +280,14 @@ def _epoch(
         draws = np.random.default_rng([recipe["seed"], epoch, 1])
         versions = draws.integers(images.shape[1], size=len(images))
     begin = time.perf_counter()
-    log = model.fit(
-        feed(images, target, order, size, recipe["class_weight"], versions),
-        epochs=1,
-        shuffle=False,  # the order is drawn above, from seed and epoch
-        verbose=0,
-    ).history
+    batches = feed(images, target, order, size, recipe["class_weight"], versions)
+    log = _train_pass(model, batches, size)  # in the order drawn above, from seed and epoch
     seconds = time.perf_counter() - begin
-    score = model.evaluate(feed(images, target, val, size), verbose=0, return_dict=True)
+    score = _judge_pass(model, feed(images, target, val, size))
     row = {
         "epoch": epoch + 1,
-        "loss": log["loss"][-1],
-        "accuracy": log["accuracy"][-1],
-        **{f"val_{column}": score[column] for column in ("loss", "accuracy")},
+        **{column: float(log[column]) for column in ("loss", "accuracy")},
+        **{f"val_{column}": float(score[column]) for column in ("loss", "accuracy")},
     }
     if not np.isfinite([row["loss"], row["val_loss"]]).all():
         raise TrainingError(
@@ -351,6 +347,32 @@ def feed(
             return np.asarray(part), target[batch], weight[batch]
 
     return Batches()
+
+
+def _train_pass(model: keras.Model, batches: keras.utils.PyDataset, size: int) -> dict:
+    """Train on the batches in their order; return loss and accuracy."""
+    given = {"x": batches}
+    if (arrays := _in_memory(batches)) is not None:  # Keras reads small arrays far sooner
+        given = dict(zip(("x", "y", "sample_weight"), arrays, strict=False), batch_size=size)
+    log = model.fit(**given, epochs=1, shuffle=False, verbose=0).history
+    return {name: values[-1] for name, values in log.items()}
+
+
+def _judge_pass(model: keras.Model, batches: keras.utils.PyDataset) -> dict:
+    """Return loss and accuracy on the batches."""
+    if (arrays := _in_memory(batches)) is None:
+        return model.evaluate(batches, verbose=0, return_dict=True)
+    model.reset_metrics()
+    return model.test_on_batch(*arrays, return_dict=True)
+
+
+def _in_memory(batches: keras.utils.PyDataset) -> list[np.ndarray] | None:
+    """Return the batches put together where they are features and few enough, else None."""
+    first = batches[0][0]
+    if first.ndim != 2 or first.nbytes * len(batches) > _IN_MEMORY:
+        return None
+    parts = zip(*(batches[place] for place in range(len(batches))), strict=True)
+    return [np.concatenate(part) for part in parts]
 
 
 def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, keras.Model]:
@@ -452,41 +474,3 @@ def _rewind_random_layers(model: keras.Model, epoch: int) -> None:
 
 def _checkpoint(epoch: int) -> str:
     return f"epoch-{epoch:04d}.keras"
-
-
-def _model_facts(model: keras.Model) -> dict:
-    """Return what tells one untrained (or pretrained) model from another."""
-    config = model.get_config()
-    text = json.dumps(config, sort_keys=True, default=str)
-    # Keras numbers unnamed layers through a session: dense_3 here is dense there.
-    for place, name in enumerate(dict.fromkeys(_names(config))):
-        text = text.replace(f'"{name}"', f'"#{place}"')
-    weights = hashlib.sha256()
-    for weight in model.get_weights():
-        weights.update(np.ascontiguousarray(weight).tobytes())
-    return {
-        "name": re.sub(r"_\d+$", "", model.name),
-        "parameters": model.count_params(),
-        "config": hashlib.sha256(text.encode()).hexdigest()[:16],
-        "weights": weights.hexdigest()[:16],
-    }
-
-
-def _names(config: object) -> Iterator[str]:
-    """Yield all that is called a name anywhere in a model's configuration."""
-    if isinstance(config, dict):
-        if isinstance(config.get("name"), str):
-            yield config["name"]
-        config = [config[key] for key in sorted(config, key=str)]
-    if isinstance(config, list | tuple):
-        for part in config:
-            yield from _names(part)
-
-
-def digest(images: np.ndarray) -> str:
-    """Return a hash of the pixels, read in parts: what was trained on, however it was cropped."""
-    digest = hashlib.sha256(str(images.shape).encode())
-    step = max(1, 2**24 // max(1, images[:1].nbytes))
-    for start in range(0, len(images), step):
-        digest.update(np.ascontiguousarray(images[start : start + step]))
-    return digest.hexdigest()[:16]

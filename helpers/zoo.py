@@ -103,7 +103,7 @@ def load_or_train(
         "weights": {"source": "random"} if found.path is None else {"sha256": found.sha256},
         "data": {
             "rows": catalogs.fingerprint(used, ("sha256", "transform", "label", "split")),
-            "pixels": training.digest(images),
+            "pixels": provenance.digest(images),
         },
         "code": provenance.code_version("training", "_compute", "frozen", "models.transfer", "zoo"),
         "software": provenance.keras_version(),

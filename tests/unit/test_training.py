@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import catalog, settings, training
+from helpers import catalog, provenance, settings, training
 from helpers.models import custom_cnn
 
 SIZE = 32
@@ -246,10 +246,10 @@ def test_a_class_weight_moves_the_scores(course):
 
 
 def test_the_name_that_keras_gives_a_layer_does_not_count():
-    one, other = training._model_facts(tiny()), training._model_facts(tiny())
+    one, other = provenance.model_facts(tiny()), provenance.model_facts(tiny())
     assert one["config"] == other["config"]
     assert one["weights"] == other["weights"]
-    assert training._model_facts(custom_cnn.build(SIZE))["config"] != one["config"]
+    assert provenance.model_facts(custom_cnn.build(SIZE))["config"] != one["config"]
 
 
 @pytest.mark.parametrize(
