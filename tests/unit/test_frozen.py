@@ -15,6 +15,7 @@ from tests.unit.tiny_backbone import HEAD, SIZE, make_catalog, tiny  # noqa: F40
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
 RANDOM = weights.Weights(None, "random", "")
+ROUNDS = 3  # of the benchmark; the quickest counts
 
 
 def build(size=SIZE, **changes):
@@ -190,23 +191,25 @@ def test_a_frozen_stage_is_five_times_as_fast_as_training_through(benchmark, tmp
     split = np.where(np.arange(1200) < 900, "train", "val")
     table = table.assign(split=split)
     options = {"epochs": 8, "patience": 8, "batch_size": 32}
-    part = slice(880, 920)  # TensorFlow itself starts with its first use
-    warm = dataclasses.replace(course, seed=course.seed + 1)
-    train_both_ways(model, recipe, table[part], images[part], warm, **{**options, "epochs": 1})
-    begin = time.perf_counter()
-    training.fit(model, table, images, course, "through", **options)
-    through = time.perf_counter() - begin
+    seconds = {"through": [], "on_features": []}
 
-    def on_features():
+    def through(course, images):
+        training.fit(model, table, images, course, "through", **options)
+
+    def on_features(course, images):
         given = frozen.features(model, table, images=images)
         head = transfer.head(recipe, given.shape[1:], course.seed)
-        training.fit(head, table, given, course, "cached", **options)
+        training.fit(head, table, given, course, "on_features", **options)
 
-    begin = time.perf_counter()
-    benchmark.pedantic(on_features, rounds=1)
-    cached = time.perf_counter() - begin
-    benchmark.extra_info.update(
-        {"through the backbone, s": round(through, 1), "times as fast": round(through / cached, 1)}
-    )
-    print(f"\nthrough {through:.1f} s, on features {cached:.1f} s: {through / cached:.1f} times")
-    assert through / cached >= 5
+    for seed in range(ROUNDS):  # in turn, so that a busy machine slows both
+        other = dataclasses.replace(course, seed=seed)
+        for way in (through, on_features):
+            begin = time.perf_counter()
+            way(other, images + np.uint8(seed))
+            seconds[way.__name__].append(time.perf_counter() - begin)
+    ratio = min(seconds["through"]) / min(seconds["on_features"])
+    benchmark.extra_info["times as fast"] = round(ratio, 1)
+    again = dataclasses.replace(course, seed=ROUNDS)
+    benchmark.pedantic(on_features, (again, images + np.uint8(ROUNDS)), rounds=1)
+    print(f"\non features {ratio:.1f} times as fast; seconds: {seconds}")
+    assert ratio >= 5
