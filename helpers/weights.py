@@ -169,11 +169,8 @@ def find(backbone: str, alpha: float | None = None) -> Weights:
         raise WeightsError(f"No weights are known for {backbone!r}; known: {', '.join(_RELEASES)}.")
     release = _RELEASES[backbone]
     found = None
-    given = os.environ.get("WEIGHTS_DIR")
-    if given and not Path(given).expanduser().is_dir():
-        raise WeightsError(f"WEIGHTS_DIR is {given}, but no folder is there.")
-    folders = [("folder", Path(given).expanduser())] if given else []
-    for source, folder in [*folders, ("cache", _cache())]:
+    given = _given_folder()
+    for source, folder in [*([("folder", given)] if given else []), ("cache", _cache())]:
         for name in (release.file, *release.others):
             if found is None and (folder / name).is_file():
                 path = folder / name
@@ -239,6 +236,19 @@ def _digests(path: Path, size: int, changed: int) -> tuple[str, str]:
             sha256.update(block)
             md5.update(block)
     return sha256.hexdigest(), md5.hexdigest()
+
+
+def _given_folder() -> Path | None:
+    """Return `$WEIGHTS_DIR`; one that is not absolute is meant from here or from the clone."""
+    given = os.environ.get("WEIGHTS_DIR")
+    if not given:
+        return None
+    folder = Path(given).expanduser()
+    # A chapter runs in the folder of the notebooks, and who sets the variable in another one.
+    for base in (Path.cwd(), Path(__file__).resolve().parents[1]):
+        if (base / folder).is_dir():
+            return base / folder
+    raise WeightsError(f"WEIGHTS_DIR is {given}, but no folder is there.")
 
 
 def _cache() -> Path:

@@ -341,8 +341,11 @@ def _size(model: keras.Model) -> int:
 def _scores(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
     if not model.compiled and not provenance.has_gpu():
         model.jit_compile = False  # on a CPU, compiling costs more than it saves
-    parts = [
-        model.predict_on_batch(np.asarray(images[start : start + batch_size]))
-        for start in range(0, len(images), batch_size)
-    ]
-    return np.concatenate(parts)[:, 0].astype(np.float64)
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = np.asarray(images[start : start + batch_size])
+        missing = batch_size - len(batch) if start else 0
+        if missing:  # another shape would be compiled anew
+            batch = np.concatenate([batch, batch[:1].repeat(missing, axis=0)])
+        parts.append(model.predict_on_batch(batch))
+    return np.concatenate(parts)[: len(images), 0].astype(np.float64)

@@ -55,6 +55,14 @@ def test_the_environment_may_name_no_folder(places, monkeypatch):
         weights.find("mobilenetv2")
 
 
+def test_a_relative_folder_is_found_from_the_notebooks_as_well(places, monkeypatch):
+    inside = Path(weights.__file__).resolve().parents[1] / "notebooks"
+    monkeypatch.setenv("WEIGHTS_DIR", "helpers")  # any folder of the clone
+    for here in (inside, places):
+        monkeypatch.chdir(here)
+        assert weights._given_folder().samefile(inside.parent / "helpers")
+
+
 def test_alpha_names_the_width():
     assert weights.find("mobilenetv2", alpha=0.35).backbone == "mobilenetv2_035"
     assert weights.find("mobilenetv2", alpha=1.0).backbone == "mobilenetv2"
