@@ -14,6 +14,7 @@ import http.client
 import os
 import time
 import urllib.request
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -194,7 +195,10 @@ def load_into(model: keras.Model, weights: Weights) -> None:
     if weights.path is None:
         return
     try:
-        model.load_weights(weights.path)
+        with warnings.catch_warnings():
+            # Keras 3.15 looks for the layers in one more place, where older files have none.
+            warnings.filterwarnings("ignore", "Skipping nested container")
+            model.load_weights(weights.path)
     except Exception as error:
         text = " ".join(str(error).split())
         raise WeightsError(
