@@ -40,7 +40,7 @@ def banner(record: dict) -> str:
     facts = [
         ("Data set", NAMES.get(record["dataset"], record["dataset"])),
         ("Profile", f"{record['profile']}, seed {record['seed']}"),
-        ("Pretrained weights", "; ".join(record["weights"]) or "none"),
+        ("Pretrained weights", weights(record) or "none"),
         ("Device", record["device"]),
         ("Time taken", duration(record["seconds"])),
         ("Code", f"commit {commit(record)}" if record["commit"] else "no commit recorded"),
@@ -64,6 +64,23 @@ def commit(record: dict) -> str:
     return f"{short} with changes" if record["commit"].endswith("+") else short
 
 
+def weights(record: dict) -> str:
+    """Return what is known of each backbone's weights, each sentence once: ``a, b: sentence``."""
+    said: dict[str, list[str]] = {}
+    for text in record["weights"]:
+        name, _, sentence = text.rpartition(": ")
+        said.setdefault(sentence, []).append(name)
+    return "; ".join(
+        ": ".join(filter(None, (", ".join(filter(None, names)), sentence)))
+        for sentence, names in said.items()
+    )
+
+
+def whole(text: str) -> str:
+    """Return `text` with spaces and hyphens at which no browser breaks the line."""
+    return text.replace(" ", "\u00a0").replace("-", "\u2011")
+
+
 def status_page(records: list[dict], titles: dict[str, str]) -> str:
     """Return the Markdown of the status page: every chapter's run, slowest cells, versions."""
     total = sum(record["seconds"] for record in records)
@@ -85,10 +102,10 @@ def status_page(records: list[dict], titles: dict[str, str]) -> str:
         name = record["chapter"]
         slowest = max((cell["seconds"] or 0 for cell in record["cells"]), default=0)
         lines.append(
-            f"| [{titles[name]}](../notebooks/{name}.ipynb) | {duration(record['seconds'])} "
-            f"| {duration(slowest)} | {record['device']} "
-            f"| {'; '.join(record['weights']) or 'none'} "
-            f"| {commit(record) or '-'} | {day(record['finished'])} |"
+            f"| [{titles[name]}](../notebooks/{name}.ipynb) | {whole(duration(record['seconds']))} "
+            f"| {whole(duration(slowest))} | {record['device']} "
+            f"| {weights(record) or 'none'} "
+            f"| {commit(record) or '-'} | {whole(day(record['finished']))} |"
         )
     lines += ["", "## Versions", "", "| package | version |", "| --- | --- |"]
     lines.append(f"| Python | {first['python']} |")

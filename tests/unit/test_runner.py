@@ -196,9 +196,16 @@ def test_duration(seconds, text):
     assert banner.duration(seconds) == text
 
 
+def test_backbones_with_equal_weights_are_told_together():
+    told = ["a: RANDOM weights", "b: ImageNet, from a folder", "c: RANDOM weights", "no name"]
+    record = {**RECORD, "weights": told}
+    assert banner.weights(record) == "a, c: RANDOM weights; b: ImageNet, from a folder; no name"
+
+
 def test_status_page_names_every_chapter_and_version():
     page = banner.status_page([RECORD], {"01_lines": "Lines"})
-    assert "[Lines](../notebooks/01_lines.ipynb) | 2 min 05 s | 1 min 01 s" in page
+    plain = page.replace("\u00a0", " ")
+    assert "[Lines](../notebooks/01_lines.ipynb) | 2 min 05 s | 1 min 01 s" in plain
     assert "| numpy | 2.0 |" in page
 
 
