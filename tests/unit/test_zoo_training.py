@@ -67,6 +67,7 @@ def test_the_stages_follow_each_other_and_are_kept(tiny, monkeypatch, capsys):  
     assert again.record == run.record
 
 
+@pytest.mark.slow
 def test_recipes_with_the_same_beginning_share_it(tiny, monkeypatch):  # noqa: F811
     course, table, _ = tiny
     trained = watch(monkeypatch)
@@ -112,6 +113,7 @@ def test_test_rows_are_neither_loaded_nor_part_of_a_run(tiny, untrained):  # noq
     assert zoo.load_or_train(published, table, course).folder == whole.folder
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_same_result(tiny, monkeypatch, tmp_path):  # noqa: F811
     course, table, _ = tiny
     whole = zoo.load_or_train(RECIPE, table, course)
