@@ -96,6 +96,7 @@ def test_a_full_memory_halves_the_batch_says_so_and_goes_on(course, monkeypatch,
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_smaller_batch_is_kept_through_a_kill(course, monkeypatch):
     small_memory(monkeypatch, 8, RuntimeError("out of memory"))
     through, seen = training._epoch, []
@@ -135,7 +136,8 @@ def test_the_optimizer_is_the_one_asked_for(course, optimizer):
     assert type(run.model.optimizer).__name__.lower() == optimizer
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_trains_and_leaves_a_model_in_float32(course, precision):
     plain = fit(course)
     run = fit(with_profile(course, precision=precision))
