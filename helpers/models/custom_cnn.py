@@ -72,7 +72,9 @@ def build(
 
     image = x = keras.Input((size, size, 3), name="rgb")
     if augment:
-        x = layers.RandomFlip("horizontal_and_vertical", seed=next(seeds), name="flip")(x)
+        # Two layers: one that does both flips both ways or neither, which is no mirror image.
+        x = layers.RandomFlip("horizontal", seed=next(seeds), name="flip_across")(x)
+        x = layers.RandomFlip("vertical", seed=next(seeds), name="flip_down")(x)
         x = layers.RandomRotation(0.5, fill_mode="constant", seed=next(seeds), name="turn")(x)
     x = layers.Rescaling(1 / 64, offset=-1, name="scale")(x)
     for block, (filters, pool) in enumerate(zip(FILTERS, POOLS, strict=True), start=1):

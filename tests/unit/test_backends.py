@@ -1,7 +1,8 @@
 """The same recipes on JAX and PyTorch: the same predictions of the same weights, and they train.
 
-JAX and PyTorch are no part of the locked environment. Where one is not installed
-its tests skip, saying so; COURSE_BACKEND_PYTHON may name another interpreter that has them.
+JAX is in the locked environment, PyTorch (gigabytes of CUDA on most machines) is not. Where
+one is not installed its tests skip, saying so; COURSE_BACKEND_PYTHON may name another
+interpreter that has it.
 """
 
 import json
