@@ -63,12 +63,13 @@ def test_pages_read_from_the_disk_as_well(chromium, smoke_book, pages):
     page = chromium.new_page()
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("requestfailed", lambda request: faults.append(request.url))
+    page.on("requestfailed", lambda request: faults.append((request.url, request.failure)))
     for name in pages:
         page.goto((smoke_book / name).as_uri(), wait_until="load")
         assert page.locator("h1:visible").count(), name
     page.close()
-    assert not faults
+    # Aborted: the test went on to the next page before an icon was there.
+    assert [fault for fault in faults if "net::ERR_ABORTED" not in fault] == []
 
 
 def test_first_page_is_the_introduction(open_page):
