@@ -1,0 +1,191 @@
+"""The course's models side by side: always the same rows, whoever ran before."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import catalog as catalogs
+from helpers import lineup, settings, splitting, weights, zoo
+
+CHEAP = ("size_and_colour", "thumbnail")
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_ARTIFACTS", str(tmp_path_factory.mktemp("artifacts")))
+        patch.setenv("COURSE_OFFLINE", "1")
+        yield settings.read("phantom", "smoke")
+
+
+@pytest.fixture(scope="module")
+def made(course):
+    return {split: lineup.predictions(course, split, CHEAP) for split in lineup.SPLITS}
+
+
+def test_every_model_has_a_description_and_a_known_backbone():
+    from helpers.models import transfer
+
+    for name, member in lineup.MODELS.items():
+        assert member.description
+        assert member.kind in ("baseline", "network", "frozen")
+        assert (member.kind == "frozen") == bool(member.backbone), name
+        if member.backbone:
+            assert member.backbone in transfer.REGISTRY
+            assert name == f"{member.backbone}_frozen"
+
+
+def test_a_larger_profile_has_all_models_of_a_smaller_one(course):
+    listed = {
+        name: lineup.names(replace(course, profile=settings.PROFILES[name]))
+        for name in ("smoke", "quick", "full")
+    }
+    assert set(listed["smoke"]) < set(listed["quick"]) < set(listed["full"])
+    assert listed["full"] == list(lineup.MODELS)
+    assert {"mobilenet_frozen", "xception_frozen", "inceptionv3_frozen"} <= set(listed["quick"])
+
+
+@pytest.mark.parametrize("split", lineup.SPLITS)
+def test_all_tables_have_the_rows_of_the_catalog(course, made, split):
+    table = lineup.catalog(course, split)
+    assert set(table["split"]) == {"train", "val", "test"}
+    for name, predictions in made[split].items():
+        columns = ["image_id", "subject", "label", "split"]
+        pd.testing.assert_frame_equal(predictions[columns], table[columns], obj=name)
+        assert predictions["score"].between(0, 1).all()
+        assert predictions["score"].nunique() > 10
+
+
+def test_the_subject_split_keeps_subjects_whole_and_the_random_one_does_not(made):
+    for split, most in (("subject", 1), ("random", 3)):
+        sides = made[split]["thumbnail"].groupby("subject")["split"].nunique()
+        assert sides.max() <= most
+        assert (sides.max() > 1) == (split == "random")
+
+
+def test_a_second_call_returns_the_very_same_digits(course, made):
+    again = lineup.predictions(course, "subject", CHEAP)
+    for name in CHEAP:
+        pd.testing.assert_frame_equal(again[name], made["subject"][name], check_exact=True)
+
+
+def test_what_is_kept_is_what_is_made_anew(course, made):
+    for folder in (course.folder("predictions", "lineup"), course.artifacts / "images"):
+        shutil.rmtree(folder)
+    anew = lineup.predictions(course, "subject", CHEAP)
+    for name in CHEAP:
+        pd.testing.assert_frame_equal(anew[name], made["subject"][name], check_exact=True)
+
+
+def test_tables_that_a_chapter_left_do_not_change_the_lineup(course, made):
+    other = made["subject"]["thumbnail"].assign(score=0.5)
+    path = course.folder("predictions") / "thumbnail-subject.csv"
+    zoo.save_predictions(path, other)
+    again = lineup.predictions(course, "subject", ["thumbnail"])["thumbnail"]
+    pd.testing.assert_frame_equal(again, made["subject"]["thumbnail"], check_exact=True)
+    path.unlink()
+
+
+def test_left_returns_what_fits_and_only_that(course, made):
+    folder, good = course.folder("predictions"), made["subject"]["thumbnail"]
+    shuffled = good.sample(frac=1, random_state=1)
+    zoo.save_predictions(folder / "fits-subject.csv", shuffled)
+    zoo.save_predictions(folder / "other_split-subject.csv", made["random"]["thumbnail"])
+    zoo.save_predictions(folder / "fewer-subject.csv", good.iloc[1:])
+    renamed = good.assign(image_id=["x" + name for name in good["image_id"]])
+    zoo.save_predictions(folder / "others-subject.csv", renamed)
+    (folder / "broken-subject.csv").write_text("image_id\n", encoding="utf-8")
+    assert list(lineup.left(course, "subject")) == ["fits"]
+    assert list(lineup.left(course, "random")) == []
+    for path in folder.glob("*-subject.csv"):
+        path.unlink()
+
+
+def test_the_key_knows_the_weights_the_split_and_the_training(course):
+    rows = {split: lineup.catalog(course, split) for split in lineup.SPLITS}
+    blank = weights.Weights(None, "random", "", "mobilenet")
+    real = replace(blank, source="folder", sha256="ab" * 32)
+    longer = replace(course, profile=replace(course.profile, epochs=3))
+    keys = [
+        lineup._key("mobilenet_frozen", rows["subject"], course, blank),
+        lineup._key("mobilenet_frozen", rows["subject"], course, real),
+        lineup._key("mobilenet_frozen", rows["random"], course, blank),
+        lineup._key("custom_cnn", rows["subject"], course, None),
+        lineup._key("custom_cnn", rows["subject"], longer, None),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("name", ["resnet", "", "custom_cnn.keras"])
+def test_an_unknown_model_is_refused_by_name(course, name):
+    with pytest.raises(lineup.LineupError, match="There is no model"):
+        lineup.predictions(course, "subject", [name])
+    with pytest.raises(lineup.LineupError, match="There is no model"):
+        lineup.sources([name])
+
+
+def test_an_unknown_split_is_refused(course):
+    with pytest.raises(lineup.LineupError, match="'patient'"):
+        lineup.predictions(course, "patient", CHEAP)
+
+
+def test_sources_tell_random_weights_from_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_OFFLINE", "1")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.delenv("WEIGHTS_DIR", raising=False)
+    found = lineup.sources(["thumbnail", "custom_cnn", "mobilenet_frozen"])
+    assert found == {"thumbnail": "none", "custom_cnn": "none", "mobilenet_frozen": "RANDOM"}
+
+
+def test_area_and_colour_of_a_known_disc():
+    image = np.zeros((1, 40, 40, 3), np.uint8)
+    image[0, 10:30, 10:30] = (100, 50, 150)
+    image[0, 10:30, 20:30] = (120, 50, 150)
+    assert np.allclose(lineup.baseline_features(image), [[0.25, 110, 50, 150, 10, 0, 0]])
+
+
+def test_of_a_field_the_dark_cells_are_measured():
+    field = np.full((1, 40, 40, 3), 230, np.uint8)
+    field[0, :20, :20] = (90, 40, 120)
+    assert np.allclose(lineup.baseline_features(field)[0, :4], [0.25, 90, 40, 120])
+
+
+def test_an_image_of_one_colour_is_measured_too():
+    assert np.isfinite(lineup.baseline_features(np.zeros((2, 8, 8, 3), np.uint8))).all()
+    assert np.isfinite(lineup.baseline_features(np.full((2, 8, 8, 3), 9, np.uint8))).all()
+
+
+def test_a_thumbnail_is_the_mean_of_its_squares():
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 96, 96, 3)).astype(np.uint8)
+    small = lineup.thumbnails(pixels)
+    assert small.shape == (2, 432)
+    assert np.isclose(small[1, 0], pixels[1, :8, :8, 0].mean())
+    assert np.isclose(small[0, -1], pixels[0, -8:, -8:, 2].mean())
+
+
+def test_the_probe_is_fitted_on_train_and_chosen_on_val():
+    rng = np.random.default_rng(3)
+    rows = [
+        {"image_id": f"{i:03}", "path": "", "label": "all" if i % 2 else "hem", "subject": f"{i}"}
+        for i in range(90)
+    ]
+    table = splitting.split_at_random(catalogs.make(rows), seed=1)
+    features = rng.normal(size=(90, 5))
+    features[:, 0] += 4 * catalogs.target(table)
+    scores = lineup.probe(features, table)
+    test = (table["split"] == "test").to_numpy()
+    assert ((scores >= 0.5) == (catalogs.target(table) == 1))[test].mean() > 0.8
+    features[test] = 1e3  # the test rows change nothing but their own scores
+    assert np.array_equal(lineup.probe(features, table)[~test], scores[~test])
+
+
+def test_one_class_in_training_is_refused():
+    rows = [{"image_id": str(i), "path": "", "label": "all", "split": "train"} for i in range(4)]
+    table = catalogs.make([*rows, {"image_id": "9", "path": "", "label": "hem", "split": "val"}])
+    with pytest.raises(lineup.LineupError, match="holds only"):
+        lineup.probe(np.eye(5), table)
