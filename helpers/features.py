@@ -1,0 +1,464 @@
+"""What can be measured on a cell whose nucleus and cytoplasm are known: shape, colour, texture.
+
+:func:`measure` describes one cell by named numbers, :func:`table` a whole
+catalog, once, in parallel. Everything is measured in pixels and grey levels of
+the image as it is: two microscopes, or two scales of one image, give other
+numbers for the same cell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from helpers import augmentation, images, provenance, settings, texture
+from helpers import catalog as catalogs
+from helpers.errors import CourseError
+from helpers.files import write_csv
+
+_SHAPE = {
+    "area": "px^2",
+    "perimeter": "px",
+    "major_axis": "px",
+    "minor_axis": "px",
+    "circularity": "1",
+    "solidity": "1",
+    "convexity": "1",
+    "eccentricity": "1",
+}
+_CHANNELS = {
+    "red": "0..255",
+    "green": "0..255",
+    "blue": "0..255",
+    "lightness": "L*",
+    "green_red": "a*",
+    "blue_yellow": "b*",
+    "hue": "degrees",
+    "saturation": "%",
+    "value": "%",
+}
+_SPREAD = ("lightness", "green_red", "blue_yellow", "saturation")
+
+
+def _named() -> Iterator[tuple[str, str, str]]:
+    """Yield name, unit and family of each feature."""
+    for region in ("nucleus", "cell"):
+        for name, unit in _SHAPE.items():
+            yield f"{region}_{name}", unit, "geometry"
+    yield "nucleus_notch", "% of the diameter", "geometry"
+    yield "nucleus_lobes", "pieces", "geometry"
+    yield "nucleus_offset", "% of the diameter", "geometry"
+    yield "nucleus_to_cell", "1", "geometry"
+    for region in ("nucleus", "cytoplasm"):
+        for name, unit in _CHANNELS.items():
+            yield f"{region}_{name}", unit, "colour"
+        for name in _SPREAD:
+            yield f"{region}_{name}_sd", _CHANNELS[name], "colour"
+    for name in texture.MATRIX:
+        unit = "levels^2" if name == "contrast" else "1"
+        for distance in texture.DISTANCES:
+            yield f"glcm_{name}_{distance}", unit, "texture"
+    for name, unit in texture.PATTERN.items():
+        yield f"lbp_{name}", unit, "texture"
+    for kind in ("dark", "light"):
+        for radius in texture.RADII:
+            yield f"grains_{kind}_{radius}", "%", "texture"
+
+
+#: Unit of each feature, in the order of the columns; "1" is a ratio.
+UNITS: dict[str, str] = {name: unit for name, unit, _ in _named()}
+#: ``geometry``, ``colour`` or ``texture``, for each feature.
+FAMILIES: dict[str, str] = {name: family for name, _, family in _named()}
+#: All features, in the order of the columns.
+NAMES: tuple[str, ...] = tuple(UNITS)
+
+
+class FeatureError(CourseError, ValueError):
+    """An image and masks that no features can be measured on."""
+
+
+def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> dict[str, float]:
+    """Return the features of one cell, by name.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        uint8, shape (h, w, 3), RGB.
+    nucleus, cytoplasm : numpy.ndarray
+        bool, shape (h, w), of one cell. They do not overlap; a cell whose
+        nucleus fills it has no cytoplasm.
+
+    Returns
+    -------
+    dict of str to float
+        One value for each of :data:`NAMES`, in their order. NaN is what has no
+        value on this cell: colours of a cytoplasm that is not there, textures
+        of a nucleus smaller than the distance they look at.
+
+    Raises
+    ------
+    FeatureError
+        When the shapes differ, the masks overlap, or there is no nucleus.
+
+    Notes
+    -----
+    Turning by a right angle and mirroring leave each feature as it is. In
+    short, for region R of area A and perimeter P:
+
+    - `perimeter` counts how often lines in four directions enter R (Crofton's
+      formula, as ``skimage.measure.perimeter_crofton``); `circularity` is
+      4 pi A / P^2, 1 for a disc; `solidity` is A over the area of the convex
+      hull, `convexity` the hull's perimeter over P; axes and `eccentricity` are
+      those of the ellipse of the same second moments; `notch` is how deep the
+      outline goes in below its hull; `lobes` counts pieces of more than a
+      twentieth of the nucleus; `offset` is how far the middle of the nucleus
+      lies from that of the cell.
+    - Colours are means and standard deviations over the region's pixels, in
+      sRGB, CIE L*a*b* (D65) and HSV. Hue is a mean on the circle, counted from
+      120 to 480 degrees: what has no place in a stained cell is green, so the
+      jump is put there.
+    - Texture is that of the nucleus in the green channel, which the dyes darken
+      most. Haralick's co-occurrence matrix: both pixels of a pair in the nucleus,
+      the nucleus' own range (1st to 99th percentile) in 16 levels, mean of four directions. Local
+      binary patterns: the eight neighbours, all in the nucleus; share of
+      patterns with at most two changes round the circle by their number of
+      neighbours as bright (`flat` 8 or 0, `spot` 1 or 7, `edge` 2 to 6),
+      `mixed` of those with more changes. `grains` is the share of dye (dark) or
+      of light (light) that an opening by a disc of that radius takes away and the disc
+      before did not.
+
+    References
+    ----------
+    Haralick, Shanmugam, Dinstein 1973, doi:10.1109/TSMC.1973.4309314. Ojala,
+    Pietikainen, Maenpaa 2002, doi:10.1109/TPAMI.2002.1017623. Granulometry:
+    Serra, Image Analysis and Mathematical Morphology, 1982. Crofton's perimeter
+    on a grid: Legland, Kieu, Devaux 2007, doi:10.5566/ias.v26.p83-92.
+    """
+    nucleus, cytoplasm = _checked(image, nucleus, cytoplasm)
+    cell = nucleus | cytoplasm
+    window = _window(cell)
+    image = np.ascontiguousarray(image[window])
+    nucleus, cytoplasm, cell = (_inside(mask, window) for mask in (nucleus, cytoplasm, cell))
+    found: dict[str, float] = {}
+    middles = {}
+    for region, mask in (("nucleus", nucleus), ("cell", cell)):
+        values, middles[region] = _shape(mask)
+        found |= {f"{region}_{name}": value for name, value in values.items()}
+    diameter = 2 * np.sqrt(found["cell_area"] / np.pi)
+    found["nucleus_notch"] *= 100 / (2 * np.sqrt(found["nucleus_area"] / np.pi))
+    found.pop("cell_notch")
+    found["nucleus_lobes"] = _lobes(nucleus)
+    offset = np.hypot(*(middles["nucleus"] - middles["cell"]))
+    found["nucleus_offset"] = 100 * offset / diameter
+    found["nucleus_to_cell"] = found["nucleus_area"] / found["cell_area"]
+    lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
+    for region, mask in (("nucleus", nucleus), ("cytoplasm", cytoplasm)):
+        values = _colour(image, lab, hsv, mask)
+        found |= {f"{region}_{name}": value for name, value in values.items()}
+    window = _window(nucleus)
+    green, nucleus = np.ascontiguousarray(image[..., 1][window]), _inside(nucleus, window)
+    found |= texture.cooccurrence(green, nucleus) | texture.patterns(green, nucleus)
+    for kind, grey in (("dark", 255 - green), ("light", green)):
+        shares = texture.granularity(grey, nucleus, texture.RADII)
+        found |= {
+            f"grains_{kind}_{r}": share for r, share in zip(texture.RADII, shares, strict=True)
+        }
+    return {name: float(found[name]) for name in NAMES}
+
+
+def table(
+    catalog: pd.DataFrame, workers: int | None = None, kind: str = "auto", say: bool = True
+) -> pd.DataFrame:
+    """Return the features of a catalog's images, from disk where they were measured before.
+
+    Parameters
+    ----------
+    catalog : pandas.DataFrame
+        Labelled or not.
+    workers : int, optional
+        Threads; one for each core by default.
+    kind : str
+        ``cell``: an image shows one cell; ``field``: it shows many, and its
+        features are their medians; ``auto``: a cell on black ground is a cell,
+        anything else a field.
+    say : bool
+        Print one line when an image could not be measured.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed like the catalog: `image_id`, `cells` (how many were measured),
+        `problem` (one sentence, or ""), then :data:`NAMES`. A row with a problem
+        has NaN for all features.
+
+    Raises
+    ------
+    FeatureError
+        When `kind` is unknown.
+    """
+    catalogs.check(catalog)
+    if kind not in ("auto", "cell", "field"):
+        raise FeatureError(f"The kind is {kind!r}, but must be auto, cell or field.")
+    path = settings.artifacts_folder() / "features" / f"cells-{_key(catalog, kind)}.csv"
+    made = _open(path, catalog)
+    if made is None:
+        made = _build(catalog, workers or _cores(), kind)
+        write_csv(path, made)
+    made.index = catalog.index
+    if say and (made["problem"] != "").any():
+        print(unmeasured(made))
+    return made
+
+
+def unmeasured(measured: pd.DataFrame, names: int = 3) -> str:
+    """Return one line about the images of a :func:`table` that have no features."""
+    bad = measured[measured["problem"] != ""]
+    first = ", ".join(bad["image_id"].iloc[:names]) + (", ..." if len(bad) > names else "")
+    noun = "image has" if len(bad) == 1 else "images have"
+    reason = f": {bad['problem'].iloc[0]}" if len(bad) else ""
+    return f"{len(bad)} of {len(measured)} {noun} no features ({first}){reason}"
+
+
+def of_image(image: np.ndarray, kind: str = "auto") -> tuple[dict[str, float], int]:
+    """Segment one image and return its features, and how many cells they are of.
+
+    Of a field, the features are medians over its cells; cells cut by the edge
+    of the image count only where there are no others.
+
+    Raises
+    ------
+    FeatureError
+        When the field holds no cell.
+    helpers.segmentation.SegmentationError
+        When the image cannot be segmented.
+    """
+    from helpers import segmentation
+
+    if kind == "cell" or (kind == "auto" and images.is_frame(image)):
+        parts = segmentation.segment_cell(image)
+        return measure(image, parts.nucleus, parts.cytoplasm), 1
+    rows = list(of_cells(image, segmentation.segment_field(image)))
+    whole = [row for row in rows if not row["cut"]] or rows
+    if not whole:
+        raise FeatureError("no cell was found in this field.")
+    values = pd.DataFrame(whole)[list(NAMES)].median()
+    return values.to_dict(), len(whole)
+
+
+def of_cells(image: np.ndarray, parts: object) -> Iterator[dict]:
+    """Yield the features of each cell of a segmentation, with its number and whether it is cut.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        uint8, shape (h, w, 3), RGB.
+    parts : helpers.segmentation.Segmentation
+        Of that image. A label without a nucleus is passed over.
+
+    Yields
+    ------
+    dict
+        `cell` (its label), `cut` (by the edge of the image), then :data:`NAMES`.
+    """
+    from scipy import ndimage
+
+    height, width = parts.cells.shape
+    for label, window in enumerate(ndimage.find_objects(parts.cells), start=1):
+        if window is None:
+            continue
+        here = parts.cells[window] == label
+        nucleus = (parts.nuclei[window] == label) & here
+        if not nucleus.any():
+            continue
+        rows, columns = window
+        edges = rows.start, columns.start, height - rows.stop, width - columns.stop
+        found = measure(image[window], nucleus, here & ~nucleus)
+        yield {"cell": label, "cut": min(edges) == 0, **found}
+
+
+def _build(catalog: pd.DataFrame, workers: int, kind: str) -> pd.DataFrame:
+    from tqdm import tqdm
+
+    def work(row: tuple[str, str]) -> tuple[dict[str, float], int, str]:
+        path, transform = row
+        try:
+            image = images.read_image(path)
+            if transform != "identity":
+                image = augmentation.apply(image, transform)
+            return *of_image(image, kind), ""
+        except CourseError as error:
+            return {}, 0, str(error)
+
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # each of our threads has its own image: OpenCV's would only compete
+    try:
+        with ThreadPoolExecutor(workers) as pool:
+            rows = zip(catalog["path"], catalog["transform"], strict=True)
+            bar = tqdm(total=len(catalog), desc="cells", unit="", delay=1, disable=None)
+            with bar:
+                done = []
+                for one in pool.map(work, rows):
+                    done.append(one)
+                    bar.update()
+    finally:
+        cv2.setNumThreads(threads)
+    values = pd.DataFrame([found for found, _, _ in done], columns=list(NAMES), dtype=float)
+    values.insert(0, "image_id", catalog["image_id"].to_numpy())
+    values.insert(1, "cells", [count for _, count, _ in done])
+    values.insert(2, "problem", [problem for _, _, problem in done])
+    return values
+
+
+def _checked(
+    image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    shapes = image.shape[:2], nucleus.shape, cytoplasm.shape
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or len(set(shapes)) > 1:
+        raise FeatureError(
+            f"The image is {image.dtype} of shape {image.shape} and the masks of shapes "
+            f"{nucleus.shape} and {cytoplasm.shape}; wanted are uint8 (h, w, 3) and twice (h, w)."
+        )
+    nucleus, cytoplasm = nucleus.astype(bool, copy=False), cytoplasm.astype(bool, copy=False)
+    if not nucleus.any():
+        raise FeatureError("The mask of the nucleus is empty: there is nothing to measure.")
+    both = int(np.count_nonzero(nucleus & cytoplasm))
+    if both:
+        raise FeatureError(f"Nucleus and cytoplasm overlap in {both} pixels; they must not.")
+    return nucleus, cytoplasm
+
+
+def _window(mask: np.ndarray) -> tuple[slice, slice]:
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _inside(mask: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
+    return np.ascontiguousarray(mask[window])
+
+
+def _shape(mask: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+    """Return the shape's features, and its middle (x, y); `notch` in pixels."""
+    moments = cv2.moments(mask.view(np.uint8), binaryImage=True)
+    area = moments["m00"]
+    xx, yy, xy = (moments[f"mu{order}"] / area for order in ("20", "02", "11"))
+    spread = np.hypot((xx - yy) / 2, xy)
+    major, minor = (max((xx + yy) / 2 + sign * spread, 0.0) for sign in (1, -1))
+    padded = np.pad(mask, 1)
+    rim = mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
+    points = np.argwhere(rim)[:, ::-1].astype(np.int32)
+    perimeter = _crofton(_runs(padded))
+    corners = (2 * points[:, None] + np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])).reshape(-1, 2)
+    hull = cv2.convexHull(corners.astype(np.int32)).reshape(-1, 2) / 2
+    found = {
+        "area": area,
+        "perimeter": perimeter,
+        "major_axis": 4 * np.sqrt(major),
+        "minor_axis": 4 * np.sqrt(minor),
+        "circularity": 4 * np.pi * area / perimeter**2,
+        "solidity": area / cv2.contourArea(hull.astype(np.float32)),
+        "convexity": min(1.0, _crofton(_extents(points)) / perimeter),
+        "eccentricity": np.sqrt(1 - minor / major) if major > 0 else 0.0,
+        "notch": _depth(points, hull),
+    }
+    return found, np.array([moments["m10"], moments["m01"]]) / area
+
+
+def _crofton(lines: tuple[int, int, int, int]) -> float:
+    """Return a perimeter from how many lines of each direction enter the region."""
+    rows, columns, falling, rising = lines
+    return np.pi / 4 * (rows + columns + (falling + rising) / np.sqrt(2))
+
+
+def _runs(padded: np.ndarray) -> tuple[int, int, int, int]:
+    """Return how often lines enter the region: rows, columns, both diagonals."""
+    here = padded[1:-1, 1:-1]
+    before = padded[1:-1, :-2], padded[:-2, 1:-1], padded[:-2, :-2], padded[:-2, 2:]
+    return tuple(int(np.count_nonzero(here & ~one)) for one in before)
+
+
+def _extents(points: np.ndarray) -> tuple[int, int, int, int]:
+    """Return how many lines of each direction enter the convex hull of the points."""
+    x, y = points.T
+    return tuple(int(np.ptp(values)) + 1 for values in (y, x, x - y, x + y))
+
+
+def _depth(points: np.ndarray, hull: np.ndarray) -> float:
+    """Return how far a point of the rim lies below the hull at most, in pixels."""
+    edges = np.roll(hull, -1, axis=0) - hull
+    lengths = np.hypot(*edges.T)
+    normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / lengths[:, None]
+    distances = np.abs(points @ normals.T - np.einsum("ij,ij->i", hull, normals))
+    return max(0.0, float(distances.min(axis=1).max()) - 0.5)  # the rim itself lies half a pixel in
+
+
+def _lobes(nucleus: np.ndarray) -> int:
+    """Return how many pieces hold more than a twentieth of the nucleus."""
+    _, _, numbers, _ = cv2.connectedComponentsWithStats(nucleus.view(np.uint8), connectivity=8)
+    areas = numbers[1:, cv2.CC_STAT_AREA]
+    return int(np.count_nonzero(20 * areas > areas.sum()))
+
+
+def _colour(
+    rgb: np.ndarray, lab: np.ndarray, hsv: np.ndarray, mask: np.ndarray
+) -> dict[str, float]:
+    if not mask.any():
+        names = [*_CHANNELS, *(f"{name}_sd" for name in _SPREAD)]
+        return dict.fromkeys(names, float("nan"))
+    flat = mask.view(np.uint8)
+    found, spread = {}, {}
+    names = tuple(_CHANNELS)
+    for place, picture in ((0, rgb), (3, lab), (6, hsv)):
+        means, deviations = cv2.meanStdDev(picture, mask=flat)
+        found |= dict(zip(names[place : place + 3], means.ravel(), strict=True))
+        spread |= dict(zip(names[place : place + 3], deviations.ravel(), strict=True))
+    hues = np.bincount(hsv[..., 0][mask], minlength=256)
+    angle = np.angle((hues * np.exp(2j * np.pi * np.arange(256) / 256)).sum(), deg=True)
+    found["hue"] = (angle - 120) % 360 + 120
+    for name in ("saturation", "value"):  # of 255 to percent
+        found[name], spread[name] = found[name] / 2.55, spread[name] / 2.55
+    return found | {f"{name}_sd": spread[name] for name in _SPREAD}
+
+
+def _key(catalog: pd.DataFrame, kind: str) -> str:
+    import scipy
+    import skimage
+
+    digest = hashlib.sha256(catalogs.fingerprint(catalog).encode())
+    for path in catalog.loc[catalog["sha256"] == "", "path"]:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    code = provenance.code_version(
+        "features", "texture", "segmentation", "_decoding", "augmentation"
+    )
+    software = cv2.__version__, skimage.__version__, scipy.__version__
+    digest.update(repr((kind, code, software)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _open(path: Path, catalog: pd.DataFrame) -> pd.DataFrame | None:
+    columns = ["image_id", "cells", "problem", *NAMES]
+    try:  # as text: pandas reads numbers not quite as they were written
+        made = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError):
+        return None
+    if list(made.columns) != columns or len(made) != len(catalog):
+        return None
+    # The key names pixels: the same files may be called otherwise here.
+    made["image_id"] = catalog["image_id"].to_numpy()
+    numbers = made[list(NAMES)].replace("", "nan").to_numpy(dtype=str).astype(float)
+    rest = made[["image_id", "cells", "problem"]].astype({"cells": int})
+    return pd.concat([rest, pd.DataFrame(numbers, columns=list(NAMES))], axis=1)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
