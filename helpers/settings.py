@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers.errors import CourseError
 
-DATASETS = ("phantom", "cnmc", "taleqani", "all_idb")
+DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam")
 DEFAULT_SEED = 24
 
 
@@ -105,7 +105,7 @@ def read(
     Parameters
     ----------
     dataset : str
-        One of ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``.
+        One of ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``.
     profile : str
         One of ``smoke``, ``quick``, ``full``.
     seed : int

@@ -42,7 +42,7 @@ def load(
     Parameters
     ----------
     name : str
-        ``phantom``, ``cnmc``, ``taleqani`` or ``all_idb``.
+        ``phantom``, ``cnmc``, ``taleqani``, ``all_idb`` or ``snam``.
     data_dir : path-like, optional
         Folder of a real data set, searched with all its sub-folders.
     profile : str or Profile
@@ -125,12 +125,13 @@ def _load(
             f"{folder} is not a folder; `course data {name}` fetches the data set or says how."
         )
     reader = _reader(name)
-    files, left_out = data_files.scan(folder)
+    files, left_out = data_files.scan(folder, masks=getattr(reader, "MASKS", False))
     memory = data_files.Memory(folder, progress=True)
     rows, unfit = reader.read(files)
     rows, broken = _sound(rows, memory, reader.SIZES)
     rows, repeated = _once_each(rows, memory)
-    report = _report([*left_out, *unfit, *broken, *repeated])
+    rows, unusable = reader.settle(rows, memory) if hasattr(reader, "settle") else (rows, [])
+    report = _report([*left_out, *unfit, *broken, *repeated, *unusable])
     if not rows:
         raise DatasetError(_nothing_found(name, folder, files, report))
     lines = reader.notes(rows) if hasattr(reader, "notes") else []
@@ -141,6 +142,8 @@ def _load(
         row["path"], row["sha256"] = row.pop("file").path, digest
         if name == "cnmc":
             row["group"] = reader.group_of(row["subject"])
+    if hasattr(reader, "link"):
+        reader.link(rows)
     return catalogs.make(rows), report, lines
 
 

@@ -95,8 +95,14 @@ class Content:
     height: int = 0
 
 
-def scan(folder: str | os.PathLike) -> tuple[list[File], list[LeftOut]]:
+def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], list[LeftOut]]:
     """Find every file below `folder`, in an order that does not depend on the disk.
+
+    Parameters
+    ----------
+    folder : path-like
+    masks : bool
+        Whether images with ``mask`` in their name are wanted too.
 
     Returns
     -------
@@ -138,7 +144,7 @@ def scan(folder: str | os.PathLike) -> tuple[list[File], list[LeftOut]]:
                 left_out.append((relative, f"cannot be opened ({error.strerror})"))
                 continue
             reason = _reason_by_name(entry.name)
-            if reason:
+            if reason and not (masks and reason == "mask"):
                 left_out.append((relative, reason))
                 continue
             file = File(entry.path, relative, status.st_size, status.st_mtime_ns)
