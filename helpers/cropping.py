@@ -152,7 +152,7 @@ def _largest(mask: np.ndarray) -> tuple[Box | None, float]:
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return None, 0.0
-    largest = max(contours, key=cv2.contourArea)
+    largest = contours[0] if len(contours) == 1 else max(contours, key=cv2.contourArea)
     return Box(*cv2.boundingRect(largest)), cv2.contourArea(largest)
 
 

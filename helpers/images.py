@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -16,15 +15,24 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from helpers import _decoding, augmentation, cropping, settings
+from helpers import _decoding, _image_workers, _preparing, augmentation, cropping, settings
 from helpers import catalog as catalogs
-from helpers._decoding import Desk, ImageError, decode
+from helpers._decoding import ImageError, decode
+from helpers._preparing import DESK, is_frame
 from helpers.cropping import CropError
 from helpers.files import atomic_path
 
 _BATCH = 64  # images that a thread hands over at once
-_ONE_AT_A_TIME = threading.Lock()  # builds of one process, for the sake of OpenCV's one setting
-_DESK = Desk()
+
+__all__ = [
+    "CropError",
+    "ImageError",
+    "is_frame",
+    "load_images",
+    "prepare",
+    "read_image",
+    "readable",
+]
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -49,7 +57,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     ImageError
         When the file is missing, is something else, or ends too early.
     """
-    return cv2.cvtColor(decode(_DESK.read(path), path), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decode(DESK.read(path), path), cv2.COLOR_BGR2RGB)
 
 
 def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
@@ -74,13 +82,7 @@ def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
     CropError
         When a frame holds no cell.
     """
-    return _prepare(image, size, crop).copy()
-
-
-def is_frame(image: np.ndarray) -> bool:
-    """Return whether the image's edge is mostly pure black, as around a segmented cell."""
-    edges = (image[0], image[-1], image[:, 0], image[:, -1])
-    return 2 * sum(map(np.count_nonzero, edges)) < sum(edge.size for edge in edges)
+    return _preparing.prepare(image, size, crop).copy()
 
 
 def load_images(
@@ -144,7 +146,9 @@ def readable(
     left_out : pandas.DataFrame
         `image_id`, `path` and `problem` (one sentence) of each other row.
     """
-    problems = [problem for batch in _batches(catalog, 8, crop, workers) for problem in batch[1]]
+    problems = [
+        problem for batch in _batches(_rows(catalog), 8, crop, workers) for problem in batch[1]
+    ]
     bad = np.array([problem is not None for problem in problems], bool)
     left_out = catalog.loc[bad, ["image_id", "path"]].reset_index(drop=True)
     left_out["problem"] = [str(problem) for problem in problems if problem is not None]
@@ -152,102 +156,57 @@ def readable(
 
 
 def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool, workers: int | None):
-    # Written batch by batch and not through a writable map: what is in a map
+    rows, size = _rows(catalog), shape[1]
+    workers = workers or _cores()
+    many = workers > 1 and len(rows) >= _image_workers.WORTH
+    # Written part by part and not through a writable map: what is in a map
     # counts as memory of this process until the system takes it back.
-    with open(path, "wb") as file:
+    with (
+        open(path, "wb") as file,
+        tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar,
+    ):
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        with tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar:
-            for images, problems in _batches(catalog, shape[1], crop, workers):
-                for problem in problems:
-                    if problem is not None:
-                        raise problem
-                file.write(images)
-                bar.update(len(images))
+        if many:
+            file.flush()
+            for problem in _image_workers.write(path, rows, size, crop, workers, bar.update):
+                raise problem
+            return
+        for images, problems in _batches(rows, size, crop, workers):
+            for problem in problems:
+                if problem is not None:
+                    raise problem
+            file.write(images)
+            bar.update(len(images))
 
 
 def _batches(
-    catalog: pd.DataFrame, size: int, crop: bool, workers: int | None
+    rows: list[tuple[str, str]], size: int, crop: bool, workers: int | None
 ) -> Iterator[tuple[np.ndarray, list[ImageError | None]]]:
-    """Yield batches of (images, what is wrong with each or None), in the catalog's order."""
-    rows = list(zip(catalog["path"], catalog["transform"], strict=True))
+    """Yield batches of (images, what is wrong with each or None), in the rows' order.
+
+    Threads help where files come slowly; what is in memory already is worked on
+    by hardly more than one at a time, since each step is too short to let go of
+    Python's lock.
+    """
     workers = workers or _cores()
-
-    def work(first: int) -> tuple[np.ndarray, list[ImageError | None]]:
-        part = rows[first : first + _BATCH]
-        images = np.empty((len(part), size, size, 3), np.uint8)
-        problems: list[ImageError | None] = [None] * len(part)
-        for i, (path, transform) in enumerate(part):
-            try:
-                _read_and_prepare(path, size, crop, images[i])
-            except ImageError as error:
-                problems[i] = error
-                continue
-            if transform != "identity":
-                images[i] = augmentation.apply(images[i], transform)
-        return images, problems
-
-    with _ONE_AT_A_TIME:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # each of our threads has its own image: OpenCV's would only compete
+    with _preparing.single_threaded_opencv():
         pool = ThreadPoolExecutor(workers)
         try:
             waiting = []
             for first in range(0, len(rows), _BATCH):
-                waiting.append(pool.submit(work, first))
+                part = rows[first : first + _BATCH]
+                waiting.append(pool.submit(_preparing.prepare_part, part, size, crop))
                 if len(waiting) > workers:
                     yield waiting.pop(0).result()
             while waiting:
                 yield waiting.pop(0).result()
         finally:
             pool.shutdown(cancel_futures=True)
-            cv2.setNumThreads(threads)
 
 
-def _read_and_prepare(path: str, size: int, crop: bool, out: np.ndarray) -> None:
-    """Write ``prepare(read_image(path), size, crop)`` to `out`, faster.
-
-    Memory is used again, and only what is left after crop and resize is put
-    into RGB order.
-    """
-    image = decode(_DESK.read(path), path)
-    try:
-        prepared = _prepare(image, size, crop)
-    except CropError as error:
-        raise ImageError(f"{path} cannot be cropped. {error}") from error
-    cv2.cvtColor(prepared, cv2.COLOR_BGR2RGB, dst=out)
-
-
-def _prepare(image: np.ndarray, size: int, crop: bool) -> np.ndarray:
-    """Return what :func:`prepare` returns, in memory that the next call may write over."""
-    if not crop:
-        return _resize(image, size)
-    if is_frame(image):
-        x, y, width, height = cropping.find_quickly(image, _DESK.planes_for(image))
-        return _resize(image[y : y + height, x : x + width], size)
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return _resize(image[top : top + side, left : left + side], size)
-
-
-def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Return the image in the middle of a black square, scaled to `size`.
-
-    First each block of whole pixels is averaged, then what is left of the
-    scale (less than 2) is interpolated: every pixel counts, so that fine
-    chromatin does not turn into noise, at a quarter of the time that
-    ``cv2.INTER_AREA`` takes for scales that are no whole numbers.
-    """
-    side = max(image.shape[:2])
-    block = max(1, side // size)
-    whole = -(-side // block)
-    square = cropping.pad_to_square(image, _DESK.square_of(whole * block))
-    if block > 1:
-        square = cv2.resize(square, (whole, whole), interpolation=cv2.INTER_AREA)
-    if whole != size:
-        square = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
-    return square
+def _rows(catalog: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(catalog["path"], catalog["transform"], strict=True))
 
 
 def _open(path: Path, shape: tuple) -> np.ndarray | None:
@@ -264,7 +223,7 @@ def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
     if len(unknown):  # a catalog made by hand: what is in the files is known only by reading
         digest = hashlib.sha256(content.encode())
         for path in unknown:
-            digest.update(hashlib.sha256(_DESK.read(path)).digest())
+            digest.update(hashlib.sha256(DESK.read(path)).digest())
         content = digest.hexdigest()[:16]
     return f"{content}-{size}-{'crop' if crop else 'whole'}-{_code_version()}"
 
@@ -273,9 +232,8 @@ def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
 def _code_version() -> str:
     """Return a hash of the code that decides what the pixels are."""
     digest = hashlib.sha256()
-    for module in (_decoding, cropping, augmentation):
+    for module in (_decoding, _preparing, cropping, augmentation):
         digest.update(Path(module.__file__).read_bytes())
-    digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()[:8]
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import augmentation, catalog, images
+from helpers import _image_workers, augmentation, catalog, images
 from helpers.cropping import crop_to_cell
 from helpers.errors import CourseError
 from helpers.images import ImageError, load_images, prepare, read_image, readable
@@ -317,14 +318,72 @@ def test_nothing_is_printed_where_no_terminal_is(rows, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.fixture
+def processes(monkeypatch):
+    """Even the smallest build is shared with a second process, image by image."""
+    monkeypatch.setattr(_image_workers, "WORTH", 0)
+    monkeypatch.setattr(_image_workers, "_PART", 3)
+    started, start = [], _image_workers._start
+    monkeypatch.setattr(
+        _image_workers, "_start", lambda: started.append(process := start()) or process
+    )
+    return started
+
+
+def slow_down(monkeypatch, pause=0.03):
+    """Leave a second process time to come up before all is done."""
+    write = _image_workers._write_part
+
+    def slowly(*all_):
+        time.sleep(pause)
+        return write(*all_)
+
+    monkeypatch.setattr(_image_workers, "_write_part", slowly)
+
+
+def test_processes_give_the_same(rows, processes, monkeypatch):
+    slow_down(monkeypatch)
+    copies = rows.head(8).assign(transform=list(augmentation.TRANSFORMS), split="train")
+    copies["original"] = copies["image_id"]
+    copies["image_id"] += "-" + copies["transform"]
+    everything = catalog.make(pd.concat([rows, copies]))
+    np.testing.assert_array_equal(load_images(everything, 32, workers=3), expected(everything))
+    assert len(processes) == 2
+    assert all(process.returncode is not None for process in processes)
+
+
+def test_processes_name_the_first_corrupt_image(rows, processes, monkeypatch, artifacts):
+    slow_down(monkeypatch)
+    for row in (66, 31, 11):
+        Path(rows["path"].iloc[row]).write_bytes(b"BM")
+    with pytest.raises(ImageError, match=r"f11\.bmp is a BMP image that ends too early"):
+        load_images(rows, 32, workers=2)
+    assert not [file for file in artifacts.iterdir() if file.suffix != ".lock"]
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.4])
+def test_a_process_that_dies_is_replaced(rows, processes, monkeypatch, pause):
+    slow_down(monkeypatch)
+
+    def kill():
+        wait_for(lambda: processes)
+        time.sleep(pause)  # before it is ready, and while it is at work
+        processes[0].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    np.testing.assert_array_equal(load_images(rows, 32, workers=2), expected(rows))
+    killer.join()
+
+
 SLOW = """
 import sys, time
-from helpers import catalog, images
-prepare = images._read_and_prepare
+from helpers import _preparing, catalog, images
+prepare = _preparing.read_and_prepare
 def slowly(*all_):
     time.sleep(float(sys.argv[2]))
     return prepare(*all_)
-images._read_and_prepare = slowly
+_preparing.read_and_prepare = slowly
 print("ready", flush=True)
 images.load_images(catalog.read(sys.argv[1]), 32, workers=1)
 print("done", flush=True)

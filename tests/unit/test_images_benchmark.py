@@ -8,6 +8,7 @@ import itertools
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import catalog, images
@@ -42,6 +43,15 @@ def test_decode_crop_resize_and_write(benchmark, frames, tmp_path, workers):
     benchmark.extra_info["images"] = FRAMES
     benchmark(build, frames, tmp_path, workers)
     assert np.load(tmp_path / "images.npy", mmap_mode="r").shape == (FRAMES, 96, 96, 3)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_build_of_thousands(benchmark, frames, tmp_path, workers):
+    """As large as C-NMC's training set: the one size where a second process pays."""
+    table = pd.concat([frames] * 27, ignore_index=True)
+    table["image_id"] = [f"{i:05d}" for i in range(len(table))]
+    benchmark.extra_info["images"] = len(table)
+    benchmark.pedantic(build, (table, tmp_path, workers), rounds=3)
 
 
 @pytest.mark.parametrize("kept", ["fresh memory", "kept memory"])
