@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from helpers import _leukocyte
 from helpers.errors import CourseError
 
 #: Channels below this on most of the border mean a frame that was cut out and blackened.
@@ -173,17 +174,15 @@ def _cut_out_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smear_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    density = _density(image, _ground(image))
-    score = cv2.GaussianBlur(density[..., 1] - density[..., 2], (0, 0), 0.8)
-    mask = _filled((score > _nuclear_level(score)).astype(np.uint8))
-    nucleus = _central(mask) > 0
-    if not nucleus.any():
+    density = _leukocyte.optical_density(image, _leukocyte.ground_light(image))
+    nucleus = _leukocyte.find_nucleus(density)
+    if nucleus is None:
         height, width = image.shape[:2]
         raise SegmentationError(
             f"The image of {width}x{height} pixels holds no cell: nothing on its bright ground "
             "takes up stain as a nucleus does."
         )
-    nucleus = _refined(score, nucleus, np.ones(nucleus.shape, bool), 3)
+    nucleus = nucleus > 0
     cells = _cells_around(density, nucleus.astype(np.int32))
     return nucleus, (cells > 0) & ~nucleus
 
