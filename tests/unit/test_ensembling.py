@@ -1,0 +1,641 @@
+"""Each rule against known answers, against plain loops, and against what must hold always."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers import ensembling
+from helpers.ensembling import EnsembleError
+
+SETTINGS = settings(max_examples=25, deadline=None)
+
+
+def binary(scores, labels=None, splits="test", subjects=None, ids=None):
+    count = len(scores)
+    return pd.DataFrame(
+        {
+            "image_id": ids or [f"i{row}" for row in range(count)],
+            "subject": subjects or [f"s{row}" for row in range(count)],
+            "label": labels or ["all" if row % 2 else "hem" for row in range(count)],
+            "split": [splits] * count if isinstance(splits, str) else splits,
+            "score": np.asarray(scores, dtype=float),
+        }
+    )
+
+
+def several(rows, names=("benign", "early", "pre"), labels=None):
+    rows = np.asarray(rows, dtype=float)
+    table = binary(np.zeros(len(rows)), labels or [names[0]] * len(rows)).drop(columns="score")
+    for place, name in enumerate(names):
+        table[f"score_{name}"] = rows[:, place]
+    return table
+
+
+def models(*columns):
+    return {f"m{place}": binary(column) for place, column in enumerate(columns)}
+
+
+def three_classes(*tables):
+    return {f"m{place}": several(table) for place, table in enumerate(tables)}
+
+
+def matrix(table):
+    return table.filter(regex="^score_").to_numpy()
+
+
+# -- known answers, by hand -------------------------------------------------------------------
+
+
+def test_majority_of_three_is_the_share_of_votes():
+    found = ensembling.majority_vote(models([0.9, 0.2, 0.6], [0.8, 0.1, 0.4], [0.1, 0.3, 0.2]))
+    assert np.allclose(found["score"], [2 / 3, 0, 1 / 3])
+
+
+def test_a_score_of_one_half_is_a_vote_for_the_positive_class():
+    found = ensembling.majority_vote(models([0.5], [0.5], [0.0]))
+    assert np.allclose(found["score"], [2 / 3])
+
+
+@pytest.mark.parametrize(
+    ("ties", "expected"),
+    [("mean", [0.75, 0.25, 0.75]), ("positive", [0.75] * 3), ("negative", [0.25] * 3)],
+)
+def test_a_tie_of_two_models_goes_where_the_rule_says(ties, expected):
+    # Mean probabilities 0.6, 0.4 and exactly 0.5: by the mean positive, negative, positive.
+    tables = models([0.9, 0.6, 0.7], [0.3, 0.2, 0.3])
+    assert np.allclose(ensembling.majority_vote(tables, ties)["score"], expected)
+
+
+def test_two_against_two_never_gives_one_half():
+    tables = models([0.9], [0.9], [0.1], [0.3])  # mean 0.55
+    assert np.allclose(ensembling.majority_vote(tables)["score"], [0.625])
+    assert np.allclose(ensembling.majority_vote(tables, "negative")["score"], [0.375])
+
+
+def test_a_tie_among_three_classes():
+    tables = three_classes([[0.5, 0.3, 0.2]], [[0.1, 0.8, 0.1]], [[0.3, 0.3, 0.4]])
+    # One vote each; mean probabilities 0.9, 1.4 and 0.7 thirds: early wins half a vote,
+    # a quarter from each of the others.
+    expected = {"mean": [0.75, 1.5, 0.75], "positive": [0.75, 0.75, 1.5]}
+    for ties, votes in {**expected, "negative": [1.5, 0.75, 0.75]}.items():
+        found = ensembling.majority_vote(tables, ties)
+        assert np.allclose(matrix(found), np.array([votes]) / 3), ties
+
+
+def test_of_equally_probable_classes_a_model_votes_for_the_last():
+    found = ensembling.majority_vote(
+        three_classes([[0.4, 0.4, 0.2]], [[0.2, 0.4, 0.4]]), "negative"
+    )
+    assert np.allclose(matrix(found), [[0, 0.75, 0.25]])
+
+
+def test_majority_and_soft_vote_may_differ():
+    tables = models([0.55], [0.55], [0.05])
+    assert ensembling.majority_vote(tables)["score"][0] > 0.5
+    assert np.isclose(ensembling.soft_vote(tables)["score"][0], 1.15 / 3)
+
+
+def test_soft_vote_with_weights():
+    tables = models([0.2, 1.0], [0.8, 0.0])
+    assert np.allclose(ensembling.soft_vote(tables, [1, 3])["score"], [0.65, 0.25])
+    by_name = ensembling.soft_vote(tables, {"m1": 3, "m0": 1})
+    assert np.allclose(by_name["score"], [0.65, 0.25])
+    assert np.allclose(ensembling.soft_vote(tables, [0, 2])["score"], [0.8, 0.0])
+
+
+def test_a_mean_that_is_one_half_on_paper_is_one_half():
+    for scores in ([0.1, 0.7, 0.7], [0.3, 0.7], [0.2, 0.3, 1.0], [0.1, 0.2, 0.8, 0.9]):
+        tables = models(*([score] for score in scores))
+        assert ensembling.soft_vote(tables)["score"][0] == 0.5
+
+
+def test_soft_vote_of_three_classes():
+    found = ensembling.soft_vote(three_classes([[0.5, 0.3, 0.2]], [[0.1, 0.8, 0.1]]))
+    assert np.allclose(matrix(found), [[0.3, 0.55, 0.15]])
+
+
+def test_fuzzy_ranks_of_two_models_by_hand():
+    # Probabilities of the positive class 0.9 and 0.6, of the negative one 0.1 and 0.4.
+    def rank(p):
+        u = (p - 1) ** 2 / 2
+        return (1 - math.exp(-u)) * (1 - math.tanh(u))
+
+    positive, negative = rank(0.9) + rank(0.6), rank(0.1) + rank(0.4)
+    assert math.isclose(rank(0.6), 0.0769 * 0.9202, rel_tol=1e-3)  # 1-e^-0.08, 1-tanh 0.08
+    by_rank = ensembling.fuzzy_rank(models([0.9], [0.6]), "rank")["score"][0]
+    assert math.isclose(by_rank, negative / (negative + positive), abs_tol=1e-9)
+    positive, negative = positive * 0.25, negative * 0.75
+    fused = ensembling.fuzzy_rank(models([0.9], [0.6]), "fused")["score"][0]
+    assert math.isclose(fused, negative / (negative + positive), abs_tol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["fused", "rank"])
+def test_fuzzy_ranks_tie_where_the_models_are_mirror_images(form):
+    tables = models([0.5, 0.3, 0.0, 0.9], [0.5, 0.7, 1.0, 0.1])
+    assert (ensembling.fuzzy_rank(tables, form)["score"] == 0.5).all()
+
+
+def test_the_two_forms_of_fuzzy_fusion_can_differ():
+    # RS prefers the positive class a little; the mean probability is for the negative one.
+    grid = np.linspace(0, 1, 41)
+    first, second, third = (part.ravel() for part in np.meshgrid(grid, grid, grid))
+    tables = models(first, second, third)
+    fused = ensembling.fuzzy_rank(tables, "fused")["score"] >= 0.5
+    by_rank = ensembling.fuzzy_rank(tables, "rank")["score"] >= 0.5
+    soft = ensembling.soft_vote(tables)["score"] >= 0.5
+    assert 0 < (fused != by_rank).mean() < 0.2
+    assert (by_rank != soft).mean() > (fused != soft).mean() > 0
+
+
+def test_weights_go_to_the_model_that_knows():
+    labels, splits = ["hem", "all"] * 10, ["val"] * 20
+    knows = binary([0.1, 0.9] * 10, labels, splits)
+    guesses = binary([0.5] * 20, labels, splits)
+    lies = binary([0.9, 0.1] * 10, labels, splits)
+    found = ensembling.fit_weights({"lies": lies, "knows": knows, "guesses": guesses})
+    assert found == pytest.approx({"lies": 0, "knows": 1, "guesses": 0}, abs=1e-6)
+
+
+def test_weights_of_two_models_by_hand():
+    # A truth probability of 0.9 and 0.3 on half of the images, 0.1 and 0.7 on the others:
+    # (0.3 + 0.6 w)(0.7 - 0.6 w) is largest at w = 1/3.
+    labels, splits = ["hem", "all"] * 2, ["val"] * 4
+    a = binary([0.1, 0.1, 0.1, 0.1], labels, splits)
+    b = binary([0.7, 0.7, 0.7, 0.7], labels, splits)
+    # hem images: truth has 0.9 by a and 0.3 by b; all images: 0.1 by a and 0.7 by b.
+    found = ensembling.fit_weights({"a": a, "b": b})
+    assert found["a"] == pytest.approx(1 / 3, abs=1e-4)
+
+
+def test_balanced_weights_do_not_count_images():
+    labels, splits = ["hem"] * 9 + ["all"], ["val"] * 10
+    a, b = (binary([score] * 10, labels, splits) for score in (0.1, 0.7))
+    assert ensembling.fit_weights({"a": a, "b": b})["a"] == pytest.approx(1 / 3, abs=1e-4)
+    assert ensembling.fit_weights({"a": a, "b": b}, balanced=False)["a"] > 0.9
+
+
+def test_weights_look_at_the_validation_rows_only():
+    rng = np.random.default_rng(5)
+    labels = ["hem", "all"] * 30
+    splits = ["val"] * 30 + ["test"] * 30
+    a, b = (binary(rng.random(60), labels, splits) for _ in range(2))
+    before = ensembling.fit_weights({"a": a, "b": b})
+    a.loc[30:, "score"] = 1 - a.loc[30:, "score"]
+    assert ensembling.fit_weights({"a": a, "b": b}) == before
+
+
+def test_weights_of_three_classes():
+    good = [[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]]
+    labels = ["benign", "early", "pre"]
+    tables = {
+        "good": several(good, labels=labels).assign(split="val"),
+        "bad": several(good[::-1], labels=labels).assign(split="val"),
+    }
+    assert ensembling.fit_weights(tables)["good"] == pytest.approx(1, abs=1e-6)
+
+
+# -- against an independent implementation ----------------------------------------------------
+
+probabilities = st.integers(1, 4).flatmap(
+    lambda count: st.lists(
+        st.lists(
+            st.sampled_from([0, 0.1, 0.25, 0.3, 0.5, 0.62, 0.75, 0.9, 1]), min_size=5, max_size=5
+        ),
+        min_size=count,
+        max_size=count,
+    )
+)
+
+
+def loop_majority(columns, ties):
+    result = []
+    for scores in zip(*columns, strict=True):
+        yes = sum(1 for score in scores if score >= 0.5)
+        no = len(scores) - yes
+        if yes == no:
+            average = math.fsum(scores) / len(scores)
+            wins = {"mean": average >= 0.5 - 1e-12, "positive": True, "negative": False}[ties]
+            yes += 0.5 if wins else -0.5
+        result.append(yes / len(scores))
+    return result
+
+
+def loop_fuzzy(columns, form):
+    result = []
+    for scores in zip(*columns, strict=True):
+        final = []
+        for of_class in ([1 - p for p in scores], list(scores)):
+            rank = 0.0
+            for p in of_class:
+                first = 1 - math.exp(-((p - 1) ** 2) / 2)
+                second = 1 - math.tanh((p - 1) ** 2 / 2)
+                rank += first * second
+            complement = 1 - sum(of_class) / len(of_class)
+            final.append(rank * complement if form == "fused" else rank)
+        result.append(final[0] / (final[0] + final[1]))
+    return result
+
+
+@SETTINGS
+@given(probabilities, st.sampled_from(["mean", "positive", "negative"]))
+def test_majority_vote_is_what_the_loop_says(columns, ties):
+    found = ensembling.majority_vote(models(*columns), ties)["score"]
+    assert np.allclose(found, loop_majority(columns, ties))
+
+
+@SETTINGS
+@given(probabilities, st.sampled_from(["fused", "rank"]))
+def test_fuzzy_rank_is_what_the_loop_says(columns, form):
+    found = ensembling.fuzzy_rank(models(*columns), form)["score"]
+    assert np.allclose(found, loop_fuzzy(columns, form))
+
+
+@SETTINGS
+@given(probabilities)
+def test_two_named_classes_are_the_binary_case(columns):
+    named = {
+        name: several(np.c_[1 - t["score"], t["score"]], ("hem", "all"), list(t["label"]))
+        for name, t in models(*columns).items()
+    }
+    for rule in (ensembling.majority_vote, ensembling.soft_vote, ensembling.fuzzy_rank):
+        assert np.allclose(rule(named)["score_all"], rule(models(*columns))["score"])
+
+
+@SETTINGS
+@given(st.integers(0, 10**6))
+def test_weights_are_those_of_expectation_maximisation(seed):
+    """The likelihood of a mixture can also be climbed by EM, which knows no constraint."""
+    rng = np.random.default_rng(seed)
+    labels = ["hem", "all"] * 20
+    truth = np.array([0, 1] * 20)
+    columns = [np.clip(truth * rng.random() + rng.normal(0, 0.4, 40), 0.02, 0.98) for _ in range(3)]
+    tables = {f"m{i}": binary(column, labels, "val") for i, column in enumerate(columns)}
+    of_truth = np.array([np.where(truth == 1, column, 1 - column) for column in columns])
+    weights = np.full(3, 1 / 3)
+    for _ in range(3000):
+        share = weights[:, None] * of_truth
+        weights = (share / share.sum(axis=0)).mean(axis=1)
+    found = np.array(list(ensembling.fit_weights(tables).values()))
+
+    def loss(weights):
+        return -np.log(weights @ of_truth).mean()
+
+    assert math.isclose(found.sum(), 1, abs_tol=1e-9)
+    assert (found >= 0).all()
+    assert loss(found) <= loss(weights) + 1e-6
+    assert loss(found) >= loss(weights) - 1e-3
+
+
+# -- what must hold whatever the scores -------------------------------------------------------
+
+RULES = {
+    "majority": ensembling.majority_vote,
+    "soft": ensembling.soft_vote,
+    "fused": ensembling.fuzzy_rank,
+    "rank": lambda tables: ensembling.fuzzy_rank(tables, "rank"),
+}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@SETTINGS
+@given(columns=probabilities, data=st.data())
+def test_the_order_of_the_models_changes_no_digit(rule, columns, data):
+    order = data.draw(st.permutations(range(len(columns))))
+    tables = models(*columns)
+    turned = {f"m{place}": tables[f"m{place}"] for place in order}
+    pd.testing.assert_frame_equal(rule(turned), rule(tables), check_exact=True)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@SETTINGS
+@given(column=st.lists(st.floats(0, 1, width=32), min_size=3, max_size=9))
+def test_an_ensemble_of_one_calls_what_the_model_calls(rule, column):
+    found = rule(models(column))["score"] >= 0.5
+    assert (found == (np.array(column) >= 0.5)).all()
+
+
+@SETTINGS
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=9))
+def test_the_soft_vote_of_one_model_is_that_model(column):
+    assert (ensembling.soft_vote(models(column))["score"] == column).all()
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@SETTINGS
+@given(columns=probabilities)
+def test_models_of_one_mind_are_followed(rule, columns):
+    values = np.array(columns)
+    found = (rule(models(*columns))["score"] >= 0.5).to_numpy()
+    assert found[(values >= 0.5).all(axis=0)].all()
+    assert not found[(values < 0.5).all(axis=0)].any()
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@SETTINGS
+@given(columns=probabilities, model=st.integers(0, 3), step=st.floats(0, 1))
+def test_more_trust_of_a_model_never_turns_a_positive_call(rule, columns, model, step):
+    raised = [list(column) for column in columns]
+    model %= len(columns)
+    raised[model] = [score + step * (1 - score) for score in raised[model]]
+    before, after = (rule(models(*c))["score"] >= 0.5 for c in (columns, raised))
+    assert (after | ~before).all()
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@SETTINGS
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 5))
+def test_rows_of_several_classes_sum_to_one(rule, seed, count):
+    rng = np.random.default_rng(seed)
+    tables = three_classes(*(rng.dirichlet([0.5] * 3, 6) for _ in range(count)))
+    found = matrix(rule(tables))
+    assert np.allclose(found.sum(axis=1), 1)
+    assert (found >= 0).all()
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_order_of_rows_is_the_first_models(rule):
+    tables = models([0.1, 0.8, 0.6], [0.2, 0.9, 0.4], [0.3, 0.3, 0.9])
+    turned = {**tables, "m1": tables["m1"].iloc[::-1], "m2": tables["m2"].sample(frac=1)}
+    pd.testing.assert_frame_equal(rule(turned), rule(tables), check_exact=True)
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_tables_stay_as_they_are(rule):
+    tables = models([0.1, 0.8], [0.6, 0.4])
+    before = {name: table.copy() for name, table in tables.items()}
+    rule(tables)
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(table, before[name], check_exact=True)
+
+
+def test_the_order_of_columns_and_of_tables_without_names_does_not_matter():
+    first = several([[0.5, 0.3, 0.2]])
+    second = several([[0.1, 0.8, 0.1]])[
+        ["score_pre", "image_id", "score_benign", "label", "split", "subject", "score_early"]
+    ]
+    found = ensembling.soft_vote([first, second])
+    assert np.allclose(matrix(found), [[0.3, 0.55, 0.15]])
+
+
+# -- stacking ---------------------------------------------------------------------------------
+
+
+def noisy(seed=1, count=120, groups=12, parts=("val", "test")):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, count)
+    labels = ["all" if one else "hem" for one in truth]
+    subjects = [f"s{row * groups // count:02}" for row in range(count)]
+    splits = [parts[row * len(parts) // count] for row in range(count)]
+
+    def model(skill):
+        logit = skill * (2 * truth - 1) + rng.normal(size=count)
+        return binary(1 / (1 + np.exp(-logit)), labels, splits, subjects)
+
+    return {"good": model(1.5), "blind": model(0.0), "liar": model(-1.5)}
+
+
+def test_stacking_turns_a_liar_round_which_no_vote_can():
+    tables = noisy()
+    test = (tables["good"]["split"] == "test").to_numpy()
+    truth = (tables["good"]["label"] == "all").to_numpy()
+    found = {
+        "stack": ensembling.stack(tables),
+        "soft": ensembling.soft_vote(tables),
+        "good": tables["good"],
+    }
+    share = {name: ((t["score"] >= 0.5) == truth)[test].mean() for name, t in found.items()}
+    assert share["stack"] > share["good"] > share["soft"]
+
+
+def test_stacking_scores_other_splits_as_scikit_learn_would():
+    from sklearn.linear_model import LogisticRegression
+
+    tables = noisy()
+    scores = np.array([table["score"] for table in tables.values()]).T
+    logits = np.log(scores / (1 - scores))
+    truth = (tables["good"]["label"] == "all").to_numpy()
+    val = (tables["good"]["split"] == "val").to_numpy()
+    model = LogisticRegression(class_weight="balanced").fit(logits[val], truth[val])
+    found = ensembling.stack(tables)["score"]
+    assert np.allclose(found[~val], model.predict_proba(logits[~val])[:, 1], atol=1e-4)
+
+
+def test_a_stacked_validation_row_is_scored_without_its_subject():
+    tables = noisy()
+    before = ensembling.stack(tables, folds=6)
+    # What the labels of its own subject are changes no score of a validation row.
+    subject = tables["good"]["subject"].iloc[0]
+    own = tables["good"]["subject"] == subject
+    swapped = {
+        name: t.assign(label=t["label"].where(~own, t["label"].map({"all": "hem", "hem": "all"})))
+        for name, t in tables.items()
+    }
+    after = ensembling.stack(swapped, folds=6)
+    assert np.allclose(before["score"][own], after["score"][own])
+    others = (before["split"] == "val") & ~own
+    assert not np.allclose(before["score"][others], after["score"][others])
+
+
+def test_stacking_of_three_classes():
+    rng = np.random.default_rng(2)
+    labels = ["benign", "early", "pre"] * 20
+    truth = np.array([0, 1, 2] * 20)
+    rows = 0.6 * np.eye(3)[truth] + 0.4 * rng.dirichlet([1] * 3, 60)
+    table = several(rows, labels=labels)
+    table["split"] = ["val"] * 30 + ["test"] * 30
+    found = ensembling.stack({"a": table, "b": table.copy()})
+    assert np.allclose(matrix(found).sum(axis=1), 1)
+    assert (matrix(found).argmax(axis=1) == truth).mean() > 0.9
+
+
+def test_where_the_other_folds_hold_one_class_the_soft_vote_scores():
+    labels = ["hem", "hem", "all", "all", "hem", "all"]
+    splits = ["val"] * 4 + ["test"] * 2
+    subjects = ["h", "h", "a", "a", "t", "t"]
+    tables = {
+        name: binary(scores, labels, splits, subjects)
+        for name, scores in {
+            "x": [0.2, 0.4, 0.8, 0.9, 0.3, 0.7],
+            "y": [0.4, 0.4, 0.6, 1, 0.1, 0.5],
+        }.items()
+    }
+    found = ensembling.stack(tables)["score"]
+    assert np.allclose(found[:4], [0.3, 0.4, 0.7, 0.95])
+
+
+# -- bagging and out-of-fold ------------------------------------------------------------------
+
+
+def catalog_like(groups=10, each=4):
+    rows = groups * each
+    labels = ["all" if (row // each) % 2 else "hem" for row in range(rows)]
+    splits = ["train"] * (rows - each) + ["test"] * each
+    subjects = [f"s{row // each}" for row in range(rows)]
+    return binary(np.zeros(rows), labels, splits, subjects).drop(columns="score")
+
+
+def test_a_bag_draws_whole_subjects_with_replacement():
+    table, seen = catalog_like(), []
+
+    def fit(rows):
+        seen.append(rows)
+        return np.full(len(table), 0.5)
+
+    made = ensembling.bag(table, fit, bags=30, seed=3)
+    assert list(made) == [f"bag {number}" for number in range(1, 31)]
+    sizes = set()
+    for rows in seen:
+        assert len(rows) == 36  # nine training subjects of four
+        times = pd.Series(rows).value_counts()
+        by_subject = times.groupby(table["subject"].iloc[times.index].to_numpy())
+        assert (by_subject.nunique() == 1).all()  # all four cells as often
+        assert (by_subject.size() == 4).all()
+        assert set(table["split"].iloc[rows]) == {"train"}
+        assert set(table["label"].iloc[rows]) == {"all", "hem"}
+        sizes.add(by_subject.ngroups)
+    assert len(sizes) > 1  # some are drawn twice, others not at all
+    again = []
+    ensembling.bag(table, lambda rows: again.append(rows) or np.zeros(len(table)), 30, 3)
+    assert all(np.array_equal(a, b) for a, b in zip(seen, again, strict=True))
+
+
+def test_linked_subjects_are_drawn_together():
+    table = catalog_like().assign(
+        group=lambda t: t["subject"].replace({"s1": "s3+s1", "s3": "s3+s1"})
+    )
+    seen = []
+    ensembling.bag(table, lambda rows: seen.append(rows) or np.zeros(len(table)), 20)
+    for rows in seen:
+        drawn = table["subject"].iloc[rows].value_counts()
+        assert drawn.get("s1", 0) == drawn.get("s3", 0)
+
+
+def test_too_few_subjects_to_bag_are_refused():
+    table = catalog_like(groups=3, each=2)
+    table["label"] = ["hem", "all", "hem", "hem", "hem", "hem"]
+    table["subject"] = ["a", "a", "b", "b", "c", "c"]
+    made = ensembling.bag(table, lambda rows: np.zeros(len(table)), 3)
+    assert len(made) == 3
+    table["label"] = "hem"
+    table.loc[0, "label"] = "all"
+    table["group"] = [f"g{row}" for row in range(6)]
+    assert len(ensembling.bag(table, lambda rows: np.zeros(6), 3)) == 3
+
+
+def test_a_fit_of_the_wrong_shape_is_refused():
+    table = catalog_like()
+    with pytest.raises(EnsembleError, match=r"shape \(3,\)"):
+        ensembling.bag(table, lambda rows: np.zeros(3), 1)
+
+
+def test_out_of_fold_rows_are_scored_by_who_did_not_see_their_subject():
+    table = catalog_like(groups=11, each=3)
+    subjects = table["subject"].to_numpy()
+
+    def fit(rows):  # the share of a row's own subject among the rows fitted on
+        return np.array([float((subjects[rows] == one).any()) for one in subjects])
+
+    found = ensembling.out_of_fold(table, fit, folds=4)
+    assert (found["score"] == 0).all()  # training rows held out, the others in no fit at all
+    assert list(found["image_id"]) == list(table["image_id"])
+
+
+def test_out_of_fold_uses_all_training_rows_for_the_others():
+    table = catalog_like()
+    found = ensembling.out_of_fold(table, lambda rows: np.full(len(table), len(rows) / 100))
+    assert (found["score"][table["split"] == "test"] == 0.36).all()
+    assert (found["score"][table["split"] == "train"] < 0.36).all()
+
+
+# -- what is refused --------------------------------------------------------------------------
+
+
+def test_a_missing_image_is_refused_by_its_name_and_the_models():
+    tables = models([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
+    tables["m1"] = tables["m1"].drop(index=[0, 1])
+    with pytest.raises(EnsembleError, match=r"'m1' lacks 2 images that 'm0' has, first 'i0'"):
+        ensembling.soft_vote(tables)
+    turned = {"m1": tables["m1"], "m0": tables["m0"]}
+    with pytest.raises(EnsembleError, match=r"'m1' lacks 2 images that 'm0' has, first 'i0'"):
+        ensembling.soft_vote(turned)
+
+
+@pytest.mark.parametrize("column", ["label", "subject", "split"])
+def test_tables_of_different_splits_or_labels_are_refused(column):
+    tables = models([0.1, 0.2], [0.1, 0.2])
+    tables["m1"].loc[1, column] = "val" if column == "split" else "hem"
+    with pytest.raises(EnsembleError, match=f"differ in the {column} of 1 images, first 'i1'"):
+        ensembling.majority_vote(tables)
+
+
+def test_broken_scores_are_refused_with_the_models_name():
+    for wrong in (np.nan, 1.5, -0.1):
+        tables = models([0.1, 0.2], [0.1, wrong])
+        with pytest.raises(EnsembleError, match=r"'m1'.*'i1'"):
+            ensembling.fuzzy_rank(tables)
+    doubled = models([0.1, 0.2])
+    doubled["m0"]["image_id"] = "same"
+    with pytest.raises(EnsembleError, match=r"'m0'.*repeat"):
+        ensembling.soft_vote(doubled)
+
+
+def test_tables_of_other_classes_are_refused():
+    with pytest.raises(EnsembleError, match="one score"):
+        ensembling.soft_vote({"a": binary([0.1]), "b": several([[0.2, 0.3, 0.5]])})
+    with pytest.raises(EnsembleError, match="same classes"):
+        ensembling.soft_vote(
+            {"a": several([[0.2, 0.3, 0.5]]), "b": several([[0.2, 0.3, 0.5]], ("x", "y", "z"))}
+        )
+    with pytest.raises(EnsembleError, match=r"'i0' sum to 1\.1"):
+        ensembling.soft_vote({"a": several([[0.3, 0.3, 0.5]])})
+    with pytest.raises(EnsembleError, match="beside a column 'score'"):
+        ensembling.soft_vote({"a": several([[0.2, 0.3, 0.5]]).assign(score=0.5)})
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: ensembling.soft_vote({}), "no table"),
+        (lambda: ensembling.soft_vote([]), "no table"),
+        (lambda: ensembling.soft_vote(models([0.1]), [1, 2]), "one for each of the 1"),
+        (lambda: ensembling.soft_vote(models([0.1]), [0]), "not all zero"),
+        (lambda: ensembling.soft_vote(models([0.1]), [-1]), "none negative"),
+        (lambda: ensembling.soft_vote(models([0.1]), [np.nan]), "weights are"),
+        (lambda: ensembling.soft_vote(models([0.1]), {"x": 1}), "weights for"),
+        (lambda: ensembling.majority_vote(models([0.1]), "toss"), "'toss'"),
+        (lambda: ensembling.fuzzy_rank(models([0.1]), "both"), "'both'"),
+        (lambda: ensembling.fit_weights(models([0.1])), "in the split 'val'"),
+        (lambda: ensembling.stack(models([0.1])), "in the split 'val'"),
+        (lambda: ensembling.stack(models([0.1]), "test"), "only \\['hem'\\]"),
+        (lambda: ensembling.stack(models([0.1, 0.2]), "test", folds=1), "folds is 1"),
+        (lambda: ensembling.bag(binary([0.1]), len), "in the split 'train'"),
+        (lambda: ensembling.bag(catalog_like(), len, 0), "bags is 0"),
+        (lambda: ensembling.out_of_fold(catalog_like(2), len), "one training subject"),
+        (lambda: ensembling.soft_vote({"a": binary([0.1]).drop(columns="split")}), "split"),
+        (lambda: ensembling.soft_vote({"a": binary([0.1]).drop(columns="score")}), "score"),
+        (lambda: ensembling.soft_vote({"a": binary([])}), "no rows"),
+    ],
+)
+def test_what_cannot_be_combined_is_told_in_a_sentence(call, words):
+    with pytest.raises(EnsembleError, match=words):
+        call()
+
+
+def test_all_rules_agree_on_every_pattern_of_votes_of_confident_models():
+    for pattern in itertools.product([0.0, 1.0], repeat=3):
+        tables = models(*([score] for score in pattern))
+        votes = {name: rule(tables)["score"][0] >= 0.5 for name, rule in RULES.items()}
+        assert set(votes.values()) == {sum(pattern) >= 2}
+
+
+def test_speed_of_a_vote(benchmark):
+    rng = np.random.default_rng(1)
+    tables = models(*(rng.random(10_000) for _ in range(7)))
+    benchmark(lambda: ensembling.majority_vote(tables))
