@@ -304,7 +304,31 @@ def probe(features: np.ndarray, table: pd.DataFrame, seed: int = 24) -> np.ndarr
 def network(course: Settings, split: str = "subject") -> keras.Model:
     """Return the trained custom CNN whose scores :func:`predictions` returns."""
     table = catalog(course, split)
+    table = table[table["split"] != ""].reset_index(drop=True)
     return _custom_cnn(table, course, split)[0]
+
+
+def features(course: Settings, name: str, split: str = "subject") -> np.ndarray:
+    """Return what the linear head of a baseline or of a frozen backbone is fitted on.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (n, d), row by row that of :func:`predictions`; from disk where a
+        backbone made them before.
+
+    Raises
+    ------
+    LineupError
+        When the model is unknown, or a network that has no such features.
+    """
+    member = _member(name)
+    if member.kind == "network":
+        raise LineupError(f"{name!r} is trained from its pixels: it has no fixed features.")
+    table = catalog(course, split)
+    table = table[table["split"] != ""].reset_index(drop=True)
+    found = weights.find(member.backbone) if member.backbone else None
+    return _features(name, table, course, found)
 
 
 def _member(name: str) -> Member:
@@ -329,24 +353,28 @@ def _scores(
     split: str,
     found: weights.Weights | None,
 ) -> np.ndarray:
-    member, side = MODELS[name], _side(name, course)
-    if member.kind == "network":
+    if MODELS[name].kind == "network":
         from helpers import zoo
 
         model, pixels = _custom_cnn(table, course, split)
         return zoo.predict(model, table, pixels)["score"].to_numpy()
-    if member.kind == "frozen":
+    return probe(_features(name, table, course, found), table, course.seed)
+
+
+def _features(
+    name: str, table: pd.DataFrame, course: Settings, found: weights.Weights | None
+) -> np.ndarray:
+    backbone, side = MODELS[name].backbone, _side(name, course)
+    if backbone:
         from helpers import frozen
         from helpers.models import transfer
 
         pixels = images.load_images(table, side)
-        built = transfer.build(transfer.Recipe(member.backbone), side, course.seed, found)
-        features = frozen.features(built, table, images=pixels)
-    elif name == "thumbnail":
-        features = thumbnails(images.load_images(table, _BASELINE_SIDE))
-    else:
-        features = baseline_features(images.load_images(table, _BASELINE_SIDE, crop=False))
-    return probe(np.asarray(features), table, course.seed)
+        built = transfer.build(transfer.Recipe(backbone), side, course.seed, found)
+        return np.asarray(frozen.features(built, table, images=pixels))
+    if name == "thumbnail":
+        return thumbnails(images.load_images(table, side))
+    return baseline_features(images.load_images(table, side, crop=False))
 
 
 def thumbnails(pixels: np.ndarray) -> np.ndarray:

@@ -189,3 +189,12 @@ def test_one_class_in_training_is_refused():
     table = catalogs.make([*rows, {"image_id": "9", "path": "", "label": "hem", "split": "val"}])
     with pytest.raises(lineup.LineupError, match="holds only"):
         lineup.probe(np.eye(5), table)
+
+
+def test_features_are_row_by_row_those_of_the_predictions(course, made):
+    found = lineup.features(course, "thumbnail")
+    table = lineup.catalog(course)
+    scores = lineup.probe(found, table, course.seed)
+    assert np.array_equal(scores, made["subject"]["thumbnail"]["score"])
+    with pytest.raises(lineup.LineupError, match="fixed features"):
+        lineup.features(course, "custom_cnn")
