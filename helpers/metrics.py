@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 
-from helpers import catalog
+from helpers import _resampling, catalog
 from helpers.errors import CourseError
 
 #: Columns of every table of predictions, in their order.
 COLUMNS = ("image_id", "subject", "label", "split", "score")
+
+
+#: How intervals are read off the resamples unless another way is asked for.
+METHOD = "t"
 
 
 class MetricsError(CourseError, ValueError):
@@ -30,8 +34,8 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     MetricsError
-        When it is empty, a column is missing, an image stands twice, or a
-        score is missing or outside 0..1.
+        When it is empty, a column is missing, an image stands twice, a label
+        or a subject is missing, or a score is missing or outside 0..1.
     """
     missing = [column for column in COLUMNS if column not in predictions]
     if missing:
@@ -46,6 +50,12 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
             f"{len(repeated)} rows of the predictions repeat an image, first "
             f"{repeated.iloc[0]!r}: each image counts once."
         )
+    for column in ("label", "subject"):
+        blank = predictions["image_id"][predictions[column].isna()]
+        if len(blank):
+            raise MetricsError(
+                f"{len(blank)} rows of the predictions have no {column}, first {blank.iloc[0]!r}."
+            )
     scores = pd.to_numeric(predictions["score"], errors="coerce").to_numpy(dtype=float)
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():
@@ -111,12 +121,29 @@ def weighted_f1(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
     return _value("weighted_f1", predictions, threshold)
 
 
+def mcc(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
+    """Return Matthews' correlation of truth and prediction, -1..1; guessing gives 0.
+
+    As in scikit-learn, 0 where every image is predicted one class; NaN where
+    every image *is* of one class. Matthews 1975, doi:10.1016/0005-2795(75)90109-9.
+    """
+    return _value("mcc", predictions, threshold)
+
+
 def auc(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
     """Return the area under the ROC curve: how often a positive image outscores a negative one.
 
     `threshold` is taken like everywhere and not used.
     """
     return _value("auc", predictions, threshold)
+
+
+def average_precision(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
+    """Return the average precision, the area under the precision-recall curve as steps.
+
+    Guessing gives the share of positive images. `threshold` is not used.
+    """
+    return _value("average_precision", predictions, threshold)
 
 
 def bootstrap_interval(
@@ -127,8 +154,9 @@ def bootstrap_interval(
     by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
+    method: str = METHOD,
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a figure, resampling whole subjects.
+    """Return the bootstrap interval of a figure, resampling whole subjects.
 
     Parameters
     ----------
@@ -140,7 +168,7 @@ def bootstrap_interval(
     resamples : int
         How often as many subjects as there are are drawn with replacement.
     level : float
-        Share of the resampled values inside the interval.
+        Share of studies like this one whose interval shall hold the truth.
     by : str
         Column whose equal rows are drawn together; ``"image_id"`` draws images,
         which takes the cells of a person for independent and is too narrow.
@@ -148,46 +176,41 @@ def bootstrap_interval(
         Of the draw.
     threshold : float
         Passed on to a named metric.
+    method : {"t", "percentile", "bca"}
+        ``percentile`` takes the middle `level` of the resampled values: easy to
+        understand, and too narrow with few subjects. ``t`` goes as many
+        standard errors (of the resamples) to both sides as Student's t asks
+        for with so few subjects, for named figures on the logit scale, so that
+        it stays inside 0..1. ``bca`` shifts the percentiles for bias and
+        skewness.
 
     Returns
     -------
     low, high : float
-        Both NaN when there is one subject only. Resamples without a value
-        (of one class, say) are left out.
+        Both NaN when there is one subject only, and with ``t`` also when a
+        class that the figure needs has one subject only. Resamples without a
+        value (of one class, say) are left out.
+
+    Notes
+    -----
+    Where every image is predicted right, so is it in every resample, and the
+    interval has no width: with n subjects and no failure the truth may still
+    be as low as about 1 - 3 / n ("rule of three").
 
     References
     ----------
-    Efron, Tibshirani: An Introduction to the Bootstrap, 1993. Resampling of
-    clusters: Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x.
+    Efron, Tibshirani: An Introduction to the Bootstrap, 1993 (percentile, BCa);
+    Hesterberg 2015, doi:10.1080/00031305.2015.1089789 (few clusters);
+    Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x (clusters).
     """
-    check(predictions)
-    if not 0 < level < 1 or resamples < 1:
-        raise MetricsError(
-            f"An interval needs a level between 0 and 1 and at least one resample; "
-            f"got level {level} and {resamples} resamples."
-        )
-    if by not in predictions:
-        raise MetricsError(
-            f"The predictions have no column {by!r} to resample by; "
-            f"they have {list(predictions.columns)}."
-        )
-    names, cluster = np.unique(predictions[by].astype(str), return_inverse=True)
-    if len(names) < 2:
-        return float("nan"), float("nan")
-    draws = np.random.default_rng(seed).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), size=resamples
-    )
+    cluster, draws = draw(predictions, resamples, level, by, seed, method)
     if callable(metric):
         metric = next((name for name, known in METRICS.items() if known is metric), metric)
     if callable(metric):
-        values = _resample_any(predictions, metric, cluster, draws)
+        found = _any(predictions, metric, cluster, draws, method)
     else:
-        values = _resample_known(predictions, _known(metric), cluster, draws, threshold)
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+        found = study(predictions, [metric], cluster, draws, threshold, method)[metric]
+    return found.interval(level, method)
 
 
 def report(
@@ -198,17 +221,115 @@ def report(
     by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
+    method: str = METHOD,
 ) -> pd.DataFrame:
     """Return a table of figures with their intervals: `metric`, `value`, `low`, `high`.
 
     Parameters are those of :func:`bootstrap_interval`; `metrics` are names in
     :data:`METRICS`, by default all. Every figure sees the same resamples.
     """
-    rows = []
-    for name in METRICS if metrics is None else metrics:
-        low, high = bootstrap_interval(predictions, name, resamples, level, by, seed, threshold)
-        rows.append((name, _value(name, predictions, threshold), low, high))
+    names = list(METRICS if metrics is None else metrics)
+    cluster, draws = draw(predictions, resamples, level, by, seed, method)
+    found = study(predictions, names, cluster, draws, threshold, method)
+    rows = [(name, found[name].value, *found[name].interval(level, method)) for name in names]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+
+
+def per_subject(
+    predictions: pd.DataFrame, threshold: float = 0.5, level: float = 0.95
+) -> pd.DataFrame:
+    """Return how each subject fared: one row a subject, in the order of their names.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `subject`; `label` (``"hem"``; of a subject with several classes
+        ``"all/hem"``); `images`; `right`, the images predicted right;
+        `accuracy`; `low` and `high`, Wilson's interval for the accuracy on
+        further images of this subject; `score`, the mean; `positive`, the
+        share of images called positive.
+
+    References
+    ----------
+    Wilson 1927, doi:10.1080/01621459.1927.10502953.
+    """
+    called = _positive(predictions, threshold)
+    told = pd.DataFrame(
+        {
+            "subject": predictions["subject"].astype(str).to_numpy(),
+            "label": predictions["label"].to_numpy(),
+            "right": called == _truth(predictions),
+            "score": predictions["score"].to_numpy(dtype=float),
+            "positive": called,
+        }
+    )
+    each = told.groupby("subject", sort=True)
+    table = each.agg(
+        label=("label", lambda names: "/".join(sorted(set(names)))),
+        images=("right", "size"),
+        right=("right", "sum"),
+        accuracy=("right", "mean"),
+        score=("score", "mean"),
+        positive=("positive", "mean"),
+    ).reset_index()
+    low, high = wilson(table["right"].to_numpy(), table["images"].to_numpy(), level)
+    table.insert(5, "low", low)
+    table.insert(6, "high", high)
+    return table
+
+
+def wilson(
+    hits: np.ndarray, trials: np.ndarray, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return Wilson's interval of a share of independent trials; NaN where there is none."""
+    from scipy import stats
+
+    hits, trials = np.asarray(hits, dtype=float), np.asarray(trials, dtype=float)
+    square = stats.norm.ppf((1 + level) / 2) ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = hits / trials
+        middle = share + square / (2 * trials)
+        reach = np.sqrt(square * (share * (1 - share) + square / (4 * trials)) / trials)
+        whole = 1 + square / trials
+        return np.maximum((middle - reach) / whole, 0), np.minimum((middle + reach) / whole, 1)
+
+
+def resampled(
+    predictions: pd.DataFrame,
+    names: Iterable[str],
+    cluster: np.ndarray,
+    draws: np.ndarray,
+    threshold: float = 0.5,
+) -> dict[str, np.ndarray]:
+    """Return the named figures of each resample, float64 (resamples,), all from one pass.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Labelled predictions of n images.
+    names : iterable of str
+        Of :data:`METRICS`.
+    cluster : numpy.ndarray
+        int64, shape (n,): the number of each image's cluster.
+    draws : numpy.ndarray
+        int64, shape (resamples, clusters): how often each cluster was drawn.
+    threshold : float
+        From this score up an image counts as positive.
+    """
+    names = [_known(name) for name in names]
+    truth = _truth(predictions)
+    values = {}
+    if {"auc", "average_precision"} & set(names):
+        score = predictions["score"].to_numpy(dtype=float)
+        areas = _resampling.areas(score, truth, cluster, draws)
+        values.update(zip(("auc", "average_precision"), areas, strict=True))
+    # A resample's counts are sums of its clusters' counts: one matrix product for all.
+    cell = 2 * truth + _positive(predictions, threshold)
+    counts = _resampling.sums(cell, 4, cluster, draws).T
+    for name in names:
+        if name not in values:
+            values[name] = _resampling.from_counts(name, *counts)
+    return {name: values[name] for name in names}
 
 
 #: The figures by name, in the order of a report.
@@ -222,9 +343,92 @@ METRICS: dict[str, Callable[..., float]] = {
         precision,
         f1,
         weighted_f1,
+        mcc,
         auc,
+        average_precision,
     )
 }
+
+# The classes (0, 1) whose subjects a figure rests on; the others rest on all subjects alike.
+_RESTS_ON = {
+    "balanced_accuracy": (0, 1),
+    "sensitivity": (1,),
+    "specificity": (0,),
+    "mcc": (0, 1),
+    "auc": (0, 1),
+    "average_precision": (0, 1),
+}
+
+
+def draw(
+    predictions: pd.DataFrame, resamples: int, level: float, by: str, seed: int, method: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each row's cluster and how often each cluster is drawn, once the wishes are sound.
+
+    Parameters are those of :func:`bootstrap_interval`; what is returned is what
+    :func:`resampled` takes.
+    """
+    check(predictions)
+    if not 0 < level < 1 or resamples < 1:
+        raise MetricsError(
+            f"An interval needs a level between 0 and 1 and at least one resample; "
+            f"got level {level} and {resamples} resamples."
+        )
+    if method not in _resampling.METHODS:
+        raise MetricsError(
+            f"There is no interval by {method!r}; known are {', '.join(_resampling.METHODS)}."
+        )
+    if by not in predictions:
+        raise MetricsError(
+            f"The predictions have no column {by!r} to resample by; "
+            f"they have {list(predictions.columns)}."
+        )
+    cluster, count = _resampling.clusters(predictions[by])
+    return cluster, _resampling.draw(count, resamples, seed)
+
+
+def study(
+    predictions: pd.DataFrame,
+    names: Iterable[str],
+    cluster: np.ndarray,
+    draws: np.ndarray,
+    threshold: float,
+    method: str,
+) -> dict[str, _resampling.Resampled]:
+    """Return the named figures with all that their intervals by `method` need."""
+    names, count = [_known(name) for name in names], draws.shape[1]
+    weights = [draws, np.ones((1, count), dtype=np.int64)]
+    if method == "bca":
+        weights.append(_resampling.without_one(count))
+    found = resampled(predictions, names, cluster, np.concatenate(weights), threshold)
+    truth, drawn = _truth(predictions), len(draws)
+    return {
+        name: _resampling.Resampled(
+            float(found[name][drawn]),
+            found[name][:drawn],
+            _resampling.freedom(truth, cluster, _RESTS_ON.get(name, ())),
+            (-1, 1) if name == "mcc" else (0, 1),
+            _grain(truth, _RESTS_ON.get(name, ())),
+            found[name][drawn + 1 :],
+        )
+        for name in names
+    }
+
+
+# The classes (0, 1) whose subjects a figure rests on; the others rest on all subjects alike.
+_RESTS_ON = {
+    "balanced_accuracy": (0, 1),
+    "sensitivity": (1,),
+    "specificity": (0,),
+    "mcc": (0, 1),
+    "auc": (0, 1),
+    "average_precision": (0, 1),
+}
+
+
+def _grain(truth: np.ndarray, classes: tuple[int, ...]) -> float:
+    images = min((int(np.sum(truth == name)) for name in classes), default=len(truth))
+    return 0.5 / (images + 1)
 
 
 def _known(name: str) -> str:
@@ -244,83 +448,34 @@ def _positive(predictions: pd.DataFrame, threshold: float) -> np.ndarray:
 def _value(name: str, predictions: pd.DataFrame, threshold: float) -> float:
     everything = np.zeros(len(predictions), dtype=np.int64)
     once = np.ones((1, 1), dtype=np.int64)
-    return float(_resample_known(predictions, _known(name), everything, once, threshold)[0])
+    return float(resampled(predictions, [name], everything, once, threshold)[name][0])
 
 
-def _resample_known(
-    predictions: pd.DataFrame, name: str, cluster: np.ndarray, draws: np.ndarray, threshold: float
-) -> np.ndarray:
-    """Return the figure of each resample; `draws[b, c]` tells how often b holds cluster c."""
-    truth = _truth(predictions)
-    if name == "auc":
-        return _resample_auc(predictions["score"].to_numpy(dtype=float), truth, cluster, draws)
-    # A resample's counts are sums of its clusters' counts: one matrix product for all.
-    cell = 4 * cluster + 2 * truth + _positive(predictions, threshold)
-    counts = np.bincount(cell, minlength=4 * draws.shape[1]).reshape(-1, 4)
-    return _from_counts(name, *(draws @ counts).T.astype(float))
-
-
-def _from_counts(
-    name: str, tn: np.ndarray, fp: np.ndarray, fn: np.ndarray, tp: np.ndarray
-) -> np.ndarray:
-    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: there is no such figure
-        if name == "accuracy":
-            return (tp + tn) / (tp + tn + fp + fn)
-        if name == "balanced_accuracy":
-            return (tp / (tp + fn) + tn / (tn + fp)) / 2
-        if name == "sensitivity":
-            return tp / (tp + fn)
-        if name == "specificity":
-            return tn / (tn + fp)
-        if name == "precision":
-            return tp / (tp + fp)
-        positive = 2 * tp / (2 * tp + fp + fn)
-        if name == "f1":
-            return positive
-        negative = 2 * tn / (2 * tn + fp + fn)
-        # A class without images weighs nothing, whatever its F1.
-        shares = (tp + fn) / (tp + tn + fp + fn)
-        return np.where(shares > 0, shares * positive, 0) + np.where(
-            shares < 1, (1 - shares) * negative, 0
-        )
-
-
-def _resample_auc(
-    score: np.ndarray, truth: np.ndarray, cluster: np.ndarray, draws: np.ndarray
-) -> np.ndarray:
-    """Return the AUC of each resample, as a quadratic form in the clusters' multiplicities.
-
-    The Mann-Whitney count adds up over pairs of clusters, so the pairs are
-    compared once and not once a resample.
-    """
-    positives, row = np.unique(cluster[truth == 1], return_inverse=True)
-    negatives = np.unique(cluster[truth == 0])
-    if not len(positives) or not len(negatives):
-        return np.full(len(draws), np.nan)
-    wins = np.empty((len(positives), len(negatives)))
-    for column, name in enumerate(negatives):
-        others = np.sort(score[(truth == 0) & (cluster == name)])
-        below = np.searchsorted(others, score[truth == 1], side="left")
-        not_above = np.searchsorted(others, score[truth == 1], side="right")
-        wins[:, column] = np.bincount(row, weights=(below + not_above) / 2)
-    many = np.bincount(cluster[truth == 1], minlength=draws.shape[1])
-    few = np.bincount(cluster[truth == 0], minlength=draws.shape[1])
-    total = np.einsum("bi,bi->b", draws[:, positives] @ wins, draws[:, negatives])
-    with np.errstate(invalid="ignore"):
-        return total / ((draws @ many) * (draws @ few))
-
-
-def _resample_any(
+def _any(
     predictions: pd.DataFrame,
     metric: Callable[[pd.DataFrame], float],
     cluster: np.ndarray,
     draws: np.ndarray,
-) -> np.ndarray:
-    values = []
-    for draw in draws:
+    method: str,
+) -> _resampling.Resampled:
+    """Return what :func:`study` returns, of any function from predictions to a number."""
+    positive, count = set(catalog.positive_classes(predictions)), draws.shape[1]
+
+    def of(draw: np.ndarray) -> float:
         rows = np.repeat(np.arange(len(cluster)), draw[cluster])
         sample = predictions.iloc[rows].copy()
         # Drawn twice, an image counts as two.
         sample["image_id"] = np.arange(len(sample)).astype(str)
-        values.append(float(metric(sample)))
-    return np.array(values)
+        # `all` without `mm` would be read as the positive class of another question.
+        if not set(catalog.positive_classes(sample)) <= positive:
+            return float("nan")
+        return float(metric(sample))
+
+    values = np.array([of(draw) for draw in draws if count > 1])
+    left = _resampling.without_one(count) if method == "bca" and count > 1 else ()
+    return _resampling.Resampled(
+        float(metric(predictions)),
+        values,
+        count - 1,
+        left=np.array([of(draw) for draw in left]),
+    )
