@@ -12,7 +12,8 @@ import pytest
 
 from helpers import _compute, settings, training
 from helpers.models import custom_cnn
-from tests.unit.tiny_backbone import SIZE, eager, make_catalog
+from tests.unit.squares import SIZE, make_squares
+from tests.unit.tiny_backbone import eager
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def small():
 
 
 def fit(course, **options):
-    table, images = make_catalog()
+    table, images = make_squares()
     options = {"epochs": 2, "batch_size": 16, "patience": 2, "learning_rate": 1e-2, **options}
     return training.fit(small(), table, images, course, "small", **options)
 
@@ -200,8 +201,8 @@ TWO_DEVICES = """
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     _compute._tensorflow_devices = lambda: ["CPU:0", "CPU:1"]
     from tests.unit.test_compute import small
-    from tests.unit.tiny_backbone import make_catalog
-    table, images = make_catalog(71)  # 15 images to stop by: one does not come in pairs
+    from tests.unit.squares import make_squares
+    table, images = make_squares(71)  # 15 images to stop by: one does not come in pairs
     for epochs in (1, 2):  # a second training in the same process, as in a chapter
         course = settings.read("phantom", "smoke")
         run = training.fit(small(), table, images, course, "small",

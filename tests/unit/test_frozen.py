@@ -10,7 +10,8 @@ from helpers import augmentation, frozen, training, weights
 from helpers import settings as course_settings
 from helpers.models import transfer
 from tests.conftest import SHARED
-from tests.unit.tiny_backbone import HEAD, SIZE, make_catalog, tiny  # noqa: F401 - a fixture
+from tests.unit.squares import SIZE, make_squares
+from tests.unit.tiny_backbone import HEAD, tiny  # noqa: F401 - a fixture
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
@@ -173,7 +174,7 @@ def real(tmp_path, monkeypatch, rows=72):
     monkeypatch.setenv("WEIGHTS_DIR", str(SHARED / "weights"))
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
     recipe = transfer.Recipe("mobilenetv2_035", dropout=0.5)
-    table, small = make_catalog(rows)
+    table, small = make_squares(rows)
     images = np.repeat(np.repeat(small, 3, axis=1), 3, axis=2)
     course = course_settings.read("phantom", "smoke")
     return course, recipe, transfer.build(recipe, 96), table, images

@@ -15,34 +15,14 @@ import pytest
 
 from helpers import catalog, provenance, settings, training
 from helpers.models import custom_cnn
-
-SIZE = 32
+from tests.conftest import ROOT
+from tests.unit.squares import SIZE, make_squares
 
 
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
     return settings.read("phantom", "smoke")
-
-
-def make_data(rows=72):
-    """Grey squares; the positive ones have a brighter middle."""
-    rng = np.random.default_rng(0)
-    positive = np.arange(rows) % 2 == 1
-    images = rng.integers(0, 100, (rows, SIZE, SIZE, 3), dtype=np.uint8)
-    images[positive, 8:24, 8:24] += 100
-    table = catalog.make(
-        {
-            "image_id": f"i{row:03d}",
-            "path": "nowhere",
-            "label": "all" if positive[row] else "hem",
-            "subject": f"s{row // 6}",
-            "sha256": str(row),
-            "split": "train" if row < 40 else "val" if row < 56 else "test",
-        }
-        for row in range(rows)
-    )
-    return table, images
 
 
 def same_weights(one, other):
@@ -73,7 +53,7 @@ def fit(course, table, images, **changes):
 
 
 def test_a_run_is_whole_deterministic_and_done_once(course, monkeypatch, capfd):
-    table, images = make_data()
+    table, images = make_squares()
     model = tiny()
     before = model.get_weights()
     recipe = {"epochs": 3, "batch_size": 16, "patience": 3}
@@ -131,7 +111,7 @@ def test_a_run_is_whole_deterministic_and_done_once(course, monkeypatch, capfd):
 
 
 def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not_been(course, monkeypatch):
-    table, images = make_data()
+    table, images = make_squares()
     whole = fit(dataclasses.replace(course, artifacts=course.artifacts / "whole"), table, images)
     fed = []
     feed = training.feed
@@ -169,7 +149,7 @@ def test_a_killed_process_costs_one_epoch(course, tmp_path):
         """
         import os, signal, sys
         sys.path.insert(0, sys.argv[1])
-        import test_training as t
+        import tests.unit.test_training as t
         from helpers import settings, training
         feed, fed = training.feed, []
 
@@ -185,13 +165,13 @@ def test_a_killed_process_costs_one_epoch(course, tmp_path):
             return batches
 
         training.feed = killing_feed
-        t.fit(settings.read("phantom", "smoke"), *t.make_data())
+        t.fit(settings.read("phantom", "smoke"), *t.make_squares())
         """
     )
-    table, images = make_data()
+    table, images = make_squares()
     environment = {**os.environ, "COURSE_ARTIFACTS": str(tmp_path)}
     child = subprocess.run(
-        [sys.executable, "-c", script, os.path.dirname(__file__)],
+        [sys.executable, "-c", script, str(ROOT)],
         env=environment,
         check=False,
         timeout=300,
@@ -206,7 +186,7 @@ def test_a_killed_process_costs_one_epoch(course, tmp_path):
 
 
 def test_two_that_start_the_same_run_train_it_once(course, monkeypatch):
-    table, images = make_data()
+    table, images = make_squares()
     trained = []
     train = training._train
 
@@ -229,7 +209,7 @@ def test_two_that_start_the_same_run_train_it_once(course, monkeypatch):
 
 
 def test_training_stops_when_validation_gets_no_better(course):
-    table, images = make_data()
+    table, images = make_squares()
     # Labels of the validation images turned round: the better, the worse.
     val = table["split"] == "val"
     turned = table["label"].map({"all": "hem", "hem": "all"})
@@ -239,7 +219,7 @@ def test_training_stops_when_validation_gets_no_better(course):
 
 
 def test_a_class_weight_moves_the_scores(course):
-    table, images = make_data()
+    table, images = make_squares()
     heavy = fit(course, table, images, epochs=2, class_weight={0: 0.1, 1: 5.0})
     light = fit(course, table, images, epochs=2, class_weight={0: 5.0, 1: 0.1})
     assert heavy.model.predict_on_batch(images).mean() > light.model.predict_on_batch(images).mean()
@@ -264,10 +244,10 @@ def test_the_name_that_keras_gives_a_layer_does_not_count():
 )
 def test_what_cannot_be_trained_on_is_refused(course, broken, message):
     with pytest.raises(training.TrainingError, match=message):
-        fit(course, *broken(*make_data()))
+        fit(course, *broken(*make_squares()))
 
 
 def test_a_diverged_training_says_so(course):
-    table, images = make_data()
+    table, images = make_squares()
     with pytest.raises(training.TrainingError, match=r"no longer a number.*learning rate"):
         fit(course, table, images, learning_rate=float("inf"))

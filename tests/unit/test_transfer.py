@@ -13,7 +13,8 @@ from helpers import weights
 from helpers.models import transfer
 from helpers.models.custom_cnn import ModelError
 from tests.conftest import SHARED
-from tests.unit.tiny_backbone import SIZE, tiny  # noqa: F401 - a fixture
+from tests.unit.squares import SIZE
+from tests.unit.tiny_backbone import tiny  # noqa: F401 - a fixture
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 

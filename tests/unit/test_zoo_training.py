@@ -8,7 +8,8 @@ import pytest
 
 from helpers import frozen, training, weights, zoo
 from helpers.models import transfer
-from tests.unit.tiny_backbone import HEAD, SIZE, TUNED, tiny  # noqa: F401 - a fixture
+from tests.unit.squares import SIZE
+from tests.unit.tiny_backbone import HEAD, TUNED, tiny  # noqa: F401 - a fixture
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 

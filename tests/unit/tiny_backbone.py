@@ -3,16 +3,15 @@
 import contextlib
 import dataclasses
 
-import numpy as np
 import pytest
 
-from helpers import catalog, settings, weights
 from helpers import images as image_files
+from helpers import settings, weights
 from helpers.models import transfer
+from tests.unit.squares import SIZE, make_squares
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
-SIZE = 32
 #: The tiny backbone's layers with kernels, in order.
 KERNELS = ("conv1", "conv2", "conv3")
 HEAD = transfer.Stage("head", 1e-2, 3, 3)
@@ -30,26 +29,6 @@ def make_backbone(input_shape, include_top, weights):
         x = layers.BatchNormalization(name=f"bn{place}")(x)
         x = layers.ReLU(name=f"relu{place}")(x)
     return keras.Model(image, x, name="tiny")
-
-
-def make_catalog(rows=72):
-    """Return a split catalog and its images: the positive ones have a brighter middle."""
-    rng = np.random.default_rng(0)
-    positive = np.arange(rows) % 2 == 1
-    images = rng.integers(0, 100, (rows, SIZE, SIZE, 3), dtype=np.uint8)
-    images[positive, 8:24, 8:24] += 100
-    table = catalog.make(
-        {
-            "image_id": f"i{row:03d}",
-            "path": "nowhere",
-            "label": "all" if positive[row] else "hem",
-            "subject": f"s{row // 6}",
-            "sha256": str(row),
-            "split": "train" if row < 40 else "val" if row < 56 else "test",
-        }
-        for row in range(rows)
-    )
-    return table, images
 
 
 @contextlib.contextmanager
@@ -79,7 +58,7 @@ def tiny(tmp_path, monkeypatch):
     entry = transfer.Backbone("Tiny", 16, "tf", KERNELS)
     monkeypatch.setitem(transfer.REGISTRY, "tiny", entry)
     monkeypatch.setitem(weights._RELEASES, "tiny", weights._Release("tiny.h5", ""))
-    table, images = make_catalog()
+    table, images = make_squares()
 
     def load(rows, size):
         assert size == SIZE
