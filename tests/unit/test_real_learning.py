@@ -17,7 +17,6 @@ from tests.conftest import SHARED
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 SIZE = 224
-LIMIT = 360  # seconds for all of Taleqani, on two cores
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,7 +93,6 @@ def test_taleqani_is_learned_across_blocks(taleqani, divide, record_property):
     )
     assert found["two"] >= 0.97
     assert found["four"] >= 0.94
-    assert taken < LIMIT
 
 
 def test_taleqani_is_learned_by_a_recipe_and_judged_by_the_course(taleqani, record_property):
@@ -120,7 +118,6 @@ def test_taleqani_is_learned_by_a_recipe_and_judged_by_the_course(taleqani, reco
     assert run.record["weights"]["source"] == "folder"
     assert accuracy >= 0.97
     assert low <= accuracy <= high
-    assert time.perf_counter() - begin < LIMIT
 
 
 def test_cnmc_frames_leave_subjects_out(record_property):
