@@ -8,12 +8,13 @@ independent and are too sure; the bootstrap over subjects stands beside them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from helpers import _resampling, catalog, metrics
+from helpers import _resampling, catalog, metrics, multiclass
 from helpers.errors import CourseError
 
 Values = TypeVar("Values", pd.Series, dict, np.ndarray, list)
@@ -52,7 +53,7 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         When one lacks images of the other, or label or subject of an image
         differ; the first such image is named.
     """
-    tables = [metrics.check(table).sort_values("image_id") for table in (first, second)]
+    tables = [_family(table).check(table).sort_values("image_id") for table in (first, second)]
     names = [set(table["image_id"]) for table in tables]
     for place, (one, other) in enumerate((names, names[::-1])):
         lost = sorted(other - one)
@@ -99,10 +100,7 @@ def mcnemar(
     from scipy import stats
 
     tables, limits = paired(first, second), _two(threshold)
-    truth = catalog.target(tables[0])
-    right = [
-        (table["score"] >= limit) == truth for table, limit in zip(tables, limits, strict=True)
-    ]
+    right = [_right(table, limit) for table, limit in zip(tables, limits, strict=True)]
     ours = int((right[0] & ~right[1]).sum())
     theirs = int((right[1] & ~right[0]).sum())
     if exact is None:
@@ -133,7 +131,7 @@ def delong(first: pd.DataFrame, second: pd.DataFrame, level: float = 0.95) -> Di
     """
     from scipy import stats
 
-    tables = paired(first, second)
+    tables = paired(metrics.check(first), metrics.check(second))
     truth = catalog.target(tables[0]) == 1
     few = min(int(truth.sum()), int((~truth).sum()))
     if few < 2:
@@ -183,7 +181,8 @@ def paired_bootstrap(
     first, second : pandas.DataFrame
         Labelled predictions of the same images.
     metric : str
-        A name in :data:`helpers.metrics.METRICS`.
+        A name in :data:`helpers.metrics.METRICS`, or of
+        :data:`helpers.multiclass.METRICS` for tables of several classes.
     resamples, level, by, seed, method
         As in :func:`helpers.metrics.bootstrap_interval`.
     threshold : float or pair of float
@@ -196,9 +195,9 @@ def paired_bootstrap(
         Interval and p-value are NaN with one subject only.
     """
     tables, limits = paired(first, second), _two(threshold)
-    cluster, draws = metrics.draw(tables[0], resamples, level, by, seed, method)
+    cluster, draws = _family(tables[0]).draw(tables[0], resamples, level, by, seed, method)
     one, other = (
-        metrics.study(table, [metric], cluster, draws, limit, method)[metric]
+        _family(table).study(table, [metric], cluster, draws, limit, method)[metric]
         for table, limit in zip(tables, limits, strict=True)
     )
     return _difference(one, other, one - other, level, method)
@@ -224,8 +223,8 @@ def unpaired_bootstrap(
     limits = _two(threshold)
     sides = []
     for table, limit, own in zip((first, second), limits, (seed, seed + 1), strict=True):
-        cluster, draws = metrics.draw(table, resamples, level, by, own, method)
-        sides.append(metrics.study(table, [metric], cluster, draws, limit, method)[metric])
+        cluster, draws = _family(table).draw(table, resamples, level, by, own, method)
+        sides.append(_family(table).study(table, [metric], cluster, draws, limit, method)[metric])
     one, other = sides
     both = _resampling.Resampled(
         one.value - other.value,
@@ -315,6 +314,18 @@ def compare(
     return table.assign(p_holm=holm(table["p_subjects"]))
 
 
+def _family(table: pd.DataFrame) -> ModuleType:
+    """Return the module that knows the figures of a table: of two classes, or of several."""
+    several = any(str(name).startswith("score_") for name in table)
+    return multiclass if several and "score" not in table else metrics
+
+
+def _right(table: pd.DataFrame, threshold: float) -> np.ndarray:
+    if _family(table) is multiclass:
+        return multiclass.predicted(table) == table["label"].to_numpy()
+    return (table["score"].to_numpy(dtype=float) >= threshold) == catalog.target(table)
+
+
 def _difference(
     one: _resampling.Resampled,
     other: _resampling.Resampled,
@@ -342,8 +353,8 @@ def _welch(one: _resampling.Resampled, other: _resampling.Resampled) -> float:
 def _p_delong(first: pd.DataFrame, second: pd.DataFrame) -> float:
     try:
         return delong(first, second).p_value
-    except ComparingError:
-        return float("nan")  # a class is missing; the other tests still stand
+    except (ComparingError, metrics.MetricsError):
+        return float("nan")  # a class is missing, or there are several; the others still stand
 
 
 def _two(threshold: float | tuple[float, float]) -> tuple[float, float]:
