@@ -38,14 +38,14 @@ _WORKING_RADIUS = 48  # pixels; small cells are drawn this large and then reduce
 #: lymphoblasts below it, in standard deviations.
 TRAITS = {
     "size": 0.30,
-    "oval": 0.45,
-    "filling": -0.62,
-    "offset": 0.55,
-    "clock": 0.75,
-    "basophilia": 0.50,
-    "halo": 0.55,
-    "nucleoli": -0.50,
-    "twin": 0.55,
+    "oval": 0.60,
+    "filling": -0.66,
+    "offset": 0.65,
+    "clock": 0.95,
+    "basophilia": 0.42,
+    "halo": 0.60,
+    "nucleoli": -0.65,
+    "twin": 0.60,
 }
 
 
@@ -97,7 +97,7 @@ def draw_traits(label: str, field: dict[str, float], rng: np.random.Generator) -
     """Return each trait in standard deviations: class mean, the field's own offset, chance."""
     sign = 1 if label == "mm" else -1
     return {
-        name: sign * mean + field.get(name, 0.0) + 0.75 * float(rng.standard_normal())
+        name: sign * mean + field.get(name, 0.0) + 0.6 * float(rng.standard_normal())
         for name, mean in TRAITS.items()
     }
 
@@ -249,14 +249,14 @@ def _clock_face(rng, side, centre, radii):
     x, y = grid[None, :] - np.float32(centre[0]), grid[:, None] - np.float32(centre[1])
     far = np.sqrt(x * x + y * y) / np.float32(np.mean(radii))
     bend = noise(rng, side, side / 5)
-    theta = np.arctan2(y, x) + 0.16 * bend
+    rough = noise(rng, side, side / 14)
+    theta = np.arctan2(y, x) + 0.22 * bend
     hours = int(rng.integers(6, 10))
     spokes = np.cos(hours * theta + np.float32(rng.uniform(0, 6.28)))
-    window = np.exp(-(((far - 0.74) / 0.24) ** 2))
-    hub = np.exp(-((far / 0.2) ** 2)) * np.float32(rng.uniform(0.2, 0.9))
-    return (
-        window * np.tanh(2.0 * spokes + 0.3 * bend) + hub - 0.25 * (far < 0.55).astype(np.float32)
-    )
+    window = np.exp(-(((far - 0.76 + 0.05 * bend) / 0.19) ** 2))
+    clumps = window * np.tanh(1.6 * spokes + 0.7 * rough + 0.2)
+    hub = np.exp(-(((far + 0.08 * rough) / 0.22) ** 2)) * np.float32(rng.uniform(0.1, 0.9))
+    return clumps + hub + 0.22 * rough - 0.2 * (far < 0.55).astype(np.float32)
 
 
 def _stained(

@@ -314,7 +314,7 @@ def _look(z: dict[str, float]) -> _Look:
         red_hue=z["red_hue"],
         crowd=float(np.clip(0.17 + 0.07 * z["crowd"], 0.04, 0.34)),
         chains=float(np.clip(0.35 + 0.25 * z["chains"], 0, 0.85)),
-        traits={name: 0.45 * z[name] for name in TRAITS},
+        traits={name: 0.6 * z[name] for name in TRAITS},
     )
 
 
