@@ -117,10 +117,11 @@ def band(
             if found[-1] and missed[-1]:
                 heights[row] = read(place, found, missed)
     freedom = _resampling.freedom(truth, cluster, (0, 1))
-    grain = 0.5 / (min(truth.sum(), len(truth) - truth.sum()) + 1)
     rows = []
     for x, column in zip(place, heights.T, strict=True):
         drawn, left = column[1 : len(draws) + 1], column[len(draws) + 1 :]
+        # A sensitivity is a share of all positives, a precision one of those called so far.
+        grain = 0.5 / (truth.sum() * (1 if kind == "roc" else x) + 1)
         found = _resampling.Resampled(float(column[0]), drawn, freedom, (0, 1), grain, left)
         rows.append((x, found.value, *found.interval(level, method)))
     return pd.DataFrame(rows, columns=["x", "value", "low", "high"])

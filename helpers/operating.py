@@ -10,8 +10,8 @@ import pandas as pd
 from helpers import _resampling, catalog, metrics
 from helpers.errors import CourseError
 
-#: Shares of patients with the disease to tell predictive values at, from rare to half.
-PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+#: Shares of patients with the disease to tell predictive values at, from rare to common.
+PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 _RATES = ("sensitivity", "specificity")
 

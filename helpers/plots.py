@@ -23,8 +23,8 @@ NEGATIVE, POSITIVE = BLUE, VERMILLION
 GREY = "#767676"
 #: Full page width of the book in inches; text at 10 points stays legible there.
 WIDTH = 7.5
-# Each colour has its own dash, so that lines differ in grey print too.
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
+#: Each colour has its own dash, so that lines differ in grey print too.
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
 
 
 def use_style() -> None:
@@ -51,7 +51,7 @@ def use_style() -> None:
             "grid.color": "#DDDDDD",
             "lines.linewidth": 2,
             "lines.markersize": 5,
-            "axes.prop_cycle": mpl.cycler(color=PALETTE) + mpl.cycler(linestyle=_DASHES),
+            "axes.prop_cycle": mpl.cycler(color=PALETTE) + mpl.cycler(linestyle=DASHES),
             "image.cmap": "gray",
             "image.interpolation": "nearest",
         }
@@ -176,7 +176,7 @@ def roc_curves(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="guessing, AUC 0.5")
     for place, (name, table) in enumerate(tables.items()):
         lead = f"{name}, " if name else ""
-        style = {"color": PALETTE[place % 7], "linestyle": _DASHES[place % 7]}
+        style = {"color": PALETTE[place % 7], "linestyle": DASHES[place % 7]}
         area = metrics.auc(table)
         if np.isnan(area):
             axis.plot([], [], label=f"{lead}one class only: no curve", **style)
