@@ -23,7 +23,7 @@ SETTINGS = --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs
 
 help:
 	@echo "make book       environment, every stale chapter, the book in _build/html/index.html"
-	@echo "                DATASET=phantom|cnmc|taleqani|all_idb  DATA_DIR=folder of a real data set"
+	@echo "                DATASET=phantom|cnmc|taleqani|all_idb|snam  DATA_DIR=folder of a real set"
 	@echo "                PROFILE=smoke|quick|full  SEED=24  JOBS=1  ONLY=\"04 06\"  GPU=1"
 	@echo "make run        the same without building the book"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"

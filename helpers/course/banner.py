@@ -11,6 +11,7 @@ NAMES = {
     "cnmc": "C-NMC 2019 (frames of single cells)",
     "taleqani": "Taleqani ALL (fields of many cells)",
     "all_idb": "ALL-IDB",
+    "snam": "SN-AM (fields of many cells, ALL and MM)",
 }
 
 

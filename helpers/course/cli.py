@@ -25,7 +25,7 @@ app = typer.Typer(
     help="Run, check and publish White-Blood-Cell Cancer Classification with CNNs.",
 )
 
-Dataset = Annotated[str, typer.Option(help="phantom, cnmc, taleqani or all_idb.")]
+Dataset = Annotated[str, typer.Option(help="phantom, cnmc, taleqani, all_idb or snam.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full.")]
 Seed = Annotated[int, typer.Option(help="From which every random choice follows.")]
 DataDir = Annotated[str, typer.Option(help="Folder of a real data set.")]

@@ -89,5 +89,44 @@ def phantom(
     typer.echo(f"{count:,} phantoms are in {folder}.")
 
 
+@app.command()
+def snam(
+    folder: Annotated[Path | None, typer.Argument(help="A copy of SN-AM, to be looked at.")] = None,
+) -> None:
+    """Say how to get SN-AM from TCIA; given a folder, say what is in it."""
+    from helpers import datasets
+    from helpers.datasets import download
+
+    if folder is None:
+        typer.echo(download.SNAM)
+        return
+    catalog = datasets.load("snam", folder, "full")
+    for (label, role), fields in catalog.groupby(["label", "role"], sort=True):
+        masks = ", ".join(
+            f"{(fields[column] != '').sum()} {column.replace('_', ' ')}s"
+            for column in ("nucleus_mask", "background_mask", "cytoplasm_mask")
+        )
+        typer.echo(f"{label.upper():<4}{role:<10}{len(fields):>4}   with {masks}")
+    _next_step("snam", folder)
+
+
+@app.command("phantom_fields")
+def phantom_fields(
+    out: Annotated[Path, typer.Option(help="Folder to draw into.")],
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: how many.")] = "quick",
+    seed: Annotated[int, typer.Option(help="Other seed, other fields.")] = DEFAULT_SEED,
+    laboratories: Annotated[
+        bool, typer.Option("--laboratories", help="ALL and MM from two laboratories.")
+    ] = False,
+) -> None:
+    """Draw phantom fields: smears made by the course itself, in SN-AM's names, with masks."""
+    from helpers.datasets import phantom_fields as fields
+
+    folder = fields.draw(out, profile, seed, laboratories)
+    count = len(fields.plan(fields.recipe_of(profile, seed, laboratories)))
+    typer.echo(f"{count} phantom fields are in {folder}.")
+    _next_step("snam", folder)
+
+
 def _next_step(name: str, folder: Path) -> None:
     typer.echo(f"Now: make book DATASET={name} DATA_DIR={folder} PROFILE=quick")

@@ -33,6 +33,17 @@ ALL-IDB is given on request and may not be passed on, so no program can fetch it
      ALL_IDB2/img/Im001_1.tif ...                                  (260 single cells)
    Where both are there, the cells of IDB2 are used: they were cut out of IDB1's fields.
 3. Run with DATASET=all_idb and DATA_DIR set to that folder."""
+SNAM = """\
+SN-AM (CC BY 3.0) lies in The Cancer Imaging Archive, which hands it out through a browser.
+1. Open https://doi.org/10.7937/tcia.2019.of2w8lxr and, under Data Access, download the images
+   of both classes, ALL and MM, with their masks (large packages come by IBM Aspera Connect).
+2. Unpack so that one folder holds, in any sub-folders, the names as they are:
+     ALL_1.bmp ... ALL_29.bmp, ALL_ref, ALL_ALL_extra_images and MM_1.bmp ... MM_30.bmp  (fields)
+     ALL_1_nucleus_mask.bmp, ALL_1_background_mask.bmp, some ALL_1_cyto_mask.bmp ...   (masks)
+   A mask belongs beside its image, or anywhere else below that folder under its own name.
+3. Run with DATASET=snam and DATA_DIR set to that folder. Check it first:
+     course data snam THAT_FOLDER
+Without it, chapter 12 draws fields of its own: `course data phantom_fields --out FOLDER`."""
 _TRIES = 4
 
 
