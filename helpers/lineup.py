@@ -9,8 +9,10 @@ the same whether they ran before or not.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 from collections.abc import Iterable
@@ -36,6 +38,8 @@ _BASELINE_SIDE, _THUMBNAIL_SIDE = 96, 12
 _FROZEN_SIDE = 75
 #: How strongly a linear head is held down; the validation loss chooses among these.
 STRENGTHS = (0.0001, 0.001, 0.01)
+#: What loading has told in this process.
+_SAID: set[str] = set()
 
 
 class LineupError(CourseError, ValueError):
@@ -130,7 +134,13 @@ def catalog(course: Settings, split: str = "subject") -> pd.DataFrame:
     """
     if split not in SPLITS:
         raise LineupError(f"The split is {split!r}, but must be one of {', '.join(SPLITS)}.")
-    table = datasets.load(course.dataset, course.data_dir, course.profile.name, course.seed)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        table = datasets.load(course.dataset, course.data_dir, course.profile.name, course.seed)
+    for line in said.getvalue().splitlines():
+        if line not in _SAID:  # a page need not read it each time that a table is asked for
+            _SAID.add(line)
+            print(line)
     table = table[(table["label"] != catalogs.UNLABELLED) & (table["split"] != "test")]
     table = table.reset_index(drop=True)
     if split == "random":

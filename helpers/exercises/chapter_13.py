@@ -1,0 +1,99 @@
+"""What the answers of chapter 13 are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from helpers.check import Point, checker
+
+
+@checker("13-a")
+def count_the_votes(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from votes and an order of doubt to the elected class."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    cases = (
+        ("the class named most often wins", ["a", "b", "b"], ["a", "b", "c"], "b"),
+        ("it need not have more than half of the votes", list("aabcd"), list("dcba"), "a"),
+        ("a tie goes to the first in doubt", ["a", "b", "b", "a"], ["b", "a"], "b"),
+        ("a tie does not go to the first that voted", ["a", "b"], ["c", "b", "a"], "b"),
+        ("whom nobody named cannot win", ["a", "c", "a", "c"], ["b", "c", "a"], "c"),
+        ("of three in a tie the first in doubt wins", list("cba"), list("bac"), "b"),
+        ("one member decides alone", ["pre"], ["pro", "pre", "early", "benign"], "pre"),
+    )
+    for sentence, votes, doubt, expected in cases:
+        given = list(votes), list(doubt)
+        found = answer(*given)
+        yield found == expected, f"It is right: {sentence}."
+        if given != (list(votes), list(doubt)):
+            yield False, "The lists that it was given are unchanged."
+            return
+
+
+@checker("13-b")
+def worse_than_the_worst(answer: Sequence[Sequence[float]], *_: object) -> Iterator[Point]:
+    """Check scores of three models on ten positive images whose vote is as wrong as can be."""
+    rows = [len(row) for row in answer] if isinstance(answer, list | tuple | np.ndarray) else []
+    fits = rows == [10, 10, 10]
+    yield fits, "There are three lists of ten scores."
+    if not fits:
+        return
+    scores = np.asarray(answer, dtype=float)
+    yield bool(((scores >= 0) & (scores <= 1)).all()), "Every score is from 0 to 1."
+    yield bool((scores != 0.5).all()), "No score is 0.5."
+    right = scores > 0.5
+    yield right.sum(axis=1).tolist() == [6, 6, 6], "Each model is right on exactly six images."
+    vote = int((right.sum(axis=0) >= 2).sum())
+    yield vote < 6, "The majority vote is worse than each of its members."
+    yield vote <= 4, "There is no way to make it worse still."
+
+
+@checker("13-c")
+def worth_of_seven(answer: tuple[float, float], *_: object) -> Iterator[Point]:
+    """Check the variance of a mean of correlated scores, for seven and for ever more members."""
+    pair = np.size(answer) == 2
+    yield pair, "It is a pair."
+    if not pair:
+        return
+    seven, endless = (float(number) for number in answer)
+    yield not np.isclose(seven, 1 / 7), "The members are not independent: 1/7 is too little."
+    yield not np.isclose(endless, 0), "Ever more members do not make the variance vanish."
+    yield bool(np.isclose(seven, 4 / 7, atol=1e-3)), "The share for seven members is right."
+    yield bool(np.isclose(endless, 0.5, atol=1e-3)), "The share for infinitely many is right."
+
+
+@checker("13-d")
+def one_weight(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function that finds the weight of the first of two models on a grid."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    half = np.full(4, 0.5)
+    good, bad = np.array([0.1, 0.2, 0.9, 0.8]), np.array([0.8, 0.7, 0.3, 0.1])
+    target = np.array([0, 0, 1, 1])
+    # (0.3 + 0.6 w)(0.7 - 0.6 w) is largest at w = 1/3.
+    low, high, mixed = np.full(4, 0.1), np.full(4, 0.7), np.array([0, 1, 0, 1])
+    cases = (
+        ("a good model gets all the weight", good, bad, target, 1.0),
+        ("it is the weight of the first model", bad, good, target, 0.0),
+        ("of equally good weights the smallest is taken", half, half.copy(), target, 0.0),
+        ("a mixture may be better than both", low, high, mixed, 0.33),
+    )
+    for sentence, first, second, truth, expected in cases:
+        found = float(answer(first.copy(), second.copy(), truth.copy()))
+        yield bool(np.isclose(found, expected, atol=1e-6)), f"It is right: {sentence}."
+    rng = np.random.default_rng(13)
+    truth = rng.integers(0, 2, 50)
+    first, second = rng.uniform(0.05, 0.95, (2, 50))
+    losses = []
+    for step in range(101):
+        score = step / 100 * first + (1 - step / 100) * second
+        losses.append(-np.log(np.where(truth == 1, score, 1 - score)).mean())
+    found = float(answer(first, second, truth))
+    yield (
+        bool(np.isclose(found, np.argmin(losses) / 100, atol=1e-6)),
+        ("It is right: fifty random images."),
+    )
