@@ -68,8 +68,8 @@ def _named() -> Iterator[tuple[str, str, str]]:
     for name, unit in texture.PATTERN.items():
         yield f"lbp_{name}", unit, "texture"
     for kind in ("dark", "light"):
-        for radius in texture.RADII:
-            yield f"grains_{kind}_{radius}", "%", "texture"
+        for radius in ("", *(f"_{radius}" for radius in texture.RADII)):
+            yield f"grains_{kind}{radius}", "%", "texture"
 
 
 #: Unit of each feature, in the order of the columns; "1" is a ratio.
@@ -124,15 +124,14 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
       sRGB, CIE L*a*b* (D65) and HSV. Hue is a mean on the circle, counted from
       120 to 480 degrees: what has no place in a stained cell is green, so the
       jump is put there.
-    - Texture is that of the nucleus in the green channel, which the dyes darken
-      most. Haralick's co-occurrence matrix: both pixels of a pair in the nucleus,
-      the nucleus' own range (1st to 99th percentile) in 16 levels, mean of four directions. Local
-      binary patterns: the eight neighbours, all in the nucleus; share of
-      patterns with at most two changes round the circle by their number of
-      neighbours as bright (`flat` 8 or 0, `spot` 1 or 7, `edge` 2 to 6),
-      `mixed` of those with more changes. `grains` is the share of dye (dark) or
-      of light (light) that an opening by a disc of that radius takes away and the disc
-      before did not.
+    - Texture is that of the nucleus without its rim (where a pixel is a mixture of nucleus
+      and cytoplasm), in the green channel, which the dyes darken most. Haralick's
+      co-occurrence matrix: both pixels of a pair in the nucleus, the nucleus' own range
+      (1st to 99th percentile) in 16 levels, mean of four directions. Local binary patterns:
+      the eight neighbours, all in the nucleus; share of patterns with at most two changes
+      round the circle by their number of neighbours as bright (`flat` 8 or 0, `spot` 1
+      or 7, `edge` 2 to 6), `mixed` of those with more changes. `grains` are what openings by
+      discs take away: see :func:`helpers.texture.grains`.
 
     References
     ----------
@@ -163,14 +162,11 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
     for region, mask in (("nucleus", nucleus), ("cytoplasm", cytoplasm)):
         values = _colour(image, lab, hsv, mask)
         found |= {f"{region}_{name}": value for name, value in values.items()}
-    window = _window(nucleus)
-    green, nucleus = np.ascontiguousarray(image[..., 1][window]), _inside(nucleus, window)
-    found |= texture.cooccurrence(green, nucleus) | texture.patterns(green, nucleus)
-    for kind, grey in (("dark", 255 - green), ("light", green)):
-        shares = texture.granularity(grey, nucleus, texture.RADII)
-        found |= {
-            f"grains_{kind}_{r}": share for r, share in zip(texture.RADII, shares, strict=True)
-        }
+    core = _without_rim(nucleus, found["nucleus_area"])
+    window = _window(core)
+    green, core = np.ascontiguousarray(image[..., 1][window]), _inside(core, window)
+    for describe in (texture.cooccurrence, texture.patterns, texture.grains):
+        found |= describe(green, core)
     return {name: float(found[name]) for name in NAMES}
 
 
@@ -342,6 +338,16 @@ def _window(mask: np.ndarray) -> tuple[slice, slice]:
 
 def _inside(mask: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
     return np.ascontiguousarray(mask[window])
+
+
+def _without_rim(nucleus: np.ndarray, area: float) -> np.ndarray:
+    """Return the nucleus without the outer three hundredths of its diameter; a small one whole."""
+    from skimage.morphology import disk
+
+    width = max(1, round(0.03 * 2 * np.sqrt(area / np.pi)))
+    padded = np.pad(nucleus.view(np.uint8), width)  # OpenCV takes the edge of an image for inside
+    core = cv2.erode(padded, disk(width))[width:-width, width:-width] > 0
+    return core if 4 * np.count_nonzero(core) > area else nucleus
 
 
 def _shape(mask: np.ndarray) -> tuple[dict[str, float], np.ndarray]:

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 #: Pixels between the two of a pair, in the co-occurrence matrices.
-DISTANCES = (1, 3, 6)
+DISTANCES = (1, 4, 12)
 #: Radii in pixels of the discs that take grains away.
-RADII = (1, 2, 4, 6)
+RADII = (1, 2, 4, 8)
 #: Grey levels of the co-occurrence matrices.
 LEVELS = 16
 #: What is read off a co-occurrence matrix, as ``skimage.feature.graycoprops`` defines it.
@@ -107,6 +107,34 @@ _BITS = (np.arange(256)[:, None] >> np.arange(8)) & 1
 _CHANGES = (np.roll(_BITS, 1, axis=1) != _BITS).sum(axis=1)
 #: Of each pattern: how many neighbours are as bright, or 9 with more than two changes.
 _UNIFORM = np.where(_CHANGES <= 2, _BITS.sum(axis=1), 9)
+
+
+def grains(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """Return how much dark and how much light lies in grains, and in grains of which size.
+
+    Parameters
+    ----------
+    grey : numpy.ndarray
+        uint8, shape (h, w). Light is this, dark is 255 less this.
+    mask : numpy.ndarray
+        bool, shape (h, w).
+
+    Returns
+    -------
+    dict of str to float
+        For ``dark`` and ``light``: ``grains_<kind>``, what the largest disc takes
+        away, in percent of the whole; ``grains_<kind>_<radius>``, the part of that
+        which the disc of this radius takes and the one before left, in percent.
+        The parts do not depend on how strongly the nucleus is stained.
+    """
+    found = {}
+    for kind, bright in (("dark", 255 - grey), ("light", grey)):
+        shares = granularity(bright, mask)
+        whole = shares.sum()
+        parts = 100 * shares / whole if whole > 0 else np.full(len(RADII), np.nan)
+        found[f"grains_{kind}"] = whole
+        found |= {f"grains_{kind}_{r}": part for r, part in zip(RADII, parts, strict=True)}
+    return found
 
 
 def granularity(grey: np.ndarray, mask: np.ndarray, radii: tuple[int, ...] = RADII) -> np.ndarray:
