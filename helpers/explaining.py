@@ -13,7 +13,7 @@ only an answer when a network that learned nothing gives another one:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ __all__ = [
     "cell_mask",
     "feature_layer",
     "grad_cam",
+    "gradient",
     "integrated_gradients",
     "logits",
     "occlusion",
@@ -62,6 +63,29 @@ def logits(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.n
     """
     images, _ = _checked(model, images, batch_size)
     return _logits(_gradients.evaluator(_gradients.logit_of(model)), images, batch_size)
+
+
+def gradient(function: Callable, values: np.ndarray) -> np.ndarray:
+    """Return the gradient of a function by its values, on whichever backend Keras runs.
+
+    Parameters
+    ----------
+    function : callable
+        From a tensor of `values`' shape to a tensor of shape (n,), row by row.
+    values : numpy.ndarray
+        Shape (n, ...).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, of `values`' shape: row i is the gradient of the function's value i.
+    """
+
+    def passed(tensor: object) -> tuple:
+        result = function(tensor)
+        return result, result
+
+    return _gradients.differentiator(passed)(np.asarray(values, np.float32))[1]
 
 
 def feature_layer(model: keras.Model) -> str:

@@ -1,0 +1,119 @@
+"""What the answers of chapter 15 are held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from helpers.check import Point, checker
+
+
+@checker("15-a")
+def heart_of_grad_cam(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from one image's feature maps and slopes to Grad-CAM's small map."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    rng = np.random.default_rng(15)
+    maps, slopes = rng.uniform(0, 1, (4, 5, 6)), rng.normal(0, 1, (4, 5, 6))
+    kept = maps.copy(), slopes.copy()
+    found = np.asarray(answer(maps, slopes))
+    yield found.shape == (4, 5), "The small map has the height and width of the feature maps."
+    if found.shape != (4, 5):
+        return
+    unchanged = np.array_equal(maps, kept[0]) and np.array_equal(slopes, kept[1])
+    yield unchanged, "What it was given is unchanged."
+    yield bool((found >= 0).all()), "Nothing is below zero."
+    single = np.zeros((2, 2, 1)), np.ones((2, 2, 1))
+    single[0][1, 0] = 3
+    bright = np.asarray(answer(*single))
+    yield bright.argmax() == 2, "It is bright where the only map is."
+    uneven = np.ones((2, 2, 1)), np.array([[4.0, 0.0], [0.0, 0.0]])[..., None]
+    yield np.ptp(answer(*uneven)) == 0, "Each map has one weight, the same at all places."
+    weights = slopes.mean(axis=(0, 1))
+    wanted = np.maximum((maps * weights).sum(axis=-1), 0)
+    scale = found.max() / wanted.max()
+    yield (
+        np.allclose(found, wanted * scale),
+        "The weighted maps are added up, then cut at zero.",
+    )
+    yield np.isclose(scale, 1), "A weight is the mean of a map's slopes."
+
+
+@checker("15-b")
+def occlusion_of_anything(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from a score, an image, a side and a colour to the falls of the score."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    image = np.zeros((6, 8, 3), np.uint8)
+    image[2:4, 4:6] = 200
+    before = image.copy()
+    found = np.asarray(answer(lambda given: float(np.mean(given)), image, 2, 0))
+    yield found.shape == (6, 8), "It has the height and width of the image."
+    if found.shape != (6, 8):
+        return
+    yield np.array_equal(image, before), "The image that it was given is unchanged."
+    yield bool((found[2:4, 4:6] > 0).all()), "Where covering lowers the score, it is above zero."
+    yield np.count_nonzero(found) == 4, "Where covering changes nothing, it is zero."
+    yield np.allclose(found[2:4, 4:6], before.mean()), "The fall is the score before minus after."
+    bright = np.asarray(answer(lambda given: float(np.mean(given)), image, 2, 255))
+    yield bool((bright < 0).all()), "A score that rises gives less than zero."
+    cut = np.asarray(answer(lambda given: float(given[5, 7, 0]), image, 5, 9))
+    wanted = np.zeros((6, 8))
+    wanted[5:, 5:] = -9
+    yield np.allclose(cut, wanted), "Squares at the right and below may be cut short."
+
+
+@checker("15-c")
+def own_integrated_gradients(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check integrated gradients of a slope, an image, a baseline and a number of steps."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    rng = np.random.default_rng(15)
+    image, baseline, weights = rng.normal(0, 2, (3, 3, 4, 2))
+    found = np.asarray(answer(lambda _: weights, image, baseline, 3))
+    yield found.shape == image.shape, "It has the shape of the image."
+    if found.shape != image.shape:
+        return
+    linear = np.allclose(found, weights * (image - baseline))
+    yield linear, "Of a linear function, each gets its weight times the way that it goes."
+    square = np.asarray(answer(lambda x: 2 * x, image, baseline, 5))
+    total = (image**2 - baseline**2).sum()
+    yield (
+        np.isclose(square.sum(), total),
+        "Of squares, the parts add up to the difference.",
+    )
+    seen: list[np.ndarray] = []
+
+    def watched(x: np.ndarray) -> np.ndarray:
+        seen.append(np.array(x))
+        return 3 * x**2
+
+    answer(watched, np.ones(2), np.zeros(2), 4)
+    yield len(seen) == 4, "The slope is asked once a step."
+    places = sorted(float(x[0]) for x in seen)
+    yield np.allclose(places, [0.125, 0.375, 0.625, 0.875]), "It is asked at the middles."
+    same = np.asarray(answer(lambda x: x + 7, image, image, 4))
+    yield not same.any(), "What is as in the baseline gets zero."
+
+
+@checker("15-d")
+def better_than_nothing(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from a map and a mask to how concentrated the map is in the mask."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    mask = np.zeros((4, 4), bool)
+    mask[:2, :2] = True
+    yield np.isclose(answer(np.full((4, 4), 7.0), mask), 1), "A map that is even gets 1."
+    yield np.isclose(answer(mask * 2.0, mask), 4), "One that lies in a quarter gets 4."
+    yield np.isclose(answer(1.0 - mask, mask), 0), "One that lies beside the mask gets 0."
+    signed = np.where(mask, 1.0, -1.0)
+    yield np.isclose(answer(signed, mask), 1), "Values below zero count as those above."
+    full = np.arange(16.0).reshape(4, 4)
+    yield np.isclose(answer(full, np.ones((4, 4), bool)), 1), "A mask of everything gives 1."
+    yield bool(np.isnan(answer(np.zeros((4, 4)), mask))), "A map of zeros gives NaN."
+    yield bool(np.isnan(answer(full, np.zeros((4, 4), bool)))), "A mask of nothing gives NaN."
