@@ -13,7 +13,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from helpers import _leukocyte
+from helpers._cut_out import cut_out_parts
+from helpers._leukocyte import (
+    disc,
+    filled,
+    find_nucleus,
+    ground_light,
+    largest,
+    optical_density,
+)
 from helpers.errors import CourseError
 
 #: Channels below this on most of the border mean a frame that was cut out and blackened.
@@ -118,11 +126,11 @@ def segment_field(image: np.ndarray) -> Segmentation:
     small = image
     if scale < 1:
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    density = _density(small, _ground(small))
+    density = optical_density(small, ground_light(small))
     score = cv2.GaussianBlur(density[..., 1] - density[..., 2], (0, 0), 0.8)
     mask = (score > _nuclear_level(score)).astype(np.uint8)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, _disc(2))
-    nuclei = _parted(_without_specks(_filled(mask), 0.0006))
+    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(2))
+    nuclei = _parted(_without_specks(filled(mask), 0.0006))
     cells = _cells_around(density, nuclei)
     if scale < 1:
         size = image.shape[1::-1]
@@ -152,30 +160,22 @@ def otsu_nucleus(image: np.ndarray) -> np.ndarray:
 def _cut_out_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape[:2]
     lit = (image.max(axis=2) > 0).astype(np.uint8)
-    lit = _largest(cv2.morphologyEx(lit, cv2.MORPH_OPEN, _disc(1)))
+    lit = largest(cv2.morphologyEx(lit, cv2.MORPH_OPEN, disc(1)))
     if lit.sum() < 0.002 * lit.size:
         raise SegmentationError(
             f"The image of {width}x{height} pixels holds no cell: its ground is black and "
             "nothing larger than a speck stands on it."
         )
     x, y, w, h = cv2.boundingRect(lit)
-    part, inside = image[y : y + h, x : x + w], lit[y : y + h, x : x + w] > 0
-    light = np.percentile(part[inside], 99, axis=0).astype(np.float32)
-    density = _density(part, light)
-    score = density[..., 1] + 0.5 * density[..., 0]
-    score = _smoothed(score, inside, 2.0)
-    level = _otsu(score[inside])
-    nucleus = _largest(_filled(((score > level) & inside).astype(np.uint8))) > 0
-    nucleus = _refined(score, nucleus, inside, 3)
+    box = np.s_[y : y + h, x : x + w]
     out = np.zeros((2, height, width), bool)
-    out[0, y : y + h, x : x + w] = nucleus
-    out[1, y : y + h, x : x + w] = inside & ~nucleus
+    out[0][box], out[1][box] = cut_out_parts(np.ascontiguousarray(image[box]), lit[box])
     return out[0], out[1]
 
 
 def _smear_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    density = _leukocyte.optical_density(image, _leukocyte.ground_light(image))
-    nucleus = _leukocyte.find_nucleus(density)
+    density = optical_density(image, ground_light(image))
+    nucleus = find_nucleus(density)
     if nucleus is None:
         height, width = image.shape[:2]
         raise SegmentationError(
@@ -185,47 +185,6 @@ def _smear_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     nucleus = nucleus > 0
     cells = _cells_around(density, nucleus.astype(np.int32))
     return nucleus, (cells > 0) & ~nucleus
-
-
-def _central(mask: np.ndarray) -> np.ndarray:
-    """Keep the component that is large and near the middle, and what lies close to it."""
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count < 2:
-        return np.zeros_like(mask)
-    height, width = mask.shape
-    away = np.hypot(centres[1:, 0] - width / 2, centres[1:, 1] - height / 2) / min(height, width)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    best = 1 + int(np.argmax(areas * np.exp(-((away / 0.25) ** 2))))
-    if areas[best - 1] < 0.002 * mask.size:
-        return np.zeros_like(mask)
-    reach = int(np.sqrt(areas[best - 1] / np.pi) * 0.6) + 1
-    near = cv2.dilate((labels == best).astype(np.uint8), _disc(reach)) > 0
-    kept = [
-        i for i in np.unique(labels[near & (labels > 0)]) if areas[i - 1] > 0.05 * areas[best - 1]
-    ]
-    return np.isin(labels, kept).astype(np.uint8)
-
-
-def _refined(score, mask, inside, rounds) -> np.ndarray:
-    """Move the boundary to half the height of the step that it stands on, place by place."""
-    radius = max(2.0, 0.25 * float(np.sqrt(mask.sum() / np.pi)))
-    sigma = radius / 2
-    for _ in range(rounds):
-        core = cv2.erode(mask.astype(np.uint8), _disc(2)) > 0
-        outer = (cv2.dilate(mask.astype(np.uint8), _disc(2)) == 0) & inside
-        within, without = _local_mean(score, core, sigma), _local_mean(score, outer, sigma)
-        band = (cv2.dilate(mask.astype(np.uint8), _disc(3)) > 0) & inside
-        mask = band & (score > (within + without) / 2)
-        mask = _without_specks(_filled(mask.astype(np.uint8)), 0.002) > 0
-    return mask
-
-
-def _local_mean(values, where, sigma) -> np.ndarray:
-    weight = where.astype(np.float32)
-    top = cv2.GaussianBlur(values * weight, (0, 0), sigma)
-    bottom = cv2.GaussianBlur(weight, (0, 0), sigma)
-    overall = float(values[where].mean()) if where.any() else float(values.mean())
-    return (top + 1e-3 * overall) / (bottom + 1e-3)
 
 
 # Fields
@@ -260,28 +219,13 @@ def _cells_around(density: np.ndarray, nuclei: np.ndarray) -> np.ndarray:
     stuff = total > 0.12 * float(np.median(total[mask > 0]))
     bluish = tint > 0.12 * float(np.median(tint[mask > 0]))
     allowed = ((reach & stuff & bluish) | (mask > 0)).astype(np.uint8)
-    allowed = cv2.morphologyEx(allowed, cv2.MORPH_OPEN, _disc(max(1, int(0.15 * radius))))
+    allowed = cv2.morphologyEx(allowed, cv2.MORPH_OPEN, disc(max(1, int(0.15 * radius))))
     allowed = (allowed > 0) | (mask > 0)
     away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
     return watershed(away, nuclei, mask=allowed).astype(np.int32)
 
 
 # Light and levels
-
-
-def _ground(image: np.ndarray) -> np.ndarray:
-    """Return the colour of the bright ground, float32 (3,)."""
-    smooth = cv2.GaussianBlur(image, (0, 0), 1)
-    total = smooth.sum(axis=2, dtype=np.int32)
-    bright = total >= 0.94 * np.percentile(total, 98)
-    return np.median(smooth[bright], axis=0).astype(np.float32)
-
-
-def _density(image: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """Return -ln of the part of `light` that each pixel lets through, float32 (h, w, 3)."""
-    steps = np.arange(256, dtype=np.float32)[:, None] + 1
-    table = -np.log(steps / (light[None] + 1))
-    return cv2.LUT(image, np.ascontiguousarray(table, dtype=np.float32)[None])
 
 
 def _nuclear_level(score: np.ndarray) -> float:
@@ -295,18 +239,6 @@ def _nuclear_level(score: np.ndarray) -> float:
     return float(high) if (score > high).mean() > 0.02 else float(low)
 
 
-def _otsu(values: np.ndarray) -> float:
-    low, high = float(values.min()), float(values.max())
-    scaled = ((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
-    level, _ = cv2.threshold(scaled[None], 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    return low + (level + 0.5) * (high - low) / 255
-
-
-def _smoothed(values, inside, sigma) -> np.ndarray:
-    weight = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), sigma)
-    return cv2.GaussianBlur(values * inside, (0, 0), sigma) / np.maximum(weight, 1e-3)
-
-
 # Masks
 
 
@@ -315,27 +247,11 @@ def _on_black(image: np.ndarray) -> bool:
     return bool((edges <= _BLACK).mean() > 0.3)
 
 
-def _largest(mask: np.ndarray) -> np.ndarray:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count < 2:
-        return np.zeros_like(mask)
-    return (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))).astype(np.uint8)
-
-
 def _without_specks(mask: np.ndarray, share: float) -> np.ndarray:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= max(4.0, share * mask.size)
     keep[0] = False
     return keep[labels].astype(np.uint8) if count > 1 else np.zeros_like(mask)
-
-
-def _filled(mask: np.ndarray) -> np.ndarray:
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(np.zeros_like(mask), contours, -1, 1, cv2.FILLED)
-
-
-def _disc(radius: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def _require_rgb(image: np.ndarray) -> None:
