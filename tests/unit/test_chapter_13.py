@@ -1,0 +1,192 @@
+"""What chapter 13 shows is what ships, and its checkers know right from wrong."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import ensembling
+from helpers.check import check, exercises
+
+PAGE = Path(__file__).parents[2] / "notebooks" / "13_ensembling.ipynb"
+CELLS = [cell for cell in nbformat.read(PAGE, as_version=4).cells if cell.cell_type == "code"]
+
+
+def page(*texts):
+    """Run the cells that hold the texts, as they stand on the page."""
+    names = {"np": np, "pd": pd}
+    for text in texts:
+        source = next(cell.source for cell in CELLS if text in cell.source)
+        # What comes after the function works on the page's own data.
+        body = re.search(rf"(?s)^.*?{re.escape(text)}.*?(?=\n\n\n\S|\Z)", source)[0]
+        exec(body, names)
+    return names
+
+
+def tables(models=4, count=60, seed=1):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 2, count)
+    rows = {
+        "image_id": [f"i{row:02}" for row in range(count)],
+        "subject": [f"s{row // 5}" for row in range(count)],
+        "label": np.where(truth == 1, "all", "hem"),
+        "split": np.where(np.arange(count) < count // 2, "val", "test"),
+    }
+    made = {}
+    for model in range(models):
+        logit = 0.8 * (2 * truth - 1) + rng.normal(size=count)
+        score = (1 / (1 + np.exp(-logit))).round(1)  # rounded: there are ties and halves
+        made[f"m{model}"] = pd.DataFrame({**rows, "score": np.clip(score, 0.05, 0.95)})
+    scores = np.array([table["score"] for table in made.values()])
+    return made, scores, truth, rows["split"] == "val"
+
+
+@pytest.mark.parametrize("models", [1, 2, 3, 4, 7])
+def test_the_votes_on_the_page_are_those_that_ship(models):
+    shown = page("def majority_vote(scores)", "def soft_vote(scores", "def fuzzy_rank(scores")
+    made, scores, _, _ = tables(models)
+    for ours, theirs in (
+        (shown["majority_vote"](scores), ensembling.majority_vote(made)),
+        (shown["soft_vote"](scores), ensembling.soft_vote(made)),
+        (shown["fuzzy_rank"](scores, "fused"), ensembling.fuzzy_rank(made)),
+        (shown["fuzzy_rank"](scores, "rank"), ensembling.fuzzy_rank(made, "rank")),
+    ):
+        assert np.allclose(ours, theirs["score"])
+    weights = np.arange(1, models + 1)
+    ours = shown["soft_vote"](scores, weights)
+    assert np.allclose(ours, ensembling.soft_vote(made, weights)["score"])
+
+
+def test_the_fitted_weights_on_the_page_are_those_that_ship():
+    shown = page("from scipy.optimize import minimize", "def fit_weights(scores, target)")
+    made, scores, truth, val = tables()
+    ours = shown["fit_weights"](scores[:, val], truth[val])
+    assert np.allclose(ours, list(ensembling.fit_weights(made).values()), atol=0.01)
+
+
+def test_the_stacking_on_the_page_is_that_which_ships():
+    shown = page("def stack(known, target, scores)")
+    made, scores, truth, val = tables()
+    ours = shown["stack"](scores[:, val], truth[val], scores[:, ~val])
+    assert np.allclose(ours, ensembling.stack(made)["score"][~val], atol=1e-3)
+
+
+def test_the_bags_on_the_page_are_those_that_ship():
+    shown = page("def bags(table, fit, number, seed)")
+    table = tables(1)[0]["m0"].assign(split="train")
+    table["group"] = table["subject"].replace({"s0": "s0+s3", "s3": "s0+s3"})
+    drawn = {"page": [], "ship": []}
+
+    def fit(where):
+        return lambda rows: drawn[where].append(rows.tolist()) or np.zeros(len(table))
+
+    ours = shown["bags"](table, fit("page"), 6, 3)
+    theirs = ensembling.bag(table, fit("ship"), 6, 3)
+    assert list(ours) == list(theirs)
+    assert drawn["page"] == drawn["ship"]
+
+
+def test_the_theory_on_the_page():
+    shown = page("from scipy import stats", "def vote_accuracy(n, p, rho)")["vote_accuracy"]
+    assert np.isclose(shown(3, 0.7, 0), 0.7**3 + 3 * 0.7**2 * 0.3)
+    assert np.isclose(shown(1, 0.7, 0.4), 0.7)
+    assert 0.7 < shown(9, 0.7, 0.5) < shown(9, 0.7, 0.1) < shown(9, 0.7, 0)
+    assert np.isclose(shown(9, 0.7, 1e-6), shown(9, 0.7, 0), atol=1e-4)
+    # By simulation: the members' right answers correlate by rho.
+    rng = np.random.default_rng(2)
+    difficulty = rng.beta(0.7 * 3, 0.3 * 3, 40_000)  # rho 1/4
+    votes = rng.random((5, 40_000)) < difficulty
+    assert np.isclose(np.corrcoef(votes[0], votes[1])[0, 1], 0.25, atol=0.02)
+    assert np.isclose((votes.sum(axis=0) >= 3).mean(), shown(5, 0.7, 0.25), atol=0.01)
+
+
+def solutions():
+    """Return the answer of each exercise, by its name."""
+    found = {}
+    for cell in CELLS:
+        if "solution" in cell.metadata.get("tags", []):
+            name = re.search(r'check\("(13-\w)"', cell.source)[1]
+            names = {"np": np, "check": lambda *_: None}
+            exec(cell.source, names)
+            found[name] = names["answer"]
+    return found
+
+
+def verdict(name, answer, capsys):
+    check(name, answer)
+    return capsys.readouterr().out.splitlines()[-1].removeprefix(f"Exercise {name}: ")
+
+
+def test_the_solutions_solve_the_exercises(capsys):
+    answers = solutions()
+    assert sorted(answers) == exercises("13") == ["13-a", "13-b", "13-c", "13-d"]
+    for name, answer in answers.items():
+        assert verdict(name, answer, capsys) == "solved."
+        assert verdict(name, ..., capsys).startswith("not answered yet")
+
+
+def no_mixture(first, second, target):
+    losses = [-np.log(np.where(target == 1, s, 1 - s)).mean() for s in (second, first)]
+    return float(np.argmin(losses))
+
+
+def no_second(first, second, target):
+    losses = [-np.log(np.where(target == 1, w * first, 1 - w * first)).mean() for w in (0.01, 1)]
+    return float(np.argmin(losses))
+
+
+SIX = [[0.9] * 6 + [0.1] * 4 for _ in range(3)]
+WRONG = {
+    "13-a": [
+        lambda votes, doubt: max(votes, key=votes.count),  # who voted first wins a tie
+        lambda votes, doubt: doubt[0],
+        lambda votes, doubt: min(doubt, key=votes.count),
+        lambda votes, doubt: next(n for n in doubt if 2 * votes.count(n) >= len(votes)),
+        lambda votes, doubt: max(sorted(doubt), key=votes.count),
+        "b",
+    ],
+    "13-b": [
+        SIX,  # the vote is as good as each
+        [SIX[0], SIX[0][::-1], [0.1] * 4 + [0.9] * 6],
+        [[0.9] * 5 + [0.1] * 5] * 3,  # five only
+        [[0.5] * 10] * 3,
+        [[1.9] * 6 + [0.1] * 4] * 3,
+        [[float("nan")] * 10] * 3,
+        SIX[:2],
+        7,
+        "abc",
+    ],
+    "13-c": [(1 / 7, 0.5), (4 / 7, 0), (0.5, 4 / 7), 4 / 7, (0.7559, 0.7071), "no"],
+    "13-d": [
+        lambda first, second, target: 0.5,
+        lambda first, second, target: 1.0,
+        no_mixture,
+        no_second,
+        lambda first, second, target: 1 - solutions()["13-d"](first, second, target),
+        0.33,
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"), [(name, answer) for name, wrong in WRONG.items() for answer in wrong]
+)
+def test_wrong_answers_are_told_so(name, answer, capsys):
+    assert verdict(name, answer, capsys) == "not solved yet."
+
+
+def test_the_best_pattern_of_failure_cannot_be_beaten():
+    """The bound of four in 13-b, by trying all counts of images with 0 to 3 right votes."""
+    least = min(
+        two + three
+        for two in range(11)
+        for three in range(11 - two)
+        for one in range(11 - two - three)
+        if one + 2 * two + 3 * three == 18
+    )
+    assert least == 4
