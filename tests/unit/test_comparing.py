@@ -1,0 +1,268 @@
+"""Tests of one model against another: statsmodels', slow definitions, and what is refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats import contingency_tables, multitest
+
+from helpers import comparing, metrics
+from tests.unit.evaluation_tables import study, table
+
+scores = st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 6)), max_size=60)
+
+
+def two(rows):
+    truth, one, other = (np.array(column, dtype=int) for column in zip(*rows, strict=True))
+    return table(truth, one / 6), table(truth, other / 6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores.filter(bool), st.booleans())
+def test_mcnemar_is_that_of_statsmodels(rows, exact):
+    first, second = two(rows)
+    truth = (first["label"] == "all").to_numpy()
+    right = [((t["score"] >= 0.5) == truth).to_numpy() for t in (first, second)]
+    counts = [[np.sum(a & b) for b in (right[1], ~right[1])] for a in (right[0], ~right[0])]
+    got = comparing.mcnemar(first, second, exact=exact)
+    assert (got.first_only, got.second_only) == (counts[0][1], counts[1][0])
+    if counts[0][1] + counts[1][0] == 0:
+        assert got.p_value == 1  # statsmodels divides by zero here
+        return
+    # statsmodels' correction takes 1 from |b - c| even where that is 0.
+    if not exact and counts[0][1] == counts[1][0]:
+        assert got.statistic == 0
+        assert got.p_value == 1
+        return
+    wanted = contingency_tables.mcnemar(counts, exact=exact, correction=True)
+    assert got.p_value == pytest.approx(min(wanted.pvalue, 1))
+    assert got.statistic == pytest.approx(wanted.statistic)
+
+
+def test_mcnemar_of_a_textbook():
+    # Agresti, Categorical Data Analysis, 10.1.1: 150 and 86 changed their mind.
+    truth = np.ones(236)
+    first = table(truth, np.repeat([1, 0], [150, 86]))
+    got = comparing.mcnemar(first, first.assign(score=1 - first["score"]))
+    assert got.statistic == pytest.approx((150 - 86 - 1) ** 2 / 236)
+    assert got.p_value == pytest.approx(4.1e-5, rel=0.02)
+
+
+def test_each_model_may_have_its_own_threshold():
+    first = table([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4])
+    second = first.assign(score=first["score"] + 0.5)
+    assert comparing.mcnemar(first, second)[:2] == (2, 2)
+    assert comparing.mcnemar(first, second, threshold=(0.25, 0.75))[:2] == (0, 0)
+    same = comparing.paired_bootstrap(first, second, "accuracy", 50, threshold=(0.25, 0.75))
+    assert same.first == same.second == 1
+    assert same.p_value == 1
+
+
+def slow_delong(truth, one, other):
+    """DeLong et al. 1988 as written: every positive beside every negative."""
+    wins = []
+    for score in (np.asarray(one, float), np.asarray(other, float)):
+        up, down = score[truth == 1][:, None], score[truth == 0][None, :]
+        wins.append((up > down) + (up == down) / 2)
+    v10 = np.cov([w.mean(axis=1) for w in wins])
+    v01 = np.cov([w.mean(axis=0) for w in wins])
+    covariance = v10 / wins[0].shape[0] + v01 / wins[0].shape[1]
+    contrast = np.array([1, -1])
+    return [w.mean() for w in wins], contrast @ covariance @ contrast
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores.filter(lambda rows: min(sum(r[0] for r in rows), sum(not r[0] for r in rows)) >= 2))
+def test_delong_is_its_slow_definition(rows):
+    from scipy import stats
+
+    first, second = two(rows)
+    areas, variance = slow_delong(
+        np.array([r[0] for r in rows]), *list(zip(*rows, strict=True))[1:]
+    )
+    got = comparing.delong(first, second)
+    assert [got.first, got.second] == pytest.approx(areas)
+    assert got.first == pytest.approx(metrics.auc(first))
+    assert got.difference == pytest.approx(areas[0] - areas[1])
+    if variance > 1e-12:
+        z = got.difference / np.sqrt(variance)
+        assert got.p_value == pytest.approx(2 * stats.norm.sf(abs(z)))
+        assert (got.high - got.low) / 2 == pytest.approx(1.959964 * np.sqrt(variance))
+    elif abs(got.difference) < 1e-12:
+        assert got.p_value == 1
+
+
+def test_delong_and_the_bootstrap_agree_where_cells_are_independent():
+    rng = np.random.default_rng(3)
+    truth = rng.random(600) < 0.5
+    first = table(truth, 1 / (1 + np.exp(-(truth + rng.normal(0, 1, 600)))))
+    second = first.assign(score=1 / (1 + np.exp(-(truth * 0.6 + rng.normal(0, 1, 600)))))
+    exact, drawn = comparing.delong(first, second), comparing.paired_bootstrap(first, second)
+    assert drawn.difference == pytest.approx(exact.difference)
+    assert drawn.high - drawn.low == pytest.approx(exact.high - exact.low, rel=0.1)
+
+
+def test_where_cells_are_not_independent_the_cellwise_tests_are_too_sure():
+    """Two models that are equally good: 5 % of the tests should find a difference."""
+    found = {"mcnemar": 0, "delong": 0, "subjects": 0}
+    for seed in range(60):
+        first, second = study(seed, models=2)
+        found["mcnemar"] += comparing.mcnemar(first, second).p_value < 0.05
+        found["delong"] += comparing.delong(first, second).p_value < 0.05
+        found["subjects"] += comparing.paired_bootstrap(first, second, "auc", 200).p_value < 0.05
+    assert found["mcnemar"] > 15
+    assert found["delong"] > 15
+    assert found["subjects"] <= 8
+
+
+@settings(max_examples=12, deadline=None)  # statsmodels collects all garbage at each call
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_is_that_of_statsmodels(p_values):
+    wanted = multitest.multipletests(p_values, method="holm")[1]
+    assert comparing.holm(p_values) == pytest.approx(wanted.tolist())
+
+
+def test_holm_keeps_type_order_and_gaps():
+    assert comparing.holm({"a": 0.04, "b": 0.01}) == {"a": 0.04, "b": 0.02}
+    series = pd.Series([0.04, np.nan, 0.01], index=list("xyz"), name="p")
+    got = comparing.holm(series)
+    assert got.index.tolist() == ["x", "y", "z"]
+    assert got.tolist()[::2] == [0.04, 0.02]
+    assert np.isnan(got["y"])
+    assert comparing.holm([]) == []
+    with pytest.raises(comparing.ComparingError, match="between 0 and 1"):
+        comparing.holm([0.2, 1.2])
+
+
+@pytest.mark.parametrize("method", ["t", "percentile", "bca"])
+def test_a_models_difference_from_itself_is_nothing(method):
+    predictions = study(2)
+    got = comparing.paired_bootstrap(predictions, predictions, resamples=100, method=method)
+    assert got[2:5] == (0, 0, 0)
+    assert got.p_value == 1
+
+
+@pytest.mark.parametrize("method", ["t", "percentile", "bca"])
+@pytest.mark.parametrize("metric", ["auc", "accuracy"])
+def test_the_difference_turns_its_sign_with_its_order(method, metric):
+    first, second = study(3, models=2)
+    one = comparing.paired_bootstrap(first, second, metric, 200, method=method)
+    other = comparing.paired_bootstrap(second, first, metric, 200, method=method)
+    assert one.difference == pytest.approx(-other.difference)
+    assert one.p_value == pytest.approx(other.p_value)
+    assert one.low < one.difference < one.high
+    if method != "bca":
+        assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_p_value_is_small_where_the_interval_leaves_zero_out(seed):
+    first, second = study(seed, models=2)
+    for better in (first, first.assign(score=first["score"] ** 0.5)):
+        got = comparing.paired_bootstrap(better, second, "accuracy", 300)
+        assert (got.p_value < 0.05) == (not got.low <= 0 <= got.high)
+
+
+def test_the_order_of_rows_plays_no_part():
+    first, second = study(4, models=2)
+    shuffled = second.sample(frac=1, random_state=0)
+    for test in (comparing.mcnemar, comparing.delong, comparing.paired_bootstrap):
+        assert test(first, shuffled) == pytest.approx(test(first, second))
+
+
+def test_pairing_is_worth_its_while():
+    """The shift a subject has under both models falls out of the paired difference alone."""
+    first = study(5)
+    noise = np.random.default_rng(0).normal(0, 0.1, len(first))
+    second = first.assign(score=np.clip(first["score"] + noise, 0, 1))
+    paired = comparing.paired_bootstrap(first, second)
+    apart = comparing.unpaired_bootstrap(first, second)
+    assert paired.difference == pytest.approx(apart.difference)
+    assert apart.high - apart.low > 2 * (paired.high - paired.low)
+
+
+def test_two_splits_are_compared_with_the_subjects_of_each():
+    random, subject = study(6, subjects=60, parting=2), study(7, subjects=25, parting=0.6)
+    got = comparing.unpaired_bootstrap(random, subject, "accuracy")
+    assert got.low > 0
+    assert got.p_value < 0.05
+    own = [metrics.bootstrap_interval(t, "accuracy") for t in (random, subject)]
+    wide = np.hypot(*(high - low for low, high in own))
+    assert got.high - got.low == pytest.approx(wide, rel=0.15)
+
+
+def test_models_of_several_classes_are_compared_too():
+    rng = np.random.default_rng(0)
+    names = ["benign", "early", "pre", "pro"]
+    truth = rng.integers(0, 4, 400)
+    tables = []
+    for strength in (3, 1):
+        score = rng.dirichlet(np.ones(4), 400) + strength * np.eye(4)[truth] * rng.random((400, 1))
+        score /= score.sum(axis=1, keepdims=True)
+        predictions = table(truth, truth * 0.0, [f"s{k % 40}" for k in range(400)])
+        predictions = predictions.drop(columns="score").assign(
+            label=np.array(names)[truth], **{f"score_{n}": score[:, k] for k, n in enumerate(names)}
+        )
+        tables.append(predictions)
+    found = comparing.compare(dict(zip("ab", tables, strict=True)), "macro_f1", resamples=200)
+    assert found["low"][0] > 0
+    assert found["p_mcnemar"][0] < 0.01
+    assert np.isnan(found["p_delong"][0])  # of two classes only
+
+
+def test_every_pair_is_compared_and_corrected():
+    models = dict(zip("abcd", study(8, models=4), strict=True))
+    found = comparing.compare(models, resamples=100)
+    assert len(found) == 6
+    wanted = multitest.multipletests(found["p_subjects"], method="holm")[1]
+    assert found["p_holm"].tolist() == pytest.approx(wanted.tolist())
+    with pytest.raises(comparing.ComparingError, match="two models"):
+        comparing.compare({"a": models["a"]})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t[1:], r"second table lacks 1 images of the other, first 'i0'"),
+        (
+            lambda t: t.assign(image_id=["x", *t["image_id"][1:]]),
+            r"first table lacks 1 images.*'x'",
+        ),
+        (lambda t: t.assign(label=["hem", *t["label"][1:]]), "label of 1 images.*'i0': 'all'"),
+        (lambda t: t.assign(subject=["z", *t["subject"][1:]]), "subject of 1 images.*'i0'"),
+        (lambda t: t.assign(score=[np.nan, *t["score"][1:]]), "not probabilities"),
+        (lambda t: t.assign(image_id="same"), "repeat an image"),
+        (lambda t: t[:0], "no rows"),
+    ],
+)
+@pytest.mark.parametrize(
+    "test",
+    [comparing.mcnemar, comparing.delong, comparing.paired_bootstrap],
+    ids=lambda f: f.__name__,
+)
+def test_tables_that_do_not_match_are_refused_by_name(test, change, message):
+    predictions = table([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.4])
+    with pytest.raises(ValueError, match=message):
+        test(predictions, change(predictions))
+
+
+def test_surplus_rows_of_the_second_are_named_as_the_firsts_lack():
+    predictions = table([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.4])
+    with pytest.raises(comparing.ComparingError, match=r"first table lacks 1 .*'i3'"):
+        comparing.mcnemar(predictions[:3], predictions)
+
+
+def test_what_one_class_or_one_subject_leaves_open():
+    one_class = table([1, 1, 1], [0.9, 0.2, 0.8])
+    with pytest.raises(comparing.ComparingError, match="two images of each class"):
+        comparing.delong(one_class, one_class)
+    open_auc = comparing.paired_bootstrap(one_class, one_class, resamples=20)
+    assert np.isnan(open_auc.difference)
+    assert np.isnan(open_auc.p_value)
+    one_subject = table([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.4], ["s"] * 4)
+    got = comparing.paired_bootstrap(one_subject, one_subject, "accuracy", resamples=20)
+    assert got.difference == 0
+    assert np.isnan([got.low, got.high, got.p_value]).all()
+    apart = comparing.unpaired_bootstrap(one_subject, study(1), "accuracy", resamples=20)
+    assert np.isnan([apart.low, apart.high, apart.p_value]).all()
