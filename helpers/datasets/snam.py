@@ -135,9 +135,9 @@ def notes(rows: list[dict]) -> list[str]:
     bare = sorted(row["image_id"] for row in rows if not row["nucleus_mask"])
     if bare:
         names = ", ".join(bare[:3]) + (", ..." if len(bare) > 3 else "")
-        noun = "field has" if len(bare) == 1 else "fields have"
+        verb = "has" if len(bare) == 1 else "have"
         lines.append(
-            f"{len(bare)} of {len(rows)} {noun} no nucleus mask ({names}): "
+            f"{len(bare)} of {len(rows)} fields {verb} no nucleus mask ({names}): "
             "the course segments them itself."
         )
     return lines

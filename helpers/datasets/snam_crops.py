@@ -30,7 +30,7 @@ from helpers.settings import DEFAULT_SEED, artifacts_folder
 MARGIN = 1.8
 #: A background square has this part of the field's height, whatever the cells' size.
 GROUND = 1 / 8
-_CONVEX = 0.93  # a single nucleus fills at least this part of its convex hull
+_CONVEX = 0.95  # a single nucleus fills at least this part of its convex hull
 _WORKING_SIDE = 1000  # larger masks are looked at in this size
 _COLUMNS = ("image_id", "field", "x", "y", "width", "height", "source")
 
@@ -109,8 +109,10 @@ def crops(
             "look at the images and their nucleus masks."
         )
     if empty:
-        noun = "field holds" if len(empty) == 1 else "fields hold"
-        print(f"{len(empty)} {noun} no cell and gives no crop: {', '.join(empty)}.")
+        told = (
+            "field holds no cell and gives" if len(empty) == 1 else "fields hold no cell and give"
+        )
+        print(f"{len(empty)} {told} no crop: {', '.join(empty)}.")
     return _as_catalog(table, chosen), images
 
 
@@ -222,7 +224,9 @@ def _parted(mask: np.ndarray) -> np.ndarray:
         part = labels[y : y + height, x : x + width]
         inside = (part == number).astype(np.uint8)
         edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        hull = cv2.contourArea(cv2.convexHull(edges[0]))
+        hull = cv2.convexHull(edges[0])
+        # OpenCV's outline runs through the middles of the pixels: half a pixel is missing around.
+        hull = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
         if area >= _CONVEX * hull or area * 20_000 < mask.size:
             continue
         pieces = segmentation._parted(np.pad(inside, 1))[1:-1, 1:-1]
@@ -247,7 +251,7 @@ def _outlines(labels: np.ndarray) -> np.ndarray:
     """
     from scipy import ndimage
 
-    areas = np.bincount(labels.ravel(), minlength=2)[1:]
+    areas = np.bincount(labels.ravel())[1:]
     places = ndimage.find_objects(labels)
     found = [
         (place[1].start, place[0].start, place[1].stop, place[0].stop, area)
