@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -115,8 +116,9 @@ def granularity(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -
     found = np.zeros((len(regions), 3, len(RADII)), np.float32)
     before = density
     for place, radius in enumerate(RADII):
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-        opened = cv2.morphologyEx(density, cv2.MORPH_OPEN, disc, borderType=cv2.BORDER_REPLICATE)
+        opened = cv2.morphologyEx(
+            density, cv2.MORPH_OPEN, _disc(radius), borderType=cv2.BORDER_REPLICATE
+        )
         for index, region in enumerate(regions):
             if region.any():
                 found[index, :, place] = (before - opened)[region].mean(axis=0)
@@ -226,10 +228,12 @@ class TwoStage:
 
     def first_stage(self, images: np.ndarray | Description) -> np.ndarray:
         """Return ``eosinophil``, ``basophil`` or ``other`` for each image."""
+        _require_fitted(self)
         return self.granules_.predict(_seen(images).granularity).astype(object)
 
     def predict(self, images: np.ndarray | Description) -> np.ndarray:
         """Return a kind for each image, object (n,)."""
+        _require_fitted(self)
         seen = _seen(images)
         called = self.first_stage(seen)
         rest = called == OTHER
@@ -266,12 +270,23 @@ class OneStage:
 
     def predict(self, images: np.ndarray | Description) -> np.ndarray:
         """Return a kind for each image, object (n,)."""
+        _require_fitted(self)
         return self.estimator_.predict(self._columns(_seen(images))).astype(object)
 
     def _columns(self, seen: Description) -> np.ndarray:
         if self.look_at == "both":
             return np.concatenate([seen.granularity, seen.cnn], axis=1)
         return getattr(seen, self.look_at)
+
+
+@cache
+def _disc(radius: int) -> np.ndarray:
+    """Return an octagon, grown from the one before: only then does a larger sieve keep no more."""
+    if radius == 0:
+        return np.ones((1, 1), np.uint8)
+    shape = cv2.MORPH_CROSS if radius % 2 else cv2.MORPH_RECT
+    grown = np.pad(_disc(radius - 1), 1)
+    return cv2.dilate(grown, cv2.getStructuringElement(shape, (3, 3)))
 
 
 def _machine() -> Any:
@@ -334,6 +349,11 @@ def _checked(images: np.ndarray) -> np.ndarray:
             "shape (n, h, w, 3)."
         )
     return images
+
+
+def _require_fitted(system: TwoStage | OneStage) -> None:
+    if not hasattr(system, "classes_"):
+        raise WhiteCellError("The system has not learned anything yet: call fit first.")
 
 
 def _seen(images: np.ndarray | Description) -> Description:
