@@ -53,7 +53,7 @@ def colour_only(answer: Callable, *_: object) -> Iterator[Point]:
     if not callable(answer):
         return
     rng = np.random.default_rng(12)
-    per_group, groups = 8, 24
+    per_group, groups = 5, 24
     of = np.repeat(np.arange(groups), per_group)
     labels = (of % 2).astype(int)
     noise = rng.normal(0, 6, (len(of), 6, 6, 3))

@@ -77,7 +77,7 @@ def build(size: int = 48, seed: int = 24, keep: np.ndarray | None = None) -> ker
     Parameters
     ----------
     size : int
-        Side of the square images in pixels, at least 8.
+        Side of the square images in pixels, at least 10.
     seed : int
         Of the first weights.
     keep : numpy.ndarray of bool, optional
@@ -95,8 +95,8 @@ def build(size: int = 48, seed: int = 24, keep: np.ndarray | None = None) -> ker
     ModelError
         When the images are too small for two poolings, or `keep` is not of their size.
     """
-    if size < 8:
-        raise ModelError(f"The DCNN needs images of at least 8 pixels, got {size}.")
+    if size < 10:
+        raise ModelError(f"The DCNN needs images of at least 10 pixels, got {size}.")
     shape = (size, size, 3)
     keep = np.ones(shape) if keep is None else np.asarray(keep)
     if keep.size != math.prod(shape):
