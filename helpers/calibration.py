@@ -256,10 +256,15 @@ def _bins(score: np.ndarray, count: int, how: str) -> tuple[np.ndarray, np.ndarr
     if how == "width":
         edges = np.linspace(0, 1, count + 1)
     else:
-        # An edge is a score that occurs, so that equal scores fall together.
-        inner = np.quantile(score, np.arange(1, count) / count, method="higher")
-        edges = np.concatenate(
-            [[0.0], np.unique(inner[(inner > score.min()) & (inner < 1)]), [1.0]]
-        )
+        # Equal scores fall together: an edge lies midway between two scores that differ, where
+        # that is nearest to an equal share.
+        ordered = np.sort(score)
+        breaks = np.flatnonzero(np.diff(ordered)) + 1
+        edges = np.array([0.0, 1.0])
+        if len(breaks) and count > 1:
+            wanted = np.arange(1, count)[:, np.newaxis] * len(score) / count
+            chosen = breaks[np.unique(np.abs(breaks - wanted).argmin(axis=1))]
+            middle = (ordered[chosen - 1] + ordered[chosen]) / 2
+            edges = np.concatenate([[0.0], middle, [1.0]])
     place = np.searchsorted(edges, score, side="right") - 1
     return np.minimum(place, len(edges) - 2), edges
