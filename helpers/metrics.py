@@ -253,7 +253,7 @@ def per_subject(
     ----------
     Wilson 1927, doi:10.1080/01621459.1927.10502953.
     """
-    called = _positive(predictions, threshold)
+    called = _positive(check(predictions), threshold)
     told = pd.DataFrame(
         {
             "subject": predictions["subject"].astype(str).to_numpy(),
