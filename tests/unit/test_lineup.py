@@ -198,3 +198,26 @@ def test_features_are_row_by_row_those_of_the_predictions(course, made):
     assert np.array_equal(scores, made["subject"]["thumbnail"]["score"])
     with pytest.raises(lineup.LineupError, match="fixed features"):
         lineup.features(course, "custom_cnn")
+
+
+def test_the_probe_is_that_of_chapter_09():
+    """What lineup makes is what the chapter shows: the same head, chosen in the same way."""
+    import re
+    from pathlib import Path
+
+    import nbformat
+
+    page = Path(__file__).parents[2] / "notebooks" / "09_more_backbones.ipynb"
+    cells = [c.source for c in nbformat.read(page, as_version=4).cells if c.cell_type == "code"]
+    rng = np.random.default_rng(4)
+    rows = [
+        {"image_id": f"{i:03}", "path": "", "label": "all" if i % 3 else "hem", "subject": f"{i}"}
+        for i in range(120)
+    ]
+    table = splitting.split_at_random(catalogs.make(rows), seed=1)
+    features = rng.normal(size=(120, 200)).astype(np.float32)
+    features[:, 0] += catalogs.target(table)
+    names = {"np": np, "pd": pd, "SEED": 24, "target": catalogs.target(table)}
+    for shown in ("def linear_head", "def probe"):
+        exec(next(source for source in cells if re.search(rf"^{shown}", source, re.M)), names)
+    assert np.array_equal(names["probe"](features, table)[1], lineup.probe(features, table, 24))
