@@ -1,0 +1,173 @@
+"""Shortcuts: each image holds what it says and no more; a planted stain is caught."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from helpers import shortcuts
+from helpers.shortcuts import ShortcutError
+from tests.conftest import SHARED
+
+RNG = np.random.default_rng(0)
+
+
+def cells(count=6, side=32):
+    """Return cells of noise on black: discs of growing radius."""
+    images = np.zeros((count, side, side, 3), np.uint8)
+    for row in range(count):
+        mask = cv2.circle(np.zeros((side, side), np.uint8), (side // 2,) * 2, 5 + row, 1, -1) > 0
+        images[row][mask] = RNG.integers(60, 200, (int(mask.sum()), 3))
+    return images
+
+
+def test_a_silhouette_holds_the_outline_alone():
+    images = cells()
+    shown = shortcuts.silhouettes(images)
+    assert set(np.unique(shown)) == {0, 255}
+    np.testing.assert_array_equal(shown[..., 0] > 0, shortcuts.cell_masks(images))
+    recoloured = np.where(images > 0, np.uint8(90), np.uint8(0))
+    np.testing.assert_array_equal(shortcuts.silhouettes(recoloured), shown)
+
+
+def test_colour_statistics_are_those_of_the_cell_and_forget_where_its_pixels_lie():
+    images = cells()
+    found = shortcuts.colour_statistics(images)
+    assert found.shape == (len(images), len(shortcuts.COLOURS))
+    inside = images[2][shortcuts.cell_masks(images)[2]].astype(float)
+    np.testing.assert_allclose(found[2], [*inside.mean(axis=0), *inside.std(axis=0)])
+    np.testing.assert_allclose(shortcuts.colour_statistics(images[:, ::-1, ::-1]), found)
+    flat = np.full((1, 8, 8, 3), (10, 200, 30), np.uint8)
+    assert shortcuts.colour_statistics(flat).tolist() == [[10, 200, 30, 0, 0, 0]]
+    assert shortcuts.colour_statistics(flat * 0).tolist() == [[0] * 6]
+
+
+def test_sizes_are_measured_before_the_crop(tmp_path):
+    frame = np.zeros((90, 120, 3), np.uint8)
+    frame[20:50, 30:70] = 100
+    cv2.imwrite(str(tmp_path / "frame.bmp"), frame)
+    cv2.imwrite(str(tmp_path / "field.png"), np.full((40, 60, 3), 200, np.uint8))
+    found = shortcuts.sizes([tmp_path / "frame.bmp", tmp_path / "field.png"])
+    assert found.tolist() == [[40, 30, 1200], [60, 40, 2400]]
+
+
+@pytest.mark.parametrize("ground", ["black", "grey", "noise", (1, 2, 3)])
+def test_another_ground_leaves_the_cell_as_it_is(ground):
+    images = cells()
+    masks = shortcuts.cell_masks(images)
+    swapped = shortcuts.swap_ground(images, ground)
+    np.testing.assert_array_equal(swapped[masks], images[masks])
+    outside = swapped[~masks]
+    known = {"black": (0, 0, 0), "grey": (128, 128, 128), (1, 2, 3): (1, 2, 3)}
+    if ground in known:
+        assert (outside == known[ground]).all()
+    else:
+        assert len(np.unique(outside)) > 200
+        np.testing.assert_array_equal(swapped, shortcuts.swap_ground(images, ground))
+    np.testing.assert_array_equal(shortcuts.swap_ground(swapped, "black", masks), images)
+
+
+def test_the_ground_of_other_images_is_taken():
+    images = cells()
+    others = np.roll(shortcuts.swap_ground(images, (9, 9, 9)), 1, axis=0)
+    swapped = shortcuts.swap_ground(images, others)
+    masks = shortcuts.cell_masks(images)
+    np.testing.assert_array_equal(swapped[~masks], others[~masks])
+
+
+def test_more_padding_changes_the_scale_and_nothing_else():
+    images = cells()
+    np.testing.assert_array_equal(shortcuts.shrink(images, 1), images)
+    half = shortcuts.shrink(images, 0.5)
+    assert half.shape == images.shape
+    assert not half[:, :8].any()
+    assert not half[:, :, -8:].any()
+    expected = cv2.resize(images[3], (16, 16), interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(half[3, 8:24, 8:24], expected)
+
+
+def logistic():
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+
+
+def stained_study(rows=240):
+    """Return images of one colour apart from noise: without a stain, the class cannot be told."""
+    target = np.arange(rows) % 2
+    split = np.where(np.arange(rows) < rows // 2, "train", "test")
+    images = RNG.normal(120, 8, (rows, 8, 8, 3)).clip(0, 255).astype(np.uint8)
+    table = pd.DataFrame(
+        {
+            "image_id": [f"i{row}" for row in range(rows)],
+            "subject": [f"s{row // 6}" for row in range(rows)],
+            "label": np.where(target == 1, "all", "hem"),
+            "split": split,
+        }
+    )
+    return images, target, split, table
+
+
+def test_a_planted_stain_is_caught_by_a_classifier_on_colours_alone():
+    images, target, split, table = stained_study()
+    tables = {}
+    for name, pixels in (
+        ("as they are", images),
+        ("stained", shortcuts.plant_stain(images, target, split)),
+    ):
+        colours = shortcuts.colour_statistics(pixels)
+        model = logistic().fit(colours[split == "train"], target[split == "train"])
+        tables[name] = table.assign(score=model.predict_proba(colours)[:, 1])
+    found = shortcuts.report(tables, resamples=200).set_index("classifier")
+    assert found.loc["stained", "train"] > 0.95
+    assert found.loc["stained", "low"] < 0.5 < found.loc["stained", "high"]
+    assert found.loc["stained", "fall"] > 0.35
+    assert found.loc["as they are", "train"] < 0.8
+
+
+def test_the_stain_follows_the_class_in_training_only_and_leaves_black_black():
+    images, target, split, _ = stained_study()
+    images[:, 0] = 0
+    stained = shortcuts.plant_stain(images, target, split)
+    assert not stained[:, 0].any()
+    redder = (stained.mean(axis=(1, 2)) - images.mean(axis=(1, 2)))[:, 0] > 0
+    train = split == "train"
+    np.testing.assert_array_equal(redder[train], target[train] == 1)
+    agreement = (redder == (target == 1))[~train].mean()
+    assert 0.3 < agreement < 0.7
+    np.testing.assert_array_equal(stained, shortcuts.plant_stain(images, target, split))
+    assert (stained != shortcuts.plant_stain(images, target, split, seed=1)).any()
+
+
+def test_bad_input_is_refused_in_one_sentence():
+    images = cells()
+    with pytest.raises(ShortcutError, match=r"uint8 of shape \(n, height, width, 3\), but are flo"):
+        shortcuts.cell_masks(images / 255)
+    with pytest.raises(ShortcutError, match="masks have the shape"):
+        shortcuts.silhouettes(images, np.ones((2, 3, 3)))
+    with pytest.raises(ShortcutError, match="no ground 'green'"):
+        shortcuts.swap_ground(images, "green")
+    with pytest.raises(ShortcutError, match="must be a colour"):
+        shortcuts.swap_ground(images, np.zeros((2, 2)))
+    with pytest.raises(ShortcutError, match="share is 0"):
+        shortcuts.shrink(images, 0)
+    with pytest.raises(ShortcutError, match="do not belong together"):
+        shortcuts.plant_stain(images, [1], ["train"])
+    _, _, _, table = stained_study()
+    with pytest.raises(ShortcutError, match=r"'x' have no rows in \['test'\]"):
+        shortcuts.report({"x": table[table["split"] == "train"].assign(score=0.5)})
+
+
+@pytest.mark.realdata
+def test_real_frames_lose_nothing_but_their_ground():
+    from helpers import images as image_files
+
+    files = sorted((SHARED / "cnmc").rglob("*.bmp"))[:8]
+    if not files:
+        pytest.skip(f"no real frames in {SHARED / 'cnmc'}")
+    shown = np.stack([image_files.prepare(image_files.read_image(file), 96) for file in files])
+    masks = shortcuts.cell_masks(shown)
+    assert ((masks.mean(axis=(1, 2)) > 0.3) & (masks.mean(axis=(1, 2)) < 0.95)).all()
+    measured = shortcuts.sizes(files)
+    assert ((measured[:, :2] >= 100) & (measured[:, :2] <= 353)).all()
