@@ -14,6 +14,8 @@ trained on white cells; ours is a frozen backbone.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -171,7 +173,7 @@ def describe(
         except (SegmentationError, WhiteCellError):
             return np.full(len(GRANULARITY), np.nan, np.float32)
 
-    with ThreadPoolExecutor(2) as threads:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
         spots = np.stack(list(threads.map(one, range(len(images)))))
     return Description(spots, _network_features(images, backbone, size))
 
@@ -324,8 +326,6 @@ def _forest(seed: int, trees: int) -> Any:
 
 
 def _network_features(images: np.ndarray, backbone: str, size: int) -> np.ndarray:
-    import hashlib
-
     from helpers import catalog, frozen
 
     small = np.stack([cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in images])

@@ -199,15 +199,15 @@ def _lobed(rng, radius, middle, lobes, width, thread, turn, bend, long=0.14):
     places = (np.arange(lobes) + 0.5) / lobes
     if lobes > 2:
         places = places + rng.uniform(-0.12, 0.12, lobes) / lobes
-    sizes = width * radius * rng.uniform(0.85, 1.12, lobes)
-    reach = long / lobes
+    sizes = width * radius * rng.uniform(0.8, 1.15, lobes)
+    reach = long * rng.uniform(0.6, 1.7, lobes)[:, None] / lobes
     bumps = sizes[:, None] * np.sqrt(np.maximum(1 - ((t[None] - places[:, None]) / reach) ** 2, 0))
     wobble = rng.normal(0, 0.03 * radius, (lobes, 2))
     shift = (
         np.exp(-(((t[None] - places[:, None]) / reach) ** 2))[..., None] * wobble[:, None]
     ).sum(0)
     # A thread runs between lobes, and not out of the last one.
-    inner = (t > places.min() - reach) & (t < places.max() + reach)
+    inner = (t > places[0] - reach[0]) & (t < places[-1] + reach[-1])
     widths = np.maximum(bumps.max(axis=0), thread * radius)
     return _sausage((points + shift)[inner], widths[inner])
 
@@ -267,7 +267,7 @@ _NUCLEI = {
 
 def _roughened(rng: np.random.Generator, mask: np.ndarray, radius: float) -> np.ndarray:
     """Return a mask with the small unevenness of a living outline, still anti-aliased."""
-    soft = cv2.GaussianBlur(mask, (0, 0), 1.1) + 0.10 * noise(rng, SIDE, radius / 3) * (mask > 0)
+    soft = cv2.GaussianBlur(mask, (0, 0), 1.1) + 0.14 * noise(rng, SIDE, radius / 3) * (mask > 0)
     return np.clip((soft - 0.5) * 1.6 + 0.5, 0, 1).astype(np.float32)
 
 
@@ -310,7 +310,7 @@ def _tissue(rng, kind, slide, cell, nucleus, radius, scale):
     rim = only * (1 - cv2.GaussianBlur(cell, (0, 0), 4))
     density = only[..., None] * mottled[..., None] * (pale + 0.5 * redder)
     density += (rim * (0.3 if kind == "lymphocyte" else 0.25))[..., None] * pale
-    density += (inside * (1 + lacy * texture))[..., None] * (purple + redder)
+    density += (inside * np.maximum(1 + lacy * texture, 0.55))[..., None] * (purple + redder)
     free, counts = (cell > 0.8) & (nucleus < 0.4), {"granules": 0.0, "vacuoles": 0.0}
     if kind == "neutrophil":
         spots, count = _spots(rng, free, 260, 0.3, 0.75)

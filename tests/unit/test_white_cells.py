@@ -168,15 +168,15 @@ def test_bad_input_is_told_in_one_sentence(seen, halves):
 def test_from_images_to_kinds_with_a_network(cells, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
     monkeypatch.setenv("COURSE_OFFLINE", "1")
-    described = white_cells.describe(cells.images)
-    assert described.granularity.shape == (80, len(white_cells.GRANULARITY))
+    images, labels = cells.images[::4], cells.catalog["label"].to_numpy()[::4]
+    described = white_cells.describe(images, size=48)
+    assert described.granularity.shape == (20, len(white_cells.GRANULARITY))
     # A row depends on its own image alone (a batch of another size rounds differently).
-    alone = white_cells.describe(cells.images[5:6])
+    alone = white_cells.describe(images[5:6], size=48)
     assert np.array_equal(alone.granularity[0], described.granularity[5])
     assert np.allclose(alone.cnn[0], described.cnn[5], atol=1e-3)
-    labels = cells.catalog["label"].to_numpy()
-    system = white_cells.TwoStage(trees=20).fit(cells.images, labels)
-    assert (system.predict(cells.images) == labels).mean() > 0.9
+    system = white_cells.TwoStage(trees=20).fit(described, labels)
+    assert (system.predict(described) == labels).mean() > 0.9
 
 
 def test_speed(benchmark, cells):
