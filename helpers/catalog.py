@@ -128,7 +128,7 @@ def positive_classes(catalog: pd.DataFrame) -> tuple[str, ...]:
     CatalogError
         When the labels are not those of one of the course's questions.
     """
-    present = frozenset(catalog["label"]) - {UNLABELLED}
+    present = frozenset(catalog["label"].unique()) - {UNLABELLED}
     for names, positive in _POSITIVE.items():
         if present <= names:
             return tuple(name for name in positive if name in present)
