@@ -175,8 +175,13 @@ class Resampled:
 
     @property
     def error(self) -> float:
-        """Standard error: the resamples' own is too small by about half a cluster's share."""
-        return float(self.known.std() * np.sqrt((self.freedom + 1) / self.freedom))
+        """Standard error of the figure."""
+        return float(self.known.std() * self._correction)
+
+    @property
+    def _correction(self) -> float:
+        # n clusters drawn from n vary by 1 - 1/n of the variance of fresh ones.
+        return float(np.sqrt((self.freedom + 1) / self.freedom))
 
     @property
     def hopeless(self) -> bool:
@@ -224,14 +229,14 @@ class Resampled:
         if self.bounds is None:
             return float(self.value - distance * error), float(self.value + distance * error)
         # On the logit scale no interval leaves the bounds; near one it is lopsided as it ought to
-        # be. The resamples spread wide enough there: coverage says so (tests/unit).
+        # be. That the truth is held as often as it should: tests/unit/test_coverage.py.
         low, high = self.bounds
 
         def logit(value: np.ndarray | float) -> np.ndarray:
             share = (np.asarray(value) - low) / (high - low)
             return special.logit(np.clip(share, self.grain, 1 - self.grain))
 
-        reach = distance * logit(self.known).std()
+        reach = distance * logit(self.known).std() * self._correction
         ends = low + (high - low) * special.expit(logit(self.value) + np.array([-reach, reach]))
         return float(min(ends[0], self.value)), float(max(ends[1], self.value))
 

@@ -142,13 +142,15 @@ def study(
         found["macro_auc"] = np.mean(areas, axis=0)
     least = _resampling.freedom(truth, cluster, range(len(labels)))
     drawn, whole = len(draws), _resampling.freedom(truth, cluster)
+    scarcest = np.bincount(truth, minlength=len(labels)).min()
+    of_all = {"accuracy", "weighted_f1"}  # the others rest on every class alike
     return {
         name: _resampling.Resampled(
             float(found[name][drawn]),
             found[name][:drawn],
-            whole if name in ("accuracy", "weighted_f1") else least,
+            whole if name in of_all else least,
             (0, 1),
-            0.5 / (len(truth) + 1),
+            0.5 / ((len(truth) if name in of_all else scarcest) + 1),
             found[name][drawn + 1 :],
         )
         for name in names

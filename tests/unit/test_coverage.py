@@ -1,0 +1,72 @@
+"""Do 95 % intervals hold the truth 95 times in 100? Studies of 40 subjects, drawn again and again.
+
+Each study is judged as a student would judge it: a table of predictions, `report`. The
+subjects are independent; the cells of one share its shift.
+"""
+
+import numpy as np
+import pytest
+
+from helpers import comparing, metrics
+from tests.unit.evaluation_tables import study
+
+
+def truths(**how):
+    """Return each figure over so many subjects that it is as good as true."""
+    endless = study(99, subjects=8000, **how)
+    once, whole = np.ones((1, 1), dtype=int), np.zeros(len(endless), dtype=int)
+    found = metrics.resampled(endless, metrics.METRICS, whole, once)
+    return {name: float(values[0]) for name, values in found.items()}
+
+
+def coverage(studies, resamples=200, method="t", by="subject", **how):
+    """Return how many in a hundred intervals hold the truth, by figure."""
+    wanted = truths(**how)
+    held = dict.fromkeys(wanted, 0)
+    for seed in range(studies):
+        report = metrics.report(study(seed, **how), None, resamples, method=method, by=by)
+        for name, low, high in zip(report["metric"], report["low"], report["high"], strict=True):
+            held[name] += low <= wanted[name] <= high
+    return {name: 100 * count / studies for name, count in held.items()}
+
+
+def test_intervals_over_subjects_cover_and_those_over_cells_do_not():
+    """The short version; the one below is exact enough to tell 93 from 95."""
+    right = coverage(100, by="subject")
+    naive = coverage(40, resamples=100, by="image_id")
+    for name in metrics.METRICS:
+        assert right[name] >= 88, name
+        assert naive[name] <= 80, name
+
+
+@pytest.mark.slow
+def test_95_percent_intervals_cover_93_to_97_percent():
+    """Standard error of a coverage here: 0.6 in a hundred."""
+    found = coverage(1200)
+    print(found)
+    assert all(93 <= share <= 97 for share in found.values()), found
+
+
+@pytest.mark.slow
+def test_percentile_intervals_cover_too_little():
+    found = coverage(400, method="percentile")
+    print(found)
+    assert found["auc"] < 93
+    assert found["sensitivity"] < 93
+
+
+@pytest.mark.slow
+def test_the_paired_test_of_equal_models_finds_a_difference_in_5_percent():
+    found = dict.fromkeys(("accuracy", "auc", "mcnemar", "delong"), 0)
+    for seed in range(600):
+        first, second = study(seed, models=2)
+        for name in ("accuracy", "auc"):
+            found[name] += comparing.paired_bootstrap(first, second, name, 250).p_value < 0.05
+        found["mcnemar"] += comparing.mcnemar(first, second).p_value < 0.05
+        found["delong"] += comparing.delong(first, second).p_value < 0.05
+    shares = {name: count / 6 for name, count in found.items()}
+    print(shares)
+    assert 3 <= shares["accuracy"] <= 7
+    assert 3 <= shares["auc"] <= 7
+    assert shares["mcnemar"] > 20
+    assert shares["delong"] > 20
