@@ -193,6 +193,12 @@ def paired_bootstrap(
     -------
     Difference
         Interval and p-value are NaN with one subject only.
+
+    Notes
+    -----
+    By ``t`` two equally good models differ in accuracy in 5 of 100 simulated
+    studies of 40 subjects, as they should, and in AUC in 2: for AUC the test
+    errs on the safe side (tests/unit/test_coverage.py).
     """
     tables, limits = paired(first, second), _two(threshold)
     cluster, draws = _family(tables[0]).draw(tables[0], resamples, level, by, seed, method)

@@ -21,6 +21,7 @@ from helpers.plots import DASHES, GREY, PALETTE, WIDTH
 #: Markers in the order of the palette.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _BAND = 0.16  # opacity: two bands that overlap still show both
+_BANDS = 3  # and more than these do not
 
 
 class PlotError(CourseError, ValueError):
@@ -45,7 +46,8 @@ def roc_bands(
     ----------
     predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
         Labelled predictions; with a mapping, one curve for each name. A table
-        of one class has no curve; the legend says so.
+        of one class has no curve; the legend says so. With more than three
+        curves bands would hide one another and are left out.
     resamples, level, seed
         As in :func:`helpers.curves.band`.
     """
@@ -294,7 +296,8 @@ def _curves(
     seed: int,
 ) -> None:
     short = {"auc": "AUC", "average_precision": "AP"}[metric]
-    for place, (name, table) in enumerate(_tables(predictions).items()):
+    tables = _tables(predictions)
+    for place, (name, table) in enumerate(tables.items()):
         line = style(place) | {"marker": ""}
         lead = f"{name}, " if name else ""
         area = metrics.report(table, [metric], resamples, level, seed=seed).iloc[0]
@@ -302,8 +305,9 @@ def _curves(
             axis.plot([], [], label=f"{lead}one class only: no curve", **line)
             continue
         limits = "" if np.isnan(area["low"]) else f" ({area['low']:.3f} to {area['high']:.3f})"
-        heights = curves.band(table, kind, resamples, level, seed=seed)
-        _band(axis, heights["x"], heights["low"], heights["high"], line)
+        if len(tables) <= _BANDS:
+            heights = curves.band(table, kind, resamples, level, seed=seed)
+            _band(axis, heights["x"], heights["low"], heights["high"], line)
         label = f"{lead}{short} {area['value']:.3f}{limits}"
         if kind == "roc":
             points = curves.roc(table)

@@ -41,32 +41,33 @@ def test_intervals_over_subjects_cover_and_those_over_cells_do_not():
 
 @pytest.mark.slow
 def test_95_percent_intervals_cover_93_to_97_percent():
-    """Standard error of a coverage here: 0.6 in a hundred."""
-    found = coverage(1200)
+    """Standard error of a coverage here: 0.7 in a hundred."""
+    found = coverage(1000)
     print(found)
     assert all(93 <= share <= 97 for share in found.values()), found
 
 
 @pytest.mark.slow
 def test_percentile_intervals_cover_too_little():
-    found = coverage(400, method="percentile")
+    found = coverage(300, method="percentile")
     print(found)
     assert found["auc"] < 93
     assert found["sensitivity"] < 93
 
 
 @pytest.mark.slow
-def test_the_paired_test_of_equal_models_finds_a_difference_in_5_percent():
-    found = dict.fromkeys(("accuracy", "auc", "mcnemar", "delong"), 0)
-    for seed in range(600):
+def test_the_paired_test_of_equal_models_finds_a_difference_in_5_percent_at_most():
+    """Of AUC in fewer: where a model is worse by chance, its spread is wider as well."""
+    found, studies = dict.fromkeys(("accuracy", "auc", "mcnemar", "delong"), 0), 250
+    for seed in range(studies):
         first, second = study(seed, models=2)
         for name in ("accuracy", "auc"):
-            found[name] += comparing.paired_bootstrap(first, second, name, 250).p_value < 0.05
+            found[name] += comparing.paired_bootstrap(first, second, name, 200).p_value < 0.05
         found["mcnemar"] += comparing.mcnemar(first, second).p_value < 0.05
         found["delong"] += comparing.delong(first, second).p_value < 0.05
-    shares = {name: count / 6 for name, count in found.items()}
+    shares = {name: 100 * count / studies for name, count in found.items()}
     print(shares)
-    assert 3 <= shares["accuracy"] <= 7
-    assert 3 <= shares["auc"] <= 7
+    assert 2 <= shares["accuracy"] <= 8
+    assert shares["auc"] <= 7
     assert shares["mcnemar"] > 20
     assert shares["delong"] > 20
