@@ -52,9 +52,10 @@ def load(
         Searched with all its sub-folders. A folder is named after its kind, in
         words or abbreviations (`NAMES`), capitals or not.
     table : path-like, optional
-        A CSV file with a column of file names (with or without ending, with or
-        without folders) and one of labels; a column ``subject`` is used too.
-        Then folders' names do not count.
+        A CSV file, from here or from `folder`, with a column of file names (with
+        or without ending, with or without folders) and one of labels; a column
+        ``subject`` is used too. Then folders' names do not count. Where no
+        folder is named after a kind, the only CSV file in `folder` is taken.
     names : dict of str to str, optional
         Further names or numbers of classes, each with the kind that it means:
         ``{"1": "neutrophil"}``. Kinds other than the five are taken as they are.
@@ -101,10 +102,11 @@ def load_with_report(
     known = _KIND | {_plain(name): kind for name, kind in (names or {}).items()}
     found, left_out = data_files.scan(folder)
     images = [file for file in found if file.ending in IMAGE_ENDINGS]
-    if table is None:
-        rows, unfit = _by_folder(images, known)
-    else:
-        rows, unfit = _by_table(images, data_files.absolute(table), known)
+    rows, unfit = _by_folder(images, known) if table is None else ([], [])
+    if table is None and not rows:
+        table = _only_table(found)
+    if table is not None:
+        rows, unfit = _by_table(images, _found_table(folder, table), known)
     left_out += unfit
     memory = data_files.Memory(folder, progress=True)
     contents = memory.contents(row["file"] for row in rows)
@@ -211,6 +213,18 @@ def _by_table(
             rows.append(row)
     left_out += [(f.relative, "not in the table") for f in images if f.relative not in used]
     return rows, left_out
+
+
+def _only_table(found: list[File]) -> str | None:
+    tables = [file.path for file in found if file.ending == ".csv"]
+    return tables[0] if len(tables) == 1 else None
+
+
+def _found_table(folder: Path, table: str | os.PathLike) -> Path:
+    """Return the table's absolute path: as given, or below the folder of the images."""
+    given = data_files.absolute(table)
+    inside = folder / table
+    return inside if inside.is_file() and not given.is_file() else given
 
 
 def _column(table: Path, listed: pd.DataFrame, wanted: tuple[str, ...], what: str) -> str:

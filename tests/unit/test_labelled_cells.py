@@ -112,6 +112,18 @@ def test_a_table_with_paths_words_and_subjects(tmp_path):
     assert list(report["reason"]) == ["named by the table, ambiguous"]
 
 
+def test_the_only_table_is_found_by_itself(tmp_path):
+    put(tmp_path / "images" / "x.jpg")
+    (tmp_path / "labels.csv").write_text("file,label\nx.jpg,EOSINOPHIL\n")
+    assert list(labelled_cells.load(tmp_path)["label"]) == ["eosinophil"]
+    (tmp_path / "more.csv").write_text("file,label\nx.jpg,BASOPHIL\n")
+    assert list(labelled_cells.load(tmp_path, "more.csv")["label"]) == ["basophil"]
+    with pytest.raises(DatasetError, match="image folders there"):
+        labelled_cells.load(tmp_path)  # which of the two?
+    put(tmp_path / "monocyte" / "y.jpg")
+    assert list(labelled_cells.load(tmp_path)["label"]) == ["monocyte"]
+
+
 def test_errors_say_what_was_found(tmp_path):
     with pytest.raises(DatasetError, match="is not a folder"):
         labelled_cells.load(tmp_path / "no")
