@@ -7,11 +7,13 @@ these counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+
+from helpers import catalog
 
 #: How an interval is read off the resampled values.
 METHODS = ("t", "percentile", "bca")
@@ -259,3 +261,33 @@ def freedom(truth: np.ndarray, cluster: np.ndarray, classes: Iterable[int] = ())
     """Return one less than the clusters with rows of the scarcest of `classes`; none: of all."""
     counts = [len(np.unique(cluster[truth == name])) for name in classes]
     return min(counts, default=len(np.unique(cluster))) - 1
+
+
+def of_any(
+    predictions: pd.DataFrame,
+    metric: Callable[[pd.DataFrame], float],
+    cluster: np.ndarray,
+    draws: np.ndarray,
+    method: str,
+) -> Resampled:
+    """Return any function from predictions to a number, called once a resample."""
+    positive, count = set(catalog.positive_classes(predictions)), draws.shape[1]
+
+    def of(draw: np.ndarray) -> float:
+        rows = np.repeat(np.arange(len(cluster)), draw[cluster])
+        sample = predictions.iloc[rows].copy()
+        # Drawn twice, an image counts as two.
+        sample["image_id"] = np.arange(len(sample)).astype(str)
+        # `all` without `mm` would be read as the positive class of another question.
+        if not set(catalog.positive_classes(sample)) <= positive:
+            return float("nan")
+        return float(metric(sample))
+
+    values = np.array([of(draw) for draw in draws if count > 1])
+    left = without_one(count) if method == "bca" and count > 1 else ()
+    return Resampled(
+        float(metric(predictions)),
+        values,
+        count - 1,
+        left=np.array([of(draw) for draw in left]),
+    )

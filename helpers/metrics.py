@@ -207,7 +207,7 @@ def bootstrap_interval(
     if callable(metric):
         metric = next((name for name, known in METRICS.items() if known is metric), metric)
     if callable(metric):
-        found = _any(predictions, metric, cluster, draws, method)
+        found = _resampling.of_any(predictions, metric, cluster, draws, method)
     else:
         found = study(predictions, [metric], cluster, draws, threshold, method)[metric]
     return found.interval(level, method)
@@ -449,33 +449,3 @@ def _value(name: str, predictions: pd.DataFrame, threshold: float) -> float:
     everything = np.zeros(len(predictions), dtype=np.int64)
     once = np.ones((1, 1), dtype=np.int64)
     return float(resampled(predictions, [name], everything, once, threshold)[name][0])
-
-
-def _any(
-    predictions: pd.DataFrame,
-    metric: Callable[[pd.DataFrame], float],
-    cluster: np.ndarray,
-    draws: np.ndarray,
-    method: str,
-) -> _resampling.Resampled:
-    """Return what :func:`study` returns, of any function from predictions to a number."""
-    positive, count = set(catalog.positive_classes(predictions)), draws.shape[1]
-
-    def of(draw: np.ndarray) -> float:
-        rows = np.repeat(np.arange(len(cluster)), draw[cluster])
-        sample = predictions.iloc[rows].copy()
-        # Drawn twice, an image counts as two.
-        sample["image_id"] = np.arange(len(sample)).astype(str)
-        # `all` without `mm` would be read as the positive class of another question.
-        if not set(catalog.positive_classes(sample)) <= positive:
-            return float("nan")
-        return float(metric(sample))
-
-    values = np.array([of(draw) for draw in draws if count > 1])
-    left = _resampling.without_one(count) if method == "bca" and count > 1 else ()
-    return _resampling.Resampled(
-        float(metric(predictions)),
-        values,
-        count - 1,
-        left=np.array([of(draw) for draw in left]),
-    )
