@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from pathlib import Path
 
+from helpers.datasets import phantom_fields
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
 from helpers.datasets.snam_crops import SnamError, backgrounds, crops
 
@@ -126,6 +128,10 @@ def link(rows: list[dict]) -> None:
 def notes(rows: list[dict]) -> list[str]:
     """Return what a reader must know about what was read."""
     lines = []
+    if any((Path(row["file"].path).parent / phantom_fields.MARKER).is_file() for row in rows[:1]):
+        lines.append(
+            "These fields are phantoms, drawn by the course: figures on them are about the method."
+        )
     flagged = [row["image_id"] for row in rows if row["role"] != "field"]
     if flagged:
         lines.append(

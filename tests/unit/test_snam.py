@@ -66,6 +66,7 @@ def _write(path: Path, image: np.ndarray) -> Path:
 def test_masks_are_no_images_and_roles_are_told(drawn, tmp_path, capsys):
     catalog = datasets.load("snam", drawn)
     out = capsys.readouterr().out
+    assert "phantoms, drawn by the course" in out
     assert "3 of 10 fields are reference or extra images" in out
     assert "MM_5_also_ref_image" in out
     plan = phantom_fields.plan(FEW).set_index("name")
@@ -145,6 +146,7 @@ def test_a_field_without_a_mask_is_announced(tmp_path, capsys):
     mask(tmp_path / "MM_1_nucleus_mask.bmp")
     datasets.load("snam", tmp_path)
     out = capsys.readouterr().out
+    assert "phantoms" not in out
     assert "1 of 2 fields has no nucleus mask (ALL_1): the course segments" in out
 
 
