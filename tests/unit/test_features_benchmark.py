@@ -1,0 +1,38 @@
+"""How many cells are segmented and measured a second. Run with ``--benchmark-enable``."""
+
+import pytest
+
+from helpers import catalog, features, images, segmentation
+from helpers.datasets import phantom
+
+CELLS = 160
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    """A catalog of phantoms as files."""
+    folder = tmp_path_factory.mktemp("cells")
+    recipe = phantom.recipe_of("smoke")
+    rows = []
+    for name in phantom.plan(recipe)["image_id"][:CELLS:4]:
+        path = folder / f"{name}.bmp"
+        path.write_bytes(phantom.bmp(phantom.redraw(recipe, name).frame))
+        rows += [{"image_id": f"{name}_{i}", "path": path, "label": "all"} for i in range(4)]
+    return catalog.make(rows)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_read_segment_and_measure(benchmark, cells, workers):
+    benchmark.extra_info["cells"] = len(cells)
+    found = benchmark(features._build, cells, workers, "cell")
+    assert (found["problem"] == "").all()
+
+
+@pytest.mark.parametrize("step", ["segment", "measure"])
+def test_one_cell(benchmark, cells, step):
+    image = images.read_image(cells["path"].iloc[0])
+    parts = segmentation.segment_cell(image)
+    if step == "segment":
+        benchmark(segmentation.segment_cell, image)
+    else:
+        benchmark(features.measure, image, parts.nucleus, parts.cytoplasm)
