@@ -21,7 +21,8 @@ def show_maps(
     columns: int = 5,
     each: bool = True,
     masks: np.ndarray | None = None,
-    label: str = "",
+    clip: float = 1.0,
+    outlined: bool = True,
 ) -> Figure:
     """Lay each map over its image, with a colour scale.
 
@@ -41,8 +42,12 @@ def show_maps(
         Scale each map by its own largest value; otherwise all by one scale.
     masks : numpy.ndarray of bool, optional
         Shape (n, height, width); outlined in white.
-    label : str
-        Of the colour scale; by default what it shows.
+    clip : float
+        Which quantile of a map's absolute values gets the full colour; larger
+        values get it too. Below 1 for maps of which a few pixels outshine the rest.
+    outlined : bool
+        Draw signed maps with lines at half of the full colour, solid for the class
+        and dashed against it, so that the two differ in grey print as well.
     """
     import matplotlib as mpl
     import matplotlib.pyplot as plt
@@ -53,8 +58,10 @@ def show_maps(
     if len(images) != len(maps) or images.shape[1:3] != maps.shape[1:]:
         raise ExplainError(f"The maps {maps.shape} are not of the images {images.shape}.")
     signed = bool((maps < 0).any())
-    largest = np.abs(maps).max(axis=(1, 2)) if each else np.full(len(maps), np.abs(maps).max())
-    shown = maps / np.where(largest > 0, largest, 1)[:, None, None]
+    sizes = np.abs(maps)
+    largest = np.quantile(sizes, clip, axis=(1, 2)) if each else np.quantile(sizes, clip)
+    largest = np.where(largest > 0, largest, np.maximum(sizes.max(axis=(1, 2)), 1e-30))
+    shown = np.clip(maps / largest[:, None, None], -1, 1)
     if signed:
         colours = mpl.colors.LinearSegmentedColormap.from_list(
             "against_for", [plots.BLUE, "#FFFFFF", plots.VERMILLION]
@@ -81,7 +88,7 @@ def show_maps(
         rgba = scale.to_rgba(shown[place])
         rgba[..., 3] = np.clip(0.15 + 0.75 * np.abs(shown[place]), 0, 0.8) if signed else 0.6
         axis.imshow(rgba)
-        if signed:  # told apart in grey print as well
+        if signed and outlined:
             for level, dash in ((-0.5, "dashed"), (0.5, "solid")):
                 if shown[place].min() < level < shown[place].max():
                     axis.contour(
@@ -91,8 +98,9 @@ def show_maps(
             axis.contour(masks[place], [0.5], colors="white", linewidths=0.8)
         if titles:
             axis.set_title(titles[place], fontsize=10)
-    what = "of the largest value" + (" of each map" if each else "")
     bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.01, aspect=30)
-    bar.set_label(label or (f"against   (part {what})   for" if signed else f"part {what}"))
+    bar.set_ticks([-1, 0, 1] if signed else [0, 1])
+    most = "most" if each else "most\nof all"
+    bar.set_ticklabels(["against", "0", "for"] if signed else ["0", most])
     bar.outline.set_visible(False)
     return figure

@@ -147,7 +147,7 @@ def sanity_check(
         At how many layers, spread evenly from the output to the image, to stop and
         compare; by default at each.
     masks : numpy.ndarray of bool, optional
-        Shape (n, height, width): where to compare.
+        Shape (n, height, width): compare inside of these as well.
     seed : int
         Of the shuffles.
 
@@ -156,7 +156,8 @@ def sanity_check(
     pandas.DataFrame
         One row a stop and image: `random` (layers made random), `layer` (the lowest
         of them), `image` (its place), `rank` and `ssim` as :func:`similarity` gives
-        them, and `blank` (whether the map of the random network is zero everywhere).
+        them of the whole image, `blank` (whether the map of the random network is
+        zero everywhere), and with masks `rank_inside` and `ssim_inside`.
 
     Raises
     ------
@@ -177,10 +178,13 @@ def sanity_check(
         chosen = layers[: end + 1] if cascading else [layers[end]]
         after = explain(randomise(model, chosen, seed), images)
         for place, pair in enumerate(zip(before, after, strict=True)):
-            alike = similarity(*pair, mask=None if masks is None else masks[place])
-            blank = not np.any(pair[1])
-            rows.append((len(chosen), layers[end], place, *alike, blank))
-    return pd.DataFrame(rows, columns=["random", "layer", "image", "rank", "ssim", "blank"])
+            row = {"random": len(chosen), "layer": layers[end], "image": place}
+            row["rank"], row["ssim"] = similarity(*pair)
+            row["blank"] = not np.any(pair[1])
+            if masks is not None:
+                row["rank_inside"], row["ssim_inside"] = similarity(*pair, masks[place])
+            rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def _shuffled(rng: np.random.Generator, values: np.ndarray) -> np.ndarray:

@@ -209,7 +209,8 @@ def occlusion(
     """Return by how much the logit falls when a place of the image is covered.
 
     A square goes over the image; a pixel's value is the mean fall over all
-    squares that covered it. Squares that change no pixel are not computed.
+    squares that covered it. A pixel that no square changes has the value 0, and
+    squares that change nothing are not computed.
 
     Parameters
     ----------
@@ -262,6 +263,7 @@ def occlusion(
     evaluate = _gradients.evaluator(_gradients.logit_of(model))
     before = _logits(evaluate, images, batch_size)
     result = np.zeros((len(images), height, width))
+    changed = np.zeros(result.shape, bool)
     waiting: list[tuple[int, int, int, np.ndarray]] = []
 
     def settle() -> None:
@@ -276,9 +278,10 @@ def occlusion(
         if fill is None:
             colour = image[lit].mean(axis=0) if lit.any() else 0.0
         painted = np.where((lit | ground)[..., None], np.float32(colour), image)
+        changed[row] = (painted != image).any(axis=-1)
         for y, x in corners:
             there = slice(y, y + patch), slice(x, x + patch)
-            if np.array_equal(painted[there], image[there]):
+            if not changed[row][there].any():
                 continue
             covered = image.copy()
             covered[there] = painted[there]
@@ -287,7 +290,7 @@ def occlusion(
                 settle()
     if waiting:
         settle()
-    result = ((1 if positive else -1) * result / seen).astype(np.float32)
+    result = ((1 if positive else -1) * changed * result / seen).astype(np.float32)
     return result[0] if single else result
 
 
