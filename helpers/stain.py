@@ -70,7 +70,7 @@ def cell_pixels(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray
             f"An image must be RGB uint8 of shape (h, w, 3), not {image.dtype} of {image.shape}."
         )
     if mask is None:
-        cell = image.max(axis=2) > 0
+        cell = _lit(image)
         if cell.all():
             raise StainError(
                 f"The image of {image.shape[1]}x{image.shape[0]} pixels has no black ground, so "
@@ -198,9 +198,11 @@ class Normaliser:
         if not hasattr(self, "reference_"):
             raise StainError("The normaliser has no reference yet: call fit on training images.")
         cells = _cells(images, masks)
-        pixels = np.concatenate([image[cell] for image, cell in zip(images, cells, strict=True)])
+        pixels = np.concatenate(
+            [np.asarray(image)[cell] for image, cell in zip(images, cells, strict=True)]
+        )
         changed = _MAPS[self.method](pixels, self.reference_)
-        changed[~changed.any(axis=1)] = 1
+        changed[~_lit(changed)] = 1
         ends = np.cumsum([int(cell.sum()) for cell in cells])[:-1]
         results = []
         for image, cell, part in zip(images, cells, np.split(changed, ends), strict=True):
@@ -208,6 +210,11 @@ class Normaliser:
             result[cell] = part
             results.append(result)
         return results
+
+
+def _lit(pixels: np.ndarray) -> np.ndarray:
+    """Return where any of three channels is not 0; numpy's `any` along them takes ten times it."""
+    return (pixels[..., 0] | pixels[..., 1] | pixels[..., 2]) > 0
 
 
 def _cells(images: Sequence, masks: Sequence | None) -> list[np.ndarray]:
