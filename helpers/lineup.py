@@ -15,7 +15,7 @@ import importlib.metadata
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ _BASELINE_SIDE, _THUMBNAIL_SIDE = 96, 12
 _FROZEN_SIDE = 75
 #: How strongly a linear head is held down; the validation loss chooses among these.
 STRENGTHS = (0.0001, 0.001, 0.01)
-#: What loading has told in this process.
+#: What loading and splitting have told in this process.
 _SAID: set[str] = set()
 
 
@@ -134,18 +134,27 @@ def catalog(course: Settings, split: str = "subject") -> pd.DataFrame:
     """
     if split not in SPLITS:
         raise LineupError(f"The split is {split!r}, but must be one of {', '.join(SPLITS)}.")
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
+    with _told_once():
         table = datasets.load(course.dataset, course.data_dir, course.profile.name, course.seed)
-    for line in said.getvalue().splitlines():
-        if line not in _SAID:  # a page need not read it each time that a table is asked for
-            _SAID.add(line)
-            print(line)
-    table = table[(table["label"] != catalogs.UNLABELLED) & (table["split"] != "test")]
-    table = table.reset_index(drop=True)
-    if split == "random":
-        return splitting.split_at_random(table, seed=course.seed)
-    return splitting.split_by_subject(table, seed=course.seed, nearest=True)
+        table = table[(table["label"] != catalogs.UNLABELLED) & (table["split"] != "test")]
+        table = table.reset_index(drop=True)
+        if split == "random":
+            return splitting.split_at_random(table, seed=course.seed)
+        return splitting.split_by_subject(table, seed=course.seed, nearest=True)
+
+
+@contextlib.contextmanager
+def _told_once() -> Iterator[None]:
+    """Print only what was not printed before: a page need not read it with each table."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said):
+            yield
+    finally:
+        for line in said.getvalue().splitlines():
+            if line not in _SAID:
+                _SAID.add(line)
+                print(line)
 
 
 def predictions(

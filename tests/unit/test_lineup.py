@@ -200,6 +200,13 @@ def test_features_are_row_by_row_those_of_the_predictions(course, made):
         lineup.features(course, "custom_cnn")
 
 
+def test_a_note_is_told_once(capsys):
+    for _ in range(2):
+        with lineup._told_once():
+            print("a note that only this test makes")
+    assert capsys.readouterr().out == "a note that only this test makes\n"
+
+
 def test_the_probe_is_that_of_chapter_09():
     """What lineup makes is what the chapter shows: the same head, chosen in the same way."""
     import re
