@@ -435,6 +435,8 @@ def _key(name: str, table: pd.DataFrame, course: Settings, found: weights.Weight
         "weights": "" if found is None else found.sha256 or "random",
         "code": provenance.code_version(
             "lineup",
+            "_decoding",
+            "_preparing",
             "images",
             "cropping",
             "frozen",
