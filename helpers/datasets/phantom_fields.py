@@ -21,17 +21,15 @@ import filelock
 import numpy as np
 import pandas as pd
 
-from helpers.datasets import phantom, phantom_cells, phantom_field_cells
-from helpers.datasets.phantom import PhantomError
-from helpers.datasets.phantom_cells import noise
-from helpers.datasets.phantom_field_cells import (
-    TRAITS,
-    Patch,
-    Stain,
-    draw_cell,
-    platelet,
-    red_cell,
+from helpers.datasets import (
+    phantom,
+    phantom_cells,
+    phantom_field_cells,
+    phantom_field_drawing,
 )
+from helpers.datasets.phantom import PhantomError
+from helpers.datasets.phantom_field_cells import TRAITS, Stain
+from helpers.datasets.phantom_field_drawing import Field, Look, draw_field
 from helpers.files import atomic_path, write_json
 from helpers.settings import DEFAULT_SEED, Profile, profile_of
 
@@ -77,32 +75,6 @@ SIZES = {
     "quick": (29, 30, 424, 0.25),
     "full": (29, 30, 424, 0.5),
 }
-
-
-@dataclass(frozen=True)
-class Field:
-    """A drawn field and the truth about it.
-
-    Attributes
-    ----------
-    image : numpy.ndarray
-        (h, w, 3), uint8, RGB.
-    nuclei, cells : numpy.ndarray
-        (h, w), int32: 0 is ground, n the nuclei (the whole) of the n-th cell of
-        `table`; where cells overlap, the later one lies on top.
-    table : pandas.DataFrame
-        One row a cell: `cell` (from 1), `label`, its middle `x` and `y` in pixels,
-        `whole` (False where the field's border cuts it) and what
-        :class:`~helpers.datasets.phantom_field_cells.Patch` tells of it.
-    background : numpy.ndarray
-        (h, w), bool: glass without any cell, red ones included.
-    """
-
-    image: np.ndarray
-    nuclei: np.ndarray
-    cells: np.ndarray
-    table: pd.DataFrame
-    background: np.ndarray
 
 
 def draw(
@@ -250,25 +222,10 @@ def plan(recipe: Recipe) -> pd.DataFrame:
 def code_version() -> str:
     """Return 12 digits that change when the code that draws changes."""
     digest = hashlib.sha256()
-    for name in (__file__, phantom_field_cells.__file__, phantom_cells.__file__):
-        digest.update(Path(name).read_bytes().replace(b"\r\n", b"\n"))
+    for module in (phantom_field_drawing, phantom_field_cells, phantom_cells):
+        digest.update(Path(module.__file__).read_bytes().replace(b"\r\n", b"\n"))
+    digest.update(Path(__file__).read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class _Look:
-    """How one field was stained, lit and photographed, and how its cells tend to be."""
-
-    stain: Stain
-    glass: np.ndarray  # light through empty glass, R, G, B of 255
-    blur: float  # in pixels of a quarter-size field
-    noise: float  # in grey levels
-    zoom: float
-    pallor: float  # of the red cells' middles
-    red_hue: float
-    crowd: float  # share of the field that red cells take
-    chains: float  # how readily red cells stick to each other
-    traits: dict[str, float]
 
 
 _SPREAD = (
@@ -280,7 +237,7 @@ _APART = {"warmth": 2.2, "green": -1.4, "level": 0.8}
 
 
 @lru_cache(maxsize=8)
-def _looks(recipe: Recipe) -> dict[str, _Look]:
+def _looks(recipe: Recipe) -> dict[str, Look]:
     """Return each field's look, of which no property tells the classes apart by chance."""
     rng = np.random.default_rng([recipe.seed, 12])
     table = plan(recipe)
@@ -296,10 +253,10 @@ def _looks(recipe: Recipe) -> dict[str, _Look]:
     }
 
 
-def _look(z: dict[str, float]) -> _Look:
+def _look(z: dict[str, float]) -> Look:
     level = 226 + 9 * z["level"]
     tints = 1 + 0.028 * z["warmth"], 1 + 0.020 * z["green"], 1 - 0.028 * z["warmth"]
-    return _Look(
+    return Look(
         stain=Stain(
             strength=exp(0.16 * z["strength"]),
             hue=0.8 * z["hue"],
@@ -333,137 +290,9 @@ def _draw_row(recipe: Recipe, row) -> Field:
     """Draw one field; all chance follows from the seed, the class and the number."""
     rng = np.random.default_rng([recipe.seed, 13, int(row.label == "mm"), row.number + 1])
     look = _looks(recipe)[row.name]
-    width, height = (round(side * recipe.scale) for side in FULL_SIZE)
+    size = tuple(round(side * recipe.scale) for side in FULL_SIZE)
     radius = RADIUS * recipe.scale * look.zoom
-    patches = [
-        draw_cell(row.label, radius, look.stain, look.traits, rng)
-        for _ in range(row.cells + int(rng.uniform() < 0.35))
-    ]
-    places = _places(rng, patches, row.cells, width, height)
-    density = np.zeros((height, width, 3), np.float32)
-    nuclei = np.zeros((height, width), np.int32)
-    cells = np.zeros((height, width), np.int32)
-    _lay_red_cells(rng, density, look, radius, list(zip(places, patches, strict=True)))
-    background = density.max(axis=2) < 0.03
-    rows = []
-    for number, (patch, (x, y)) in enumerate(zip(patches, places, strict=True), start=1):
-        inside, part = _overlap(len(patch.cell), x, y, width, height)
-        # A cell lies on the glass and pushes aside what would lie under it.
-        lifted = 1 - 0.9 * patch.cell[part][..., None].astype(np.float32)
-        density[inside] = density[inside] * lifted + patch.density[part]
-        cells[inside][patch.cell[part]] = number
-        nuclei[inside][patch.cell[part]] = 0
-        nuclei[inside][patch.nucleus[part]] = number
-        rows.append(
-            {
-                "cell": number,
-                "label": row.label,
-                "x": x,
-                "y": y,
-                "whole": number <= row.cells,
-                **patch.parameters,
-            }
-        )
-    background &= cells == 0
-    image = _photographed(rng, density, look, recipe.scale / 0.25)
-    return Field(image, nuclei, cells, pd.DataFrame(rows), background)
-
-
-def _places(rng, patches: list[Patch], whole: int, width: int, height: int) -> list[tuple]:
-    """Return the middle (x, y) of each cell: apart, a few touching, the last cut by the border."""
-    places: list[tuple[float, float]] = []
-    radii = [patch.parameters["radius"] for patch in patches]
-    for number, patch in enumerate(patches):
-        reach = len(patch.cell) / 2 + 2
-        for attempt in range(400):
-            touching = 0 < number < whole and attempt < 40 and rng.uniform() < 0.12
-            if number >= whole:
-                x, y = rng.uniform(0, width), rng.choice([0.0, height]) + rng.normal(0, 0.3)
-            elif touching:
-                other = int(rng.integers(number))
-                turn = rng.uniform(0, 2 * np.pi)
-                far = 0.99 * (radii[number] + radii[other])
-                x = places[other][0] + far * np.cos(turn)
-                y = places[other][1] + far * np.sin(turn)
-            else:
-                x, y = rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)
-            if number < whole and not (
-                reach <= x <= width - reach and reach <= y <= height - reach
-            ):
-                continue
-            # The more often it fails, the closer cells may stand.
-            room = 1.25 if attempt < 200 else 1.0
-            gaps = [
-                np.hypot(x - a, y - b) / (radii[number] + radius)
-                for (a, b), radius in zip(places, radii, strict=False)
-            ]
-            if touching:
-                gaps[other] = room
-            if all(gap >= room for gap in gaps):
-                break
-        places.append((float(x), float(y)))
-    return places
-
-
-def _lay_red_cells(rng, density, look: _Look, radius: float, placed: list) -> None:
-    """Lay red cells and platelets on the glass, single or in chains, none on a white cell."""
-    height, width = density.shape[:2]
-    size = radius * 0.58
-    count = int(look.crowd * height * width / (np.pi * size * size))
-    x, y, turn = rng.uniform(0, width), rng.uniform(0, height), 0.0
-    centres = np.array([place for place, _ in placed])
-    reach = np.array([len(patch.cell) / 2 for _, patch in placed])
-    for _ in range(count):
-        if rng.uniform() < look.chains:
-            turn += 0.5 * rng.standard_normal()
-            x, y = x + 1.45 * size * np.cos(turn), y + 1.45 * size * np.sin(turn)
-        else:
-            x, y = rng.uniform(-size, width + size), rng.uniform(-size, height + size)
-            turn = rng.uniform(0, 2 * np.pi)
-        cell = red_cell(rng, size * exp(0.06 * rng.standard_normal()), look.pallor, look.red_hue)
-        if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > 0.88 * reach + size * 0.8).all():
-            _lay(density, cell * np.float32(look.stain.strength), x, y)
-    for _ in range(int(rng.poisson(3.5))):
-        x, y = rng.uniform(0, width), rng.uniform(0, height)
-        spot = platelet(rng, radius * rng.uniform(0.10, 0.17))
-        if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > reach + size * 0.3).all():
-            _lay(density, spot * np.float32(look.stain.strength), x, y)
-
-
-def _lay(density: np.ndarray, patch: np.ndarray, x: float, y: float) -> None:
-    height, width = density.shape[:2]
-    inside, part = _overlap(len(patch), x, y, width, height)
-    density[inside] += patch[part]
-
-
-def _overlap(side: int, x: float, y: float, width: int, height: int) -> tuple[tuple, tuple]:
-    """Return where a patch around (x, y) lies in the field, and which part of it does."""
-    left, top = round(x - (side - 1) / 2), round(y - (side - 1) / 2)
-    first, last = max(left, 0), max(min(left + side, width), 0)
-    high, low = max(top, 0), max(min(top + side, height), 0)
-    inside = slice(high, max(low, high)), slice(first, max(last, first))
-    part = (
-        slice(high - top, max(low, high) - top),
-        slice(first - left, max(last, first) - left),
-    )
-    return inside, part
-
-
-def _photographed(rng, density: np.ndarray, look: _Look, finer: float) -> np.ndarray:
-    """Return the picture (h, w, 3), uint8, that a camera takes of the glass."""
-    height, width = density.shape[:2]
-    light = cv2.exp(-density)
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
-    slope, fall = rng.normal(0, 0.02, 2), abs(rng.normal(0.03, 0.015))
-    even = 1 + np.float32(slope[0]) * x + np.float32(slope[1]) * y
-    even = even - np.float32(fall) * (x * x + y * y)
-    side = max(height, width)
-    dust = 1 + 0.008 * noise(rng, side, side / 4)[:height, :width]
-    light = light * (even * dust)[..., None] * look.glass
-    light = cv2.GaussianBlur(light, (0, 0), look.blur * finer)
-    grain = rng.standard_normal(light.shape, dtype=np.float32) * np.float32(look.noise)
-    return np.clip(np.rint(light + grain), 0, 255).astype(np.uint8)
+    return draw_field(row.label, row.cells, look, radius, size, recipe.scale / 0.25, rng)
 
 
 def _draw_files(folder: Path, recipe: Recipe, row) -> None:
@@ -492,7 +321,6 @@ def _write(path: Path, pixels: np.ndarray) -> None:
 def _claim(folder: Path, stamp: dict) -> None:
     """Make sure that what stands in the folder is this recipe's, or nothing."""
     found = _read_json(folder / MARKER) or _read_json(folder / _STARTED)
-    ours = [f"{name}*.bmp" for name in plan(recipe_from(stamp))["name"]]
     if found is None and any(folder.glob("*.bmp")):
         raise PhantomError(
             f"{folder} holds images that the course did not draw; draw into another folder."
@@ -506,17 +334,12 @@ def _claim(folder: Path, stamp: dict) -> None:
         # Fields of an older version go; killed here, the folder still says whose it is.
         write_json(folder / _STARTED, found)
         (folder / MARKER).unlink(missing_ok=True)
-        for pattern in ours:
-            for path in folder.glob(pattern):
+        for name in plan(Recipe(**{k: v for k, v in stamp.items() if k != "code"}))["name"]:
+            for path in (folder / f"{name}.bmp", *folder.glob(f"{name}_*_mask.bmp")):
                 path.unlink(missing_ok=True)
     write_json(folder / _STARTED, stamp)
     for leftover in folder.glob(".*.bmp"):  # what a killed process left half written
         leftover.unlink(missing_ok=True)
-
-
-def recipe_from(stamp: dict) -> Recipe:
-    """Return the recipe in what a drawn folder says of itself."""
-    return Recipe(**{name: value for name, value in stamp.items() if name != "code"})
 
 
 def _read_json(path: Path) -> dict | None:
