@@ -22,6 +22,7 @@ from helpers._leukocyte import (
     largest,
     optical_density,
 )
+from helpers.cropping import brightest_channel
 from helpers.errors import CourseError
 
 #: Channels below this on most of the border mean a frame that was cut out and blackened.
@@ -159,9 +160,9 @@ def otsu_nucleus(image: np.ndarray) -> np.ndarray:
 
 def _cut_out_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape[:2]
-    lit = (image.max(axis=2) > 0).astype(np.uint8)
+    lit = (brightest_channel(image) > 0).astype(np.uint8)
     lit = largest(cv2.morphologyEx(lit, cv2.MORPH_OPEN, disc(1)))
-    if lit.sum() < 0.002 * lit.size:
+    if cv2.countNonZero(lit) < 0.002 * lit.size:
         raise SegmentationError(
             f"The image of {width}x{height} pixels holds no cell: its ground is black and "
             "nothing larger than a speck stands on it."
