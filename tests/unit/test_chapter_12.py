@@ -80,6 +80,7 @@ def test_chi_square_by_hand_is_the_shipped_score():
         assert page["chi_square"](page["flat"][:, place], target) == pytest.approx(scores[place])
 
 
+@pytest.mark.slow
 def test_nothing_on_the_page_is_fitted_outside_of_training():
     """A marker that gives away the class in the test split, and turned labels, change nothing."""
     seen = []

@@ -71,23 +71,15 @@ def test_what_cannot_be_built_is_told(size, keep, sentence):
         dcnn.build(size, 24, keep)
 
 
-def test_training_learns_ends_with_its_best_weights_and_is_repeated_exactly():
-    ends = []
-    for _ in range(2):
-        model = dcnn.build(SIZE)
-        history = dcnn.train(
-            model, IMAGES, TARGET, TRAIN, VAL, iterations=30, look=7, batch_size=16
-        )
-        ends.append((history, model.get_weights()))
-    history, weights = ends[0]
+def test_training_learns_and_ends_with_its_best_weights():
+    model = dcnn.build(SIZE)
+    history = dcnn.train(model, IMAGES, TARGET, TRAIN, VAL, iterations=30, look=7, batch_size=16)
     assert history["iteration"].tolist() == list(range(1, 31))
     assert history["val_loss"].notna().to_numpy().nonzero()[0].tolist() == [6, 13, 20, 27, 29]
     assert history["loss"].tail(5).mean() < history["loss"].head(5).mean()
-    model.compile(loss="binary_crossentropy")
-    loss = model.evaluate(IMAGES[VAL], TARGET[VAL, None].astype("float32"), verbose=0)
-    assert loss == pytest.approx(history["val_loss"].min(), rel=1e-4)
-    assert history.equals(ends[1][0])
-    assert all(map(np.array_equal, weights, ends[1][1]))
+    score = model.predict_on_batch(IMAGES[VAL])[:, 0]
+    loss = -np.log(np.where(TARGET[VAL] == 1, score, 1 - score)).mean()
+    assert loss == pytest.approx(history["val_loss"].min(), rel=1e-3)
 
 
 def test_each_loss_is_of_its_own_batch():
@@ -104,7 +96,7 @@ def test_each_loss_is_of_its_own_batch():
     assert history["loss"].to_numpy() == pytest.approx(wanted, rel=1e-3)
 
 
-def test_a_marker_in_the_test_split_leaves_no_trace():
+def test_training_is_repeated_exactly_and_a_marker_in_the_test_split_leaves_no_trace():
     marked, turned = IMAGES.copy(), TARGET.copy()
     marked[TEST, 0, 0] = np.where(TARGET[TEST, None] == 1, 255, 0)
     turned[TEST] = 1 - TARGET[TEST]
