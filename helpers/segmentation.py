@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from helpers._cut_out import cut_out_parts
+from helpers._cytoplasm import grow_cell
 from helpers._leukocyte import (
     disc,
     filled,
@@ -183,9 +184,8 @@ def _smear_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             f"The image of {width}x{height} pixels holds no cell: nothing on its bright ground "
             "takes up stain as a nucleus does."
         )
-    nucleus = nucleus > 0
-    cells = _cells_around(density, nucleus.astype(np.int32))
-    return nucleus, (cells > 0) & ~nucleus
+    cell = grow_cell(density, nucleus)
+    return nucleus > 0, (cell > 0) & (nucleus == 0)
 
 
 # Fields

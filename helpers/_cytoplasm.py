@@ -1,0 +1,80 @@
+"""The cytoplasm around nuclei on bright ground, and touching cells parted.
+
+Private to :mod:`helpers.segmentation`.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from helpers._leukocyte import contrast_weights, disc, filled
+
+
+def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | None = None):
+    """Return the whole cell around one nucleus, uint8 (h, w).
+
+    Parameters
+    ----------
+    density : ndarray of float32, shape (h, w, 3)
+        Optical density against the ground.
+    nucleus : ndarray of uint8, shape (h, w)
+        All lobes of one nucleus.
+    blocked : ndarray of uint8, shape (h, w), optional
+        Where the cell cannot be: other nuclei.
+
+    Notes
+    -----
+    Cytoplasm is what takes up light beside the nucleus and does not look like what takes
+    up light far from it, which are red cells. Its reach is bounded by the nucleus's size.
+    """
+    hull = np.zeros_like(nucleus)
+    points = cv2.findNonZero(nucleus)
+    cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    radius = float(np.sqrt(cv2.countNonZero(hull) / np.pi))
+    away = cv2.distanceTransform(1 - hull, cv2.DIST_L2, 5)
+    smooth = cv2.GaussianBlur(density, (0, 0), 1.0)
+    total = smooth.sum(axis=2)
+    wall = nucleus if blocked is None else nucleus | blocked
+    clear = cv2.dilate(wall, disc(2)) == 0
+    near = (away < max(4.0, 0.3 * radius)) & clear
+    level = 0.05
+    if near.any():
+        level = max(level, 0.45 * float(np.percentile(total[near], 60)))
+    stuff = total > level
+    member = stuff
+    far = stuff & (away > max(6.0, 0.8 * radius)) & clear
+    near &= stuff
+    if np.count_nonzero(far) > 60 and np.count_nonzero(near) > 20:
+        weights = contrast_weights(smooth, near, far, 0.3)
+        score = cv2.transform(smooth, weights[None])
+        a, b = score[near], score[far]
+        if a.mean() - b.mean() > 0.8 * np.sqrt(0.5 * (a.var() + b.var())):
+            member = stuff & (score > 0.5 * (a.mean() + b.mean()))
+    cell = (member & (away < max(4.0, 0.75 * radius))) | ((hull > 0) & stuff)
+    cell = _without_tongues(cell, away, points) | nucleus
+    if blocked is not None:
+        cell &= 1 - blocked
+    cell = cv2.morphologyEx(cell, cv2.MORPH_CLOSE, disc(2))
+    cell = cv2.morphologyEx(cell, cv2.MORPH_OPEN, disc(max(1, int(0.3 * radius)))) | nucleus
+    return filled(_with_nucleus(cell, nucleus), 0.2)
+
+
+def _without_tongues(cell, away, points) -> np.ndarray:
+    """Cut off what reaches far beyond the rest of the cell's outline: red cells that touch it."""
+    rows, columns = np.nonzero(cell & (away > 0))
+    if not len(rows):
+        return cell.astype(np.uint8)
+    x, y = points[:, 0].mean(axis=0)
+    turn = ((np.arctan2(rows - y, columns - x) / (2 * np.pi) + 0.5) * 36).astype(int) % 36
+    reach = np.zeros(36, np.float32)
+    np.maximum.at(reach, turn, away[rows, columns])
+    return (cell & (away <= 1.4 * np.percentile(reach, 60) + 3)).astype(np.uint8)
+
+
+def _with_nucleus(cell, nucleus) -> np.ndarray:
+    _, labels = cv2.connectedComponents(cell, connectivity=4)
+    keep = np.zeros(labels.max() + 1, bool)
+    keep[np.unique(labels[nucleus > 0])] = True
+    keep[0] = False
+    return keep[labels].astype(np.uint8)
