@@ -1,5 +1,7 @@
 """Tests of one model against another: statsmodels', slow definitions, and what is refused."""
 
+from unittest import mock
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,20 +108,21 @@ def test_delong_and_the_bootstrap_agree_where_cells_are_independent():
 def test_where_cells_are_not_independent_the_cellwise_tests_are_too_sure():
     """Two models that are equally good: 5 % of the tests should find a difference."""
     found = {"mcnemar": 0, "delong": 0, "subjects": 0}
-    for seed in range(60):
+    for seed in range(30):
         first, second = study(seed, models=2)
         found["mcnemar"] += comparing.mcnemar(first, second).p_value < 0.05
         found["delong"] += comparing.delong(first, second).p_value < 0.05
         found["subjects"] += comparing.paired_bootstrap(first, second, "auc", 200).p_value < 0.05
-    assert found["mcnemar"] > 15
-    assert found["delong"] > 15
-    assert found["subjects"] <= 8
+    assert found["mcnemar"] > 6
+    assert found["delong"] > 6
+    assert found["subjects"] <= 4
 
 
-@settings(max_examples=12, deadline=None)  # statsmodels collects all garbage at each call
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_that_of_statsmodels(p_values):
-    wanted = multitest.multipletests(p_values, method="holm")[1]
+    with mock.patch("gc.collect"):  # statsmodels collects all garbage at each call
+        wanted = multitest.multipletests(p_values, method="holm")[1]
     assert comparing.holm(p_values) == pytest.approx(wanted.tolist())
 
 

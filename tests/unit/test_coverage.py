@@ -13,7 +13,7 @@ from tests.unit.evaluation_tables import study
 
 def truths(**how):
     """Return each figure over so many subjects that it is as good as true."""
-    endless = study(99, subjects=8000, **how)
+    endless = study(99, subjects=6000, **how)
     once, whole = np.ones((1, 1), dtype=int), np.zeros(len(endless), dtype=int)
     found = metrics.resampled(endless, metrics.METRICS, whole, once)
     return {name: float(values[0]) for name, values in found.items()}
@@ -32,10 +32,10 @@ def coverage(studies, resamples=200, method="t", by="subject", **how):
 
 def test_intervals_over_subjects_cover_and_those_over_cells_do_not():
     """The short version; the one below is exact enough to tell 93 from 95."""
-    right = coverage(100, by="subject")
-    naive = coverage(40, resamples=100, by="image_id")
+    right = coverage(60, by="subject")
+    naive = coverage(20, resamples=100, by="image_id")
     for name in metrics.METRICS:
-        assert right[name] >= 88, name
+        assert right[name] >= 86, name
         assert naive[name] <= 80, name
 
 
