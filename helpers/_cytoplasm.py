@@ -29,7 +29,7 @@ def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | No
     up light far from it, which are red cells. Its reach is bounded by the nucleus's size.
     """
     hull = np.zeros_like(nucleus)
-    points = cv2.findNonZero(nucleus)
+    points = cv2.findNonZero(nucleus).reshape(-1, 2)  # OpenCV 4 and 5 differ in its shape
     cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
     radius = float(np.sqrt(cv2.countNonZero(hull) / np.pi))
     away = cv2.distanceTransform(1 - hull, cv2.DIST_L2, 5)
@@ -65,7 +65,7 @@ def _without_tongues(cell, away, points) -> np.ndarray:
     rows, columns = np.nonzero(cell & (away > 0))
     if not len(rows):
         return cell.astype(np.uint8)
-    x, y = points[:, 0].mean(axis=0)
+    x, y = points.mean(axis=0)
     turn = ((np.arctan2(rows - y, columns - x) / (2 * np.pi) + 0.5) * 36).astype(int) % 36
     reach = np.zeros(36, np.float32)
     np.maximum.at(reach, turn, away[rows, columns])
