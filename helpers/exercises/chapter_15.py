@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -117,3 +118,15 @@ def better_than_nothing(answer: Callable, *_: object) -> Iterator[Point]:
     yield np.isclose(answer(full, np.ones((4, 4), bool)), 1), "A mask of everything gives 1."
     yield bool(np.isnan(answer(np.zeros((4, 4)), mask))), "A map of zeros gives NaN."
     yield bool(np.isnan(answer(full, np.zeros((4, 4), bool)))), "A mask of nothing gives NaN."
+
+
+@checker("15-e")
+def no_blind_strip(answer: int, *_: object) -> Iterator[Point]:
+    """Check the smallest side at which four poolings leave nothing over."""
+    side = operator.index(answer)
+    yield side >= 96, "It is 96 pixels or more."
+    left = side
+    for place, pool in enumerate((3, 3, 3, 2), start=1):
+        yield left % pool == 0, f"Pooling {place} leaves nothing over."
+        left //= pool
+    yield side < 108 + 54, "No smaller side would do."

@@ -1,0 +1,70 @@
+"""The same maps of the same networks on TensorFlow, JAX and PyTorch.
+
+Where a backend is not installed its tests skip, saying so; COURSE_BACKEND_PYTHON
+may name another interpreter that has it.
+"""
+
+import numpy as np
+import pytest
+
+from tests.unit import test_backends
+
+pytestmark = pytest.mark.slow
+TOLERANCE = 1e-3
+
+MAPS = """
+    import json, sys
+    import keras, numpy as np
+    from helpers import explaining, zoo
+    images, target = np.load(sys.argv[1])[:3], sys.argv[2]
+    found = {}
+    for path in sys.argv[3:]:
+        model = zoo.load_model(path)
+        name = model.name
+        first = explaining.weighted_layers(model)[0]
+        shuffled = explaining.randomise(model, [first], seed=5)
+        found |= {
+            f"{name} logits": explaining.logits(model, images),
+            f"{name} shuffled": explaining.logits(shuffled, images),
+            f"{name} grad_cam": explaining.grad_cam(model, images, batch_size=2),
+            f"{name} by place": explaining.grad_cam(
+                model, images, average=False, rectify=False, positive=False
+            ),
+            f"{name} occlusion": explaining.occlusion(model, images[:2], 24, 24),
+            f"{name} integrated": explaining.integrated_gradients(model, images[:2], steps=4),
+        }
+    np.savez(target, **found)
+    print(json.dumps({"backend": keras.backend.backend(), "maps": len(found)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two networks, a flat and a nested one, images, and TensorFlow's maps."""
+    folder = tmp_path_factory.mktemp("explaining")
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3), dtype=np.uint8)
+    np.save(folder / "images.npy", np.repeat(np.repeat(images, 8, axis=1), 8, axis=2))
+    test_backends.run("tensorflow", test_backends.MAKE, folder, artifacts=folder)
+    networks = [folder / "transfer.keras", folder / "custom.keras"]
+    return folder / "images.npy", networks, maps_on("tensorflow", folder, networks, folder)
+
+
+def maps_on(backend, images, networks, folder):
+    images = images / "images.npy" if images.is_dir() else images
+    target = folder / f"{backend}.npz"
+    found = test_backends.run(backend, MAPS, images, target, *networks, artifacts=folder)
+    assert found == {"backend": backend, "maps": 12}
+    with np.load(target) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_maps_are_tensorflows(made, backend, tmp_path):
+    images, networks, expected = made
+    found = maps_on(backend, images, networks, tmp_path)
+    assert set(found) == set(expected)
+    for name, wanted in expected.items():
+        size = np.abs(wanted).max()
+        assert size > 0, name
+        assert found[name].dtype == wanted.dtype
+        np.testing.assert_allclose(found[name] / size, wanted / size, atol=TOLERANCE, err_msg=name)

@@ -1,0 +1,71 @@
+"""Phantoms with one trait changed: the rest is the same to the last pixel."""
+
+import re
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.datasets import phantom, phantom_pairs
+from helpers.datasets.phantom import PhantomError
+
+
+@pytest.fixture(scope="module")
+def some(tmp_path_factory):
+    """Frames of a small set, by their paths; only the folder's mark is written."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    recipe = phantom.recipe_of("smoke", 24)
+    stamp = {"phantoms": recipe.phantoms, "subjects": recipe.subjects, "seed": recipe.seed}
+    phantom.write_json(folder / phantom.MARKER, {**stamp, "code": phantom.code_version()})
+    table = phantom.plan(recipe)
+    return [folder / path for path in table["path"].iloc[[0, 5, 40, 120, 150]]]
+
+
+def differs(a, b, by=0):
+    return np.abs(a.frame.astype(int) - b.frame).max(axis=-1) > by
+
+
+@pytest.mark.parametrize("trait", phantom_pairs.CHANGEABLE)
+def test_without_a_shift_it_is_the_very_frame(some, trait):
+    for path in some[:2]:
+        assert not differs(phantom_pairs.change(path, trait, 0), phantom.truth(path)).any()
+
+
+@pytest.mark.parametrize("trait", phantom_pairs.CHANGEABLE)
+def test_only_the_trait_changes(some, trait):
+    changed = 0
+    for path in some:
+        before, after = phantom.truth(path), phantom_pairs.change(path, trait, -2)
+        moved = differs(before, after, by=4)
+        changed += moved.any()
+        # The cut-out, and with it the crop, stays the same.
+        np.testing.assert_array_equal(before.frame.any(axis=-1), after.frame.any(axis=-1))
+        assert after.label == before.label
+        assert after.parameters["radius"] == before.parameters["radius"]
+        if trait in ("nucleoli", "openness"):
+            assert moved[before.nucleus].sum() >= 0.95 * moved.sum()
+        if trait == "basophilia":
+            deep = cv2.erode(before.nucleus.astype("uint8"), np.ones((25, 25))) > 0
+            assert moved[deep].sum() <= 0.02 * moved.sum()
+        if trait == "filling":
+            assert after.parameters["nucleus_area"] < before.parameters["nucleus_area"]
+    assert changed >= 3
+
+
+def test_nucleoli_come_and_go_whole(some):
+    for path in some:
+        count = phantom.truth(path).parameters["nucleoli"]
+        none, all_four = (phantom_pairs.change(path, "nucleoli", shift) for shift in (-5, 5))
+        spots = differs(none, phantom.truth(path), by=3)
+        assert spots.any() == (count > 0)
+        # Those that were there stay in their places when others come.
+        assert (differs(none, all_four, by=2) | ~spots).all()
+
+
+def test_what_cannot_be_changed_is_refused(some, tmp_path):
+    with pytest.raises(PhantomError, match="only filling, openness, nucleoli, basophilia"):
+        phantom_pairs.change(some[0], "size", 1)
+    with pytest.raises(PhantomError, match=re.escape(phantom.MARKER)):
+        phantom_pairs.change(tmp_path / "UID_1_1_1_all.bmp", "openness", 1)
+    with pytest.raises(PhantomError, match="UID_999_1_1_all"):
+        phantom_pairs.change(some[0].with_name("UID_999_1_1_all.bmp"), "openness", 1)
