@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
-from helpers import augmentation, images, provenance, settings, texture
+from helpers import augmentation, images, provenance, settings, shape, texture
 from helpers import catalog as catalogs
 from helpers.errors import CourseError
 from helpers.files import write_csv
@@ -148,12 +151,12 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
     found: dict[str, float] = {}
     middles = {}
     for region, mask in (("nucleus", nucleus), ("cell", cell)):
-        values, middles[region] = _shape(mask)
+        values, middles[region] = shape.describe(mask)
         found |= {f"{region}_{name}": value for name, value in values.items()}
     diameter = 2 * np.sqrt(found["cell_area"] / np.pi)
     found["nucleus_notch"] *= 100 / (2 * np.sqrt(found["nucleus_area"] / np.pi))
     found.pop("cell_notch")
-    found["nucleus_lobes"] = _lobes(nucleus)
+    found["nucleus_lobes"] = shape.lobes(nucleus)
     offset = np.hypot(*(middles["nucleus"] - middles["cell"]))
     found["nucleus_offset"] = 100 * offset / diameter
     found["nucleus_to_cell"] = found["nucleus_area"] / found["cell_area"]
@@ -204,10 +207,16 @@ def table(
     if kind not in ("auto", "cell", "field"):
         raise FeatureError(f"The kind is {kind!r}, but must be auto, cell or field.")
     path = settings.artifacts_folder() / "features" / f"cells-{_key(catalog, kind)}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
     made = _open(path, catalog)
     if made is None:
-        made = _build(catalog, workers or _cores(), kind)
-        write_csv(path, made)
+        with FileLock(path.with_suffix(".lock")):
+            made = _open(path, catalog)  # another process may have made it meanwhile
+            if made is None:
+                made = _build(catalog, workers or _cores(), kind)
+                lost = catalog.loc[(made["problem"] != "").to_numpy(), "path"]
+                if all(map(os.path.isfile, lost)):  # a file that is not there may come back
+                    write_csv(path, made)
     made.index = catalog.index
     if say and (made["problem"] != "").any():
         print(unmeasured(made))
@@ -350,68 +359,6 @@ def _without_rim(nucleus: np.ndarray, area: float) -> np.ndarray:
     return core if 4 * np.count_nonzero(core) > area else nucleus
 
 
-def _shape(mask: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
-    """Return the shape's features, and its middle (x, y); `notch` in pixels."""
-    moments = cv2.moments(mask.view(np.uint8), binaryImage=True)
-    area = moments["m00"]
-    xx, yy, xy = (moments[f"mu{order}"] / area for order in ("20", "02", "11"))
-    spread = np.hypot((xx - yy) / 2, xy)
-    major, minor = (max((xx + yy) / 2 + sign * spread, 0.0) for sign in (1, -1))
-    padded = np.pad(mask, 1)
-    rim = mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
-    points = np.argwhere(rim)[:, ::-1].astype(np.int32)
-    perimeter = _crofton(_runs(padded))
-    corners = (2 * points[:, None] + np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])).reshape(-1, 2)
-    hull = cv2.convexHull(corners.astype(np.int32)).reshape(-1, 2) / 2
-    found = {
-        "area": area,
-        "perimeter": perimeter,
-        "major_axis": 4 * np.sqrt(major),
-        "minor_axis": 4 * np.sqrt(minor),
-        "circularity": 4 * np.pi * area / perimeter**2,
-        "solidity": area / cv2.contourArea(hull.astype(np.float32)),
-        "convexity": min(1.0, _crofton(_extents(points)) / perimeter),
-        "eccentricity": np.sqrt(1 - minor / major) if major > 0 else 0.0,
-        "notch": _depth(points, hull),
-    }
-    return found, np.array([moments["m10"], moments["m01"]]) / area
-
-
-def _crofton(lines: tuple[int, int, int, int]) -> float:
-    """Return a perimeter from how many lines of each direction enter the region."""
-    rows, columns, falling, rising = lines
-    return np.pi / 4 * (rows + columns + (falling + rising) / np.sqrt(2))
-
-
-def _runs(padded: np.ndarray) -> tuple[int, int, int, int]:
-    """Return how often lines enter the region: rows, columns, both diagonals."""
-    here = padded[1:-1, 1:-1]
-    before = padded[1:-1, :-2], padded[:-2, 1:-1], padded[:-2, :-2], padded[:-2, 2:]
-    return tuple(int(np.count_nonzero(here & ~one)) for one in before)
-
-
-def _extents(points: np.ndarray) -> tuple[int, int, int, int]:
-    """Return how many lines of each direction enter the convex hull of the points."""
-    x, y = points.T
-    return tuple(int(np.ptp(values)) + 1 for values in (y, x, x - y, x + y))
-
-
-def _depth(points: np.ndarray, hull: np.ndarray) -> float:
-    """Return how far a point of the rim lies below the hull at most, in pixels."""
-    edges = np.roll(hull, -1, axis=0) - hull
-    lengths = np.hypot(*edges.T)
-    normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / lengths[:, None]
-    distances = np.abs(points @ normals.T - np.einsum("ij,ij->i", hull, normals))
-    return max(0.0, float(distances.min(axis=1).max()) - 0.5)  # the rim itself lies half a pixel in
-
-
-def _lobes(nucleus: np.ndarray) -> int:
-    """Return how many pieces hold more than a twentieth of the nucleus."""
-    _, _, numbers, _ = cv2.connectedComponentsWithStats(nucleus.view(np.uint8), connectivity=8)
-    areas = numbers[1:, cv2.CC_STAT_AREA]
-    return int(np.count_nonzero(20 * areas > areas.sum()))
-
-
 def _colour(
     rgb: np.ndarray, lab: np.ndarray, hsv: np.ndarray, mask: np.ndarray
 ) -> dict[str, float]:
@@ -439,13 +386,25 @@ def _key(catalog: pd.DataFrame, kind: str) -> str:
 
     digest = hashlib.sha256(catalogs.fingerprint(catalog).encode())
     for path in catalog.loc[catalog["sha256"] == "", "path"]:
-        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    code = provenance.code_version(
-        "features", "texture", "segmentation", "_decoding", "augmentation"
-    )
+        if os.path.isfile(path):
+            digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    code = provenance.code_version(*_deciding())
     software = cv2.__version__, skimage.__version__, scipy.__version__
     digest.update(repr((kind, code, software)).encode())
     return digest.hexdigest()[:16]
+
+
+@cache
+def _deciding() -> tuple[str, ...]:
+    """Return the modules that decide what the numbers are, however segmentation is divided up."""
+    found, waiting = {"features"}, ["shape", "texture", "segmentation", "_decoding", "augmentation"]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+            waiting += re.findall(r"(?m)^\s*from helpers\.(\w+) import", text)
+    return tuple(sorted(found))
 
 
 def _open(path: Path, catalog: pd.DataFrame) -> pd.DataFrame | None:

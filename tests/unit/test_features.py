@@ -1,6 +1,8 @@
 """Features against scikit-image, against shapes of known measure, and under turning."""
 
 import math
+import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from skimage.color import rgb2hsv, rgb2lab
 from skimage.feature import graycomatrix, graycoprops
 from skimage.morphology import disk
 
-from helpers import catalog, features, texture
+from helpers import catalog, features, segmentation, texture
 from helpers.datasets import phantom
 from helpers.errors import CourseError
 
@@ -360,6 +362,28 @@ def test_a_table_is_measured_once_and_again_when_a_file_changed(cells, monkeypat
         file.seek(54 + 1352 * 225 + 3 * 210)
         file.write(bytes(range(90)))
     assert not features.table(cells, say=False).equals(first)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_file_that_comes_back_is_measured(cells, known):
+    path = Path(cells["path"].iloc[1])
+    if known:
+        cells["sha256"] = [f"{place:064d}" for place in range(4)]
+    content = path.read_bytes()
+    path.unlink()
+    assert str(path) in features.table(cells)["problem"].iloc[1]
+    path.write_bytes(content)
+    assert features.table(cells)["problem"].iloc[1] == ""
+
+
+def test_a_change_of_any_part_of_the_segmentation_makes_a_new_table(cells, monkeypatch):
+    assert {"features", "shape", "texture", "segmentation"} <= set(features._deciding())
+    source = Path(segmentation.__file__).read_text()
+    for part in re.findall(r"from helpers\.(\w+) import", source):
+        assert part in features._deciding()
+    before = features._key(cells, "auto")
+    monkeypatch.setattr(features.provenance, "code_version", lambda *_: "another")
+    assert features._key(cells, "auto") != before
 
 
 def test_a_copy_is_measured_as_it_is_turned(cells):
