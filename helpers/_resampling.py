@@ -160,6 +160,8 @@ class Resampled:
     grain: float = 1e-4
     #: The figure with each cluster left out, float64 (clusters,), for ``bca`` alone.
     left: np.ndarray | None = None
+    #: Of a difference: how far it can be from 0 at most, or None where nothing is known.
+    widest: float | None = None
 
     def __sub__(self, other: Resampled) -> Resampled:
         """Return the difference of two figures over the same draws."""
@@ -168,7 +170,13 @@ class Resampled:
             self.values - other.values,
             min(self.freedom, other.freedom),
             left=None if self.left is None else self.left - other.left,
+            widest=self.range,
         )
+
+    @property
+    def range(self) -> float | None:
+        """How far apart two such figures can be, or None where nothing is known."""
+        return None if self.bounds is None else float(self.bounds[1] - self.bounds[0])
 
     @property
     def known(self) -> np.ndarray:
@@ -226,10 +234,13 @@ class Resampled:
 
         error = self.error
         if error < _NOTHING:
-            return self.value, self.value
+            return self._without_error(level)
         distance = stats.t.ppf((1 + level) / 2, self.freedom)
         if self.bounds is None:
-            return float(self.value - distance * error), float(self.value + distance * error)
+            ends = self.value + distance * error * np.array([-1, 1])
+            if self.widest is not None:
+                ends = np.clip(ends, -self.widest, self.widest)
+            return float(ends[0]), float(ends[1])
         # On the logit scale no interval leaves the bounds; near one it is lopsided as it ought to
         # be. That the truth is held as often as it should: tests/unit/test_coverage.py.
         low, high = self.bounds
@@ -241,6 +252,23 @@ class Resampled:
         reach = distance * logit(self.known).std() * self._correction
         ends = low + (high - low) * special.expit(logit(self.value) + np.array([-reach, reach]))
         return float(min(ends[0], self.value)), float(max(ends[1], self.value))
+
+    def _without_error(self, level: float) -> tuple[float, float]:
+        """Return the interval of a figure that every resample has alike.
+
+        At a bound (no subject with a failure) it reaches as far as a share of
+        subjects may be from it by chance: Clopper and Pearson 1934,
+        doi:10.1093/biomet/26.4.404.
+        """
+        if self.bounds is None:
+            return self.value, self.value
+        low, high = self.bounds
+        reach = (high - low) * (1 - ((1 - level) / 2) ** (1 / (self.freedom + 1)))
+        if self.value >= high - _NOTHING:
+            return float(high - reach), float(high)
+        if self.value <= low + _NOTHING:
+            return float(low), float(low + reach)
+        return self.value, self.value
 
     def _corrected(self, tails: np.ndarray) -> np.ndarray:
         """Return BCa's percentiles: moved for the bias and skewness of the resamples."""

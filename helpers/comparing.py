@@ -238,6 +238,7 @@ def unpaired_bootstrap(
         _welch(one, other),
         # Leaving out a subject of one table leaves the other table whole.
         left=np.concatenate([one.left - other.value, one.value - other.left]),
+        widest=one.range,
     )
     return _difference(one, other, both, level, method)
 

@@ -193,9 +193,10 @@ def bootstrap_interval(
 
     Notes
     -----
-    Where every image is predicted right, so is it in every resample, and the
-    interval has no width: with n subjects and no failure the truth may still
-    be as low as about 1 - 3 / n ("rule of three").
+    Where every image is predicted right, so is it in every resample. With ``t``
+    the interval then reaches down to what n subjects without a failure leave
+    possible (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404); with the
+    other methods it has no width.
 
     References
     ----------

@@ -269,3 +269,15 @@ def test_what_one_class_or_one_subject_leaves_open():
     assert np.isnan([got.low, got.high, got.p_value]).all()
     apart = comparing.unpaired_bootstrap(one_subject, study(1), "accuracy", resamples=20)
     assert np.isnan([apart.low, apart.high, apart.p_value]).all()
+
+
+def test_no_difference_reaches_further_than_it_can():
+    """Two subjects of a class make the bounds of a small study run far beyond 1."""
+    truth = [0, 0, 1, 1] * 3
+    people = ["a", "a", "b", "b", "c", "c", "d", "d", "a", "a", "b", "b"]
+    people = [f"{who}{label}" for who, label in zip(people, truth, strict=True)]
+    first = table(truth, [0.1, 0.9, 0.8, 0.2] * 3, people)
+    second = table(truth, [0.9, 0.2, 0.4, 0.7, 0.1, 0.6] * 2, people)
+    for compare in (comparing.paired_bootstrap, comparing.unpaired_bootstrap):
+        found = compare(first, second, "accuracy", resamples=200)
+        assert -1 <= found.low <= found.difference <= found.high <= 1

@@ -162,8 +162,24 @@ def test_intervals_by_t_stay_inside_what_a_figure_can_be():
     predictions = table([1] * 8 + [0] * 8, [0.9] * 8 + [0.1] * 7 + [0.6])
     report = metrics.report(predictions, resamples=300).set_index("metric")
     assert report[["low", "high"]].stack().between(-1, 1).all()
-    assert report.loc["sensitivity"].tolist() == [1, 1, 1]  # no resample holds a miss
+    assert report.loc["sensitivity", ["value", "high"]].tolist() == [1, 1]
     assert report.loc["specificity", "low"] > 0.3
+
+
+@pytest.mark.parametrize("subjects", [2, 9, 40])
+def test_without_a_failure_the_interval_is_that_of_as_many_subjects(subjects):
+    truth = [0, 1] * subjects
+    people = [f"s{row // 2}" for row in range(2 * subjects)]
+    right = table(truth, [0.1 + 0.8 * one for one in truth]).assign(subject=people)
+    wrong = right.assign(score=1 - right["score"])
+    limit = stats.binomtest(subjects, subjects).proportion_ci(0.95).low
+    for metric in ("accuracy", "sensitivity", "auc"):
+        low, high = metrics.bootstrap_interval(right, metric, resamples=100)
+        assert (low, high) == (pytest.approx(limit), 1)
+        low, high = metrics.bootstrap_interval(wrong, metric, resamples=100)
+        assert (low, high) == (0, pytest.approx(1 - limit))
+    low, _ = metrics.bootstrap_interval(right, "mcc", resamples=100)
+    assert low == pytest.approx(2 * limit - 1)
 
 
 def test_mcc_where_one_side_is_empty():
