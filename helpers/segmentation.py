@@ -14,22 +14,15 @@ import cv2
 import numpy as np
 
 from helpers._cut_out import cut_out_parts
-from helpers._cytoplasm import grow_cell
-from helpers._leukocyte import (
-    disc,
-    filled,
-    find_nucleus,
-    ground_light,
-    largest,
-    optical_density,
-)
+from helpers._cytoplasm import grow_cell, grow_cells
+from helpers._field import find_nuclei
+from helpers._leukocyte import disc, find_nucleus, ground_light, largest, optical_density
 from helpers.cropping import brightest_channel
 from helpers.errors import CourseError
 
 #: Channels below this on most of the border mean a frame that was cut out and blackened.
 _BLACK = 12
-_CLUSTERS = 4
-_SAMPLE = 2500  # pixels that the clusters are found on
+_WORKING_SIDE = 1000  # pixels: larger fields are worked on at this size
 
 
 class SegmentationError(CourseError, ValueError):
@@ -124,17 +117,21 @@ def segment_field(image: np.ndarray) -> Segmentation:
         When `image` is no RGB image of 8 bits.
     """
     _require_rgb(image)
-    scale = min(1.0, 1000 / max(image.shape[:2]))
-    small = image
-    if scale < 1:
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    density = optical_density(small, ground_light(small))
-    score = cv2.GaussianBlur(density[..., 1] - density[..., 2], (0, 0), 0.8)
-    mask = (score > _nuclear_level(score)).astype(np.uint8)
-    mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(2))
-    nuclei = _parted(_without_specks(filled(mask), 0.0006))
-    cells = _cells_around(density, nuclei)
-    if scale < 1:
+    if _on_black(image):
+        try:
+            return segment_cell(image)
+        except SegmentationError:
+            return _nothing(image)
+    longest = max(image.shape[:2])
+    scale = 2.0 if longest < 350 else min(1.0, _WORKING_SIDE / longest)
+    scaled = image
+    if scale != 1:
+        kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        scaled = cv2.resize(image, None, fx=scale, fy=scale, interpolation=kind)
+    density = optical_density(scaled, ground_light(scaled))
+    nuclei = find_nuclei(density)
+    cells = grow_cells(density, nuclei)
+    if scale != 1:
         size = image.shape[1::-1]
         nuclei = cv2.resize(nuclei, size, interpolation=cv2.INTER_NEAREST_EXACT)
         cells = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST_EXACT)
@@ -188,71 +185,14 @@ def _smear_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return nucleus > 0, (cell > 0) & (nucleus == 0)
 
 
-# Fields
-
-
-def _parted(mask: np.ndarray) -> np.ndarray:
-    """Label the nuclei; where two touch, part them at the waist by watershed."""
-    from skimage.measure import label
-    from skimage.morphology import h_maxima
-    from skimage.segmentation import watershed
-
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-    depth = cv2.GaussianBlur(depth, (0, 0), 1)
-    if not mask.any():
-        return np.zeros(mask.shape, np.int32)
-    high = float(np.median(depth[depth > 0.8 * depth.max()])) if depth.max() else 1.0
-    peaks = label(h_maxima(depth, max(0.75, 0.08 * high)))
-    return watershed(-depth, peaks, mask=mask > 0).astype(np.int32)
-
-
-def _cells_around(density: np.ndarray, nuclei: np.ndarray) -> np.ndarray:
-    """Grow each nucleus into the cytoplasm around it; red cells and ground are left out."""
-    from skimage.segmentation import watershed
-
-    if not nuclei.any():
-        return nuclei.copy()
-    mask = (nuclei > 0).astype(np.uint8)
-    total = cv2.GaussianBlur(density.sum(axis=2), (0, 0), 1)
-    tint = cv2.GaussianBlur(density[..., 1] - density[..., 2], (0, 0), 1)
-    radius = float(np.sqrt(np.count_nonzero(mask) / np.pi / max(nuclei.max(), 1)))
-    reach = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) < 0.9 * radius
-    stuff = total > 0.12 * float(np.median(total[mask > 0]))
-    bluish = tint > 0.12 * float(np.median(tint[mask > 0]))
-    allowed = ((reach & stuff & bluish) | (mask > 0)).astype(np.uint8)
-    allowed = cv2.morphologyEx(allowed, cv2.MORPH_OPEN, disc(max(1, int(0.15 * radius))))
-    allowed = (allowed > 0) | (mask > 0)
-    away = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
-    return watershed(away, nuclei, mask=allowed).astype(np.int32)
-
-
-# Light and levels
-
-
-def _nuclear_level(score: np.ndarray) -> float:
-    """Return the level between nuclei and the rest."""
-    from skimage.filters import threshold_multiotsu
-
-    try:
-        low, high = threshold_multiotsu(score, classes=3, nbins=128)
-    except ValueError:
-        return float("inf")
-    return float(high) if (score > high).mean() > 0.02 else float(low)
-
-
-# Masks
+def _nothing(image: np.ndarray) -> Segmentation:
+    mask, labels = np.zeros(image.shape[:2], bool), np.zeros(image.shape[:2], np.int32)
+    return Segmentation(mask, mask.copy(), labels, labels.copy())
 
 
 def _on_black(image: np.ndarray) -> bool:
     edges = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).max(axis=1)
     return bool((edges <= _BLACK).mean() > 0.3)
-
-
-def _without_specks(mask: np.ndarray, share: float) -> np.ndarray:
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= max(4.0, share * mask.size)
-    keep[0] = False
-    return keep[labels].astype(np.uint8) if count > 1 else np.zeros_like(mask)
 
 
 def _require_rgb(image: np.ndarray) -> None:
