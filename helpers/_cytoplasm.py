@@ -42,7 +42,7 @@ def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | No
     if near.any():
         level = max(level, 0.45 * float(np.percentile(total[near], 60)))
     stuff = total > level
-    member = stuff
+    member, reach = stuff, 0.75 * radius
     far = stuff & (away > max(6.0, 0.8 * radius)) & clear
     near &= stuff
     if np.count_nonzero(far) > 60 and np.count_nonzero(near) > 20:
@@ -51,7 +51,9 @@ def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | No
         a, b = score[near], score[far]
         if a.mean() - b.mean() > 0.8 * np.sqrt(0.5 * (a.var() + b.var())):
             member = stuff & (score > 0.5 * (a.mean() + b.mean()))
-    cell = (member & (away < max(4.0, 0.75 * radius))) | ((hull > 0) & stuff)
+        else:  # what touches the nucleus looks like what lies far from it
+            reach = 0.3 * radius
+    cell = (member & (away < max(4.0, reach))) | ((hull > 0) & stuff)
     cell = _without_tongues(cell, away, points) | nucleus
     if blocked is not None:
         cell &= 1 - blocked
