@@ -45,8 +45,10 @@ def test_only_the_trait_changes(some, trait):
         if trait in ("nucleoli", "openness"):
             assert moved[before.nucleus].sum() >= 0.95 * moved.sum()
         if trait == "basophilia":
+            # The cytoplasm that lies over the nucleus takes a small part in it.
+            much = np.abs(before.frame.astype(int) - after.frame).mean(axis=-1)
             deep = cv2.erode(before.nucleus.astype("uint8"), np.ones((25, 25))) > 0
-            assert moved[deep].sum() <= 0.02 * moved.sum()
+            assert much[deep].mean() < much[before.cytoplasm].mean() / 3
         if trait == "filling":
             assert after.parameters["nucleus_area"] < before.parameters["nucleus_area"]
     assert changed >= 3
