@@ -86,7 +86,7 @@ def _cell(image, kept, depth, nucleus) -> np.ndarray:
     if not glass.any():
         return kept
     light = np.percentile(image[glass], 94, axis=0).astype(np.float32)
-    red, green, _ = cv2.split(optical_density(image, light))
+    red, green, blue = cv2.split(optical_density(image, light))
     stain = _blurred(green - 0.3 * red, clean, 0.7)
     ring = (depth > 5) & (depth < 14) & (cv2.dilate(nucleus, disc(2)) == 0)
     if np.count_nonzero(ring) < 50:
@@ -96,6 +96,10 @@ def _cell(image, kept, depth, nucleus) -> np.ndarray:
     ground = _ground_level(stain, depth, cv2.dilate(nucleus, disc(5)) == 0)
     level = 0.5 * (ground + local_mean(stain, ring.astype(np.uint8), 12))
     bare = ((stain < level) & (depth < 14) & (nucleus == 0)).astype(np.uint8) & clean
+    # Red cells, however large the piece, take up blue light where a leukocyte takes green.
+    tint = _blurred(green - blue, clean, 1.5)
+    purple = cv2.mean(tint, nucleus)[0]
+    bare |= ((tint < 0.1 * purple) & (nucleus == 0)).astype(np.uint8) & clean
     beside = cv2.dilate(bare, disc(3))
     cell = (clean & (1 - bare)) | (kept & (1 - clean) & (1 - beside)) | nucleus
     cell = cv2.morphologyEx(cell, cv2.MORPH_OPEN, disc(6))

@@ -40,7 +40,7 @@ def find_nuclei(density: np.ndarray) -> np.ndarray:
         images.append(labels)
         rows += [(index, *row) for row in found]
     chosen = _best_of_each_nest(images, _leukocytes(rows))
-    return _joined_lobes(_parted(chosen), depth)
+    return _joined_lobes(part_touching(chosen), depth)
 
 
 def _objects(mask, channel, tint, total):
@@ -106,7 +106,7 @@ def _best_of_each_nest(images, rows) -> np.ndarray:
     return chosen
 
 
-def _parted(mask: np.ndarray) -> np.ndarray:
+def part_touching(mask: np.ndarray) -> np.ndarray:
     """Label the nuclei; where two touch, part them at the waist by watershed.
 
     Vincent and Soille 1991, 10.1109/34.87344, on the distance from the outline.

@@ -15,7 +15,7 @@ import numpy as np
 
 from helpers._cut_out import cut_out_parts
 from helpers._cytoplasm import grow_cell, grow_cells
-from helpers._field import find_nuclei
+from helpers._field import find_nuclei, part_touching
 from helpers._leukocyte import disc, find_nucleus, ground_light, largest, optical_density
 from helpers.cropping import brightest_channel
 from helpers.errors import CourseError
@@ -27,6 +27,18 @@ _WORKING_SIDE = 1000  # pixels: larger fields are worked on at this size
 
 class SegmentationError(CourseError, ValueError):
     """An image that no cell can be found in, or no image at all."""
+
+
+__all__ = [
+    "Segmentation",
+    "SegmentationError",
+    "dice",
+    "otsu_nucleus",
+    "part_touching",
+    "segment_cell",
+    "segment_field",
+]
+_parted = part_touching  # the name it had at first
 
 
 @dataclass(frozen=True)
