@@ -10,7 +10,13 @@ from math import erf
 import cv2
 import numpy as np
 
-from helpers._leukocyte import contrast_weights, disc, local_mean, optical_density
+from helpers._leukocyte import (
+    contrast_weights,
+    disc,
+    local_mean,
+    optical_density,
+    with_nucleus,
+)
 
 _RIM = 1.2  # pixels: how wide the cut-out's own blurred edge is
 # A step blurred by 4 pixels, at 0 to 6 pixels from the edge, seen at depths 1.5, 2.5, ...
@@ -78,8 +84,8 @@ def _largest_filled(mask: np.ndarray) -> np.ndarray:
 def _cell(image, kept, depth, nucleus) -> np.ndarray:
     """Leave out what the cut-out shows beside the cell: clear glass and red cells.
 
-    They take up little green light. The line lies half-way from their level to that of the
-    cytoplasm nearby.
+    They take up little green light for what they take of red and blue. The line lies
+    half-way from the level of glass to that of the cytoplasm nearby.
     """
     clean = (depth > _RIM).astype(np.uint8)
     glass = (depth > _RIM) & (depth <= _RIM + 2)
@@ -87,14 +93,14 @@ def _cell(image, kept, depth, nucleus) -> np.ndarray:
         return kept
     light = np.percentile(image[glass], 94, axis=0).astype(np.float32)
     red, green, blue = cv2.split(optical_density(image, light))
-    stain = _blurred(green - 0.3 * red, clean, 0.7)
+    stain = _blurred(green - 0.3 * red - 0.6 * blue, clean, 0.7)
     ring = (depth > 5) & (depth < 14) & (cv2.dilate(nucleus, disc(2)) == 0)
     if np.count_nonzero(ring) < 50:
         ring = (depth > 4) & (depth < 14) & (nucleus == 0)
     if np.count_nonzero(ring) < 50:
         return kept & (clean | nucleus)
     ground = _ground_level(stain, depth, cv2.dilate(nucleus, disc(5)) == 0)
-    level = 0.5 * (ground + local_mean(stain, ring.astype(np.uint8), 12))
+    level = 0.46 * ground + 0.54 * local_mean(stain, ring.astype(np.uint8), 12)
     bare = ((stain < level) & (depth < 14) & (nucleus == 0)).astype(np.uint8) & clean
     # Red cells, however large the piece, take up blue light where a leukocyte takes green.
     tint = _blurred(green - blue, clean, 1.5)
@@ -103,7 +109,8 @@ def _cell(image, kept, depth, nucleus) -> np.ndarray:
     beside = cv2.dilate(bare, disc(3))
     cell = (clean & (1 - bare)) | (kept & (1 - clean) & (1 - beside)) | nucleus
     cell = cv2.morphologyEx(cell, cv2.MORPH_OPEN, disc(6))
-    return (cv2.morphologyEx(cell, cv2.MORPH_CLOSE, disc(5)) & kept) | nucleus
+    cell = (cv2.morphologyEx(cell, cv2.MORPH_CLOSE, disc(5)) & kept) | nucleus
+    return with_nucleus(cell, nucleus)
 
 
 def _ground_level(stain, depth, away) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from helpers._leukocyte import contrast_weights, disc, filled
+from helpers._leukocyte import contrast_weights, disc, filled, with_nucleus
 
 
 def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | None = None):
@@ -59,7 +59,7 @@ def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | No
         cell &= 1 - blocked
     cell = cv2.morphologyEx(cell, cv2.MORPH_CLOSE, disc(2))
     cell = cv2.morphologyEx(cell, cv2.MORPH_OPEN, disc(max(1, int(0.3 * radius)))) | nucleus
-    return filled(_with_nucleus(cell, nucleus), 0.2)
+    return filled(with_nucleus(cell, nucleus), 0.2)
 
 
 def grow_cells(density: np.ndarray, nuclei: np.ndarray) -> np.ndarray:
@@ -99,11 +99,3 @@ def _without_tongues(cell, away, points) -> np.ndarray:
     reach = np.zeros(36, np.float32)
     np.maximum.at(reach, turn, away[rows, columns])
     return (cell & (away <= 1.4 * np.percentile(reach, 60) + 3)).astype(np.uint8)
-
-
-def _with_nucleus(cell, nucleus) -> np.ndarray:
-    _, labels = cv2.connectedComponents(cell, connectivity=4)
-    keep = np.zeros(labels.max() + 1, bool)
-    keep[np.unique(labels[nucleus > 0])] = True
-    keep[0] = False
-    return keep[labels].astype(np.uint8)

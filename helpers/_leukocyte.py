@@ -243,6 +243,15 @@ def without_specks(mask: np.ndarray, share: float) -> np.ndarray:
     return keep[labels].astype(np.uint8)
 
 
+def with_nucleus(cell: np.ndarray, nucleus: np.ndarray) -> np.ndarray:
+    """Keep the components of `cell` that hold a part of the nucleus."""
+    _, labels = cv2.connectedComponents(cell, connectivity=4)
+    keep = np.zeros(labels.max() + 1, bool)
+    keep[np.unique(labels[nucleus > 0])] = True
+    keep[0] = False
+    return keep[labels].astype(np.uint8)
+
+
 def filled(mask: np.ndarray, share: float = 0.06) -> np.ndarray:
     """Fill holes that are smaller than `share` of the mask."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
