@@ -6,6 +6,8 @@ are turned by a right angle or mirrored.
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 
@@ -47,7 +49,7 @@ def cooccurrence(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     pairs = pairs[1:, 1:].reshape(LEVELS * LEVELS, -1).astype(float)
     counts = pairs.sum(axis=0)
     pairs /= np.maximum(counts, 1)
-    row, column = (index.ravel() for index in np.indices((LEVELS, LEVELS)))
+    row, column = _ROW, _COLUMN
     mean = row @ pairs
     variance = (row * row) @ pairs - mean**2
     flat = variance < 1e-12  # all of one level: perfectly alike, as scikit-image has it
@@ -66,6 +68,10 @@ def cooccurrence(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
             known = np.sort(four[~np.isnan(four)])  # sorted: the same sum when turned
             found[f"glcm_{name}_{distance}"] = known.mean() if len(known) else np.nan
     return found
+
+
+# Of each entry of a matrix that was laid out as one row.
+_ROW, _COLUMN = (index.ravel().astype(float) for index in np.indices((LEVELS, LEVELS)))
 
 
 def _levels(inside: np.ndarray) -> np.ndarray:
@@ -155,8 +161,6 @@ def granularity(grey: np.ndarray, mask: np.ndarray, radii: tuple[int, ...] = RAD
         One share for each radius: what an opening by its disc takes away and
         the one before left, of the sum over the mask. NaN where that sum is 0.
     """
-    from skimage.morphology import disk
-
     whole = float(grey[mask].sum())
     if whole == 0:
         return np.full(len(radii), np.nan)
@@ -165,9 +169,16 @@ def granularity(grey: np.ndarray, mask: np.ndarray, radii: tuple[int, ...] = RAD
     bright[outside] = 255
     sums = [whole]
     for radius in radii:
-        disc = disk(radius)
+        disc = _disc(radius)
         opened = cv2.erode(bright, disc)
         opened[outside] = 0
         opened = cv2.dilate(opened, disc)
         sums.append(float(opened[mask].sum()))
     return -100 * np.diff(sums) / whole
+
+
+@cache
+def _disc(radius: int) -> np.ndarray:
+    from skimage.morphology import disk
+
+    return disk(radius)
