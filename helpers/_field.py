@@ -66,10 +66,12 @@ def _objects(mask, channel, tint, total):
 
 
 def _moments(labels, values, count):
-    flat = labels.ravel()
+    """Return mean and variance of each object; of the ground, 0, nobody asks."""
+    where = np.flatnonzero(labels)
+    flat, values = labels.ravel()[where], values.ravel()[where]
     number = np.maximum(np.bincount(flat, minlength=count), 1)
-    mean = np.bincount(flat, weights=values.ravel(), minlength=count) / number
-    square = np.bincount(flat, weights=(values**2).ravel(), minlength=count) / number
+    mean = np.bincount(flat, weights=values, minlength=count) / number
+    square = np.bincount(flat, weights=values**2, minlength=count) / number
     return mean, np.maximum(square - mean**2, 0)
 
 
