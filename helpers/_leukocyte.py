@@ -80,12 +80,18 @@ def find_nucleus(density: np.ndarray) -> np.ndarray | None:
         value = weight * _edge(depth + tint, mask)
         if value > best:
             best, chosen = value, mask
-    if chosen is None:
+    if chosen is None or _is_red(smooth, chosen):
         return None
     for _ in range(2):
         score = _contrast_channel(smooth, chosen)
         chosen = settled(score, chosen)
     return cv2.medianBlur(chosen, 3)
+
+
+def _is_red(density, mask) -> bool:
+    """Tell whether what was found takes up light as red cells do: no red, as much blue as green."""
+    red, green, blue = cv2.mean(density, mask)[:3]
+    return green - blue < 0.02 and red < 0.35 * green
 
 
 def _candidates(smooth, tint, depth):
