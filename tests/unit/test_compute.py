@@ -82,6 +82,7 @@ def test_every_backends_way_to_say_it_is_understood():
     assert not _compute.out_of_memory(OSError("No space left on device"))
 
 
+@pytest.mark.slow
 def test_a_full_memory_halves_the_batch_says_so_and_goes_on(course, monkeypatch, capsys):
     small_memory(monkeypatch, 8, RuntimeError("CUDA out of memory."))
     run = fit(course, batch_size=32, epochs=1)

@@ -16,6 +16,7 @@ PRINTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "side", "parameters", "millions", "source"), PRINTED)
 def test_networks_cost_what_their_papers_print(name, side, parameters, millions, source):
     with keras.device("cpu"):

@@ -30,6 +30,7 @@ def coverage(studies, resamples=200, method="t", by="subject", **how):
     return {name: 100 * count / studies for name, count in held.items()}
 
 
+@pytest.mark.slow
 def test_intervals_over_subjects_cover_and_those_over_cells_do_not():
     """The short version; the one below is exact enough to tell 93 from 95."""
     right = coverage(60, by="subject")

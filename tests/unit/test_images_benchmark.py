@@ -45,6 +45,7 @@ def test_decode_crop_resize_and_write(benchmark, frames, tmp_path, workers):
     assert np.load(tmp_path / "images.npy", mmap_mode="r").shape == (FRAMES, 96, 96, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_build_of_thousands(benchmark, frames, tmp_path, workers):
     """As large as C-NMC's training set: the one size where a second process pays."""

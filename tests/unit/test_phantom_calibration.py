@@ -116,6 +116,7 @@ def check_no_statistic_tells(images, table):
     assert not told
 
 
+@pytest.mark.slow
 def test_no_statistic_tells_the_classes_apart(sample):
     check_no_statistic_tells(*sample)
 
