@@ -206,7 +206,7 @@ def model_card(
     lines += ["", "## What to beware of", ""]
     lines += [f"- {sentence}" for sentence in origin.know]
     lines += [
-        f"- The intervals rest on {test['subject'].nunique()} subjects: few subjects, little known.",
+        f"- Intervals rest on {test['subject'].nunique()} subjects: few people, little known.",
         "- Model, threshold and this card's test images come from one source. A drop elsewhere is "
         "to be expected and is not measured here.",
     ]

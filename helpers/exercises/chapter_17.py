@@ -1,0 +1,196 @@
+"""What the answers of chapter 17 are held against: repaired functions, and how the bugs show."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from helpers.check import Point, checker
+
+
+class _Network:
+    """Stands in for a network that scales inside: a bright image scores high."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def predict(self, batch: np.ndarray, **_: object) -> np.ndarray:
+        self.seen.append(np.asarray(batch))
+        light = np.asarray(batch, dtype=float).mean(axis=(1, 2, 3)) / 255
+        return light[:, None].astype(np.float32)
+
+    __call__ = predict
+
+
+@checker("17-a")
+def one_probability(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from scores and two class names to the names."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    scores = np.array([[0.9], [0.2], [0.5], [0.49]], dtype=np.float32)
+    found = list(answer(scores.copy(), ("hem", "all")))
+    yield len(found) == 4, "There is one name for each image."
+    yield "all" in found, "A high score is no longer called by the first name."
+    yield "hem" in found, "A low score is still called by the first name."
+    yield found == ["all", "hem", "all", "hem"], "From one half up, the second name is given."
+    found = list(answer(np.array([[0.1]]), ("benign", "malignant")))
+    yield found == ["benign"], "Other names and a single image will do."
+
+
+@checker("17-b")
+def scaled_once(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function that asks a network with its own scaling about one raw image."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    image = np.full((6, 6, 3), 204, dtype=np.uint8)
+    before, network = image.copy(), _Network()
+    score = answer(network, image)
+    yield len(network.seen) == 1, "The network is asked once."
+    if not network.seen:
+        return
+    given = network.seen[0]
+    yield given.shape == (1, 6, 6, 3), "It is given a batch of one image."
+    yield float(given.max()) == 204, "It is given the brightness that the file has."
+    yield bool(np.ndim(score) == 0 and np.isclose(score, 0.8)), "The score is one number, right."
+    yield np.array_equal(image, before), "The image that it was given is unchanged."
+
+
+@checker("17-c")
+def the_largest(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from a mask to the box (x, y, width, height) of its largest piece."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    cases = (
+        ("one cell alone", [(20, 30, 40, 25)]),
+        ("a speck below the cell", [(20, 10, 40, 25), (70, 90, 3, 3)]),
+        ("a speck above the cell", [(20, 50, 40, 25), (70, 4, 3, 3)]),
+        ("specks on all sides", [(30, 30, 30, 35), (2, 2, 3, 2), (90, 5, 2, 3), (5, 92, 4, 2)]),
+        ("a long thread is not the largest", [(30, 30, 30, 35), (2, 90, 90, 2)]),
+    )
+    for sentence, boxes in cases:
+        mask = np.zeros((100, 100), dtype=np.uint8)
+        for x, y, width, height in boxes:
+            mask[y : y + height, x : x + width] = 255
+        found = tuple(int(number) for number in answer(mask.copy()))
+        yield found == boxes[0], f"It is right: {sentence}."
+
+
+@checker("17-d")
+def only_images(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function that counts the images of each class in a folder."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for label, count in (("all", 5), ("hem", 3)):
+            (folder / label).mkdir()
+            for place in range(count):
+                (folder / label / f"{place}.bmp").write_bytes(b"BM")
+        yield answer(folder) == {"all": 5, "hem": 3}, "A clean folder is counted right."
+        (folder / "all" / "9.BMP").write_bytes(b"BM")
+        yield answer(folder) == {"all": 6, "hem": 3}, "An ending in capitals counts."
+        hidden = folder / "all" / ".ipynb_checkpoints"
+        hidden.mkdir()
+        found = answer(folder)
+        yield found.get("all") == 6, "A hidden folder is not an image."
+        (hidden / "0-checkpoint.bmp").write_bytes(b"BM")
+        (folder / "hem" / "._1.bmp").write_bytes(b"BM")
+        (folder / "hem" / "notes.txt").write_text("not an image")
+        found = answer(folder)
+        yield found.get("all") == 6, "What lies in a hidden folder does not count."
+        yield found.get("hem") == 3, "Hidden files and texts do not count."
+        (folder / ".ipynb_checkpoints").mkdir()
+        yield sorted(answer(folder)) == ["all", "hem"], "A hidden folder is not a class."
+
+
+@checker("17-e")
+def whole_subjects(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from each image's subject and a seed to which images are for the test."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    subjects = np.repeat([f"S{number}" for number in range(20)], np.arange(3, 23))
+    subjects = np.random.default_rng(17).permutation(subjects)
+    test = np.asarray(answer(subjects.copy(), 1))
+    fits = test.shape == subjects.shape and test.dtype == bool
+    yield fits, "There is one True or False for each image."
+    if not fits:
+        return
+    both = set(subjects[test]) & set(subjects[~test])
+    yield not both, "No subject stands on both sides."
+    yield len(set(subjects[test])) == 4, "A fifth of the subjects is in the test."
+    yield np.array_equal(test, answer(subjects.copy(), 1)), "The same seed gives the same split."
+    others = [np.asarray(answer(subjects.copy(), seed)) for seed in (2, 3, 4)]
+    yield any(not np.array_equal(test, other) for other in others), "Another seed gives another."
+
+
+@checker("17-f")
+def chosen_on_validation(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function from experiments to the chosen one and the figure to report."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    cases = (
+        ("the best in validation is chosen", {"a": (0.9, 0.8), "b": (0.8, 0.95)}, ("a", 0.8)),
+        ("its test figure is reported", {"a": (0.7, 0.9), "b": (0.85, 0.6)}, ("b", 0.6)),
+        ("of equal ones the first is taken", {"a": (0.8, 0.7), "b": (0.8, 0.9)}, ("a", 0.7)),
+        ("a single one is chosen", {"only": (0.5, 0.4)}, ("only", 0.4)),
+    )
+    for sentence, experiments, expected in cases:
+        found = tuple(answer(dict(experiments)))
+        yield found == expected, f"It is right: {sentence}."
+
+
+@checker("17-g")
+def training_only(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function that augments the right one of three sets of images."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    rng = np.random.default_rng(17)
+    parts = {name: rng.integers(0, 256, (4, 5, 5, 3)) for name in ("train", "val", "test")}
+    before = {name: images.copy() for name, images in parts.items()}
+    made = answer(parts, lambda images: images[:, ::-1])
+    yield sorted(made) == sorted(before), "The three sets are still there."
+    if sorted(made) != sorted(before):
+        return
+    yield len(made["train"]) == 8, "The training set has each image and its mirror image."
+    mirrored = np.concatenate([before["train"], before["train"][:, ::-1]])
+    yield np.array_equal(made["train"], mirrored), "Its images come first, then the mirrored ones."
+    yield np.array_equal(made["val"], before["val"]), "The validation set is as it was."
+    yield np.array_equal(made["test"], before["test"]), "The test set is as it was."
+    same = all(np.array_equal(parts[name], before[name]) for name in before)
+    yield same, "What it was given is unchanged."
+
+
+@checker("17-h")
+def every_image_once(answer: Callable, *_: object) -> Iterator[Point]:
+    """Check a function that scores a model on all images, batch by batch."""
+    yield callable(answer), "It is a function."
+    if not callable(answer):
+        return
+    sizes: list[int] = []
+
+    def predict(batch: np.ndarray) -> np.ndarray:
+        sizes.append(len(batch))
+        return (np.asarray(batch) > 0).astype(float)
+
+    # The model is right on the first images and wrong on the others.
+    truth = np.ones(1000, dtype=int)
+    images = np.where(np.arange(1000) < 800, 1, -1)
+    found = float(answer(predict, images, truth, 40))
+    yield not np.isclose(found, 1.0), "The images after the twentieth batch count too."
+    yield bool(np.isclose(found, 0.8)), "The accuracy of a thousand images is right."
+    yield max(sizes) <= 40, "No batch is larger than asked for."
+    sizes.clear()
+    truth, images = np.ones(45, dtype=int), np.where(np.arange(45) < 40, 1, -1)
+    found = float(answer(predict, images, truth, 40))
+    yield sum(sizes) == 45, "Each image is asked about once, those of a last small batch too."
+    yield bool(np.isclose(found, 40 / 45)), "A small batch does not count as much as a full one."
