@@ -246,18 +246,18 @@ def _in_folds(course: Settings, system: System, protocol: str) -> pd.DataFrame:
     target, groups = catalogs.target(table), table["group"].to_numpy()
     features = _features(table, course, system)
     kind = StratifiedKFold if protocol == "random" else StratifiedGroupKFold
-    # As many folds as the rarest class has groups, where it has fewer than five.
-    smallest = min(len(set(groups[target == value])) for value in set(target.tolist()))
-    folds = max(2, min(_FOLDS, smallest))
+    units = np.arange(len(table)) if protocol == "random" else groups
+    # Not more folds than the rarer class has units to deal out.
+    fewest = min(len(set(units[target == value])) for value in set(target.tolist()))
+    folds = max(2, min(_FOLDS, fewest))
     dealer = kind(folds, shuffle=True, random_state=course.seed)
     known = {} if protocol == "random" else {"groups": groups}
     scores = np.full(len(table), target.mean())
     for train, test in dealer.split(features, target, **known):
         if len(set(target[train])) == 2:
             head = lineup.linear_head(lineup.STRENGTHS[1], course.seed)
-            scores[test] = head.fit(features[train], target[train]).predict_proba(features[test])[
-                :, 1
-            ]
+            head = head.fit(features[train], target[train])
+            scores[test] = head.predict_proba(features[test])[:, 1]
     judged = table[["image_id", "subject", "label"]].assign(split="test", score=scores)
     return judged.reset_index(drop=True)
 

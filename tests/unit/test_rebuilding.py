@@ -1,0 +1,114 @@
+"""Systems are rebuilt without a leak where it is said so; what is not as in the paper is told."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import catalog as catalogs
+from helpers import lineup, rebuilding, settings
+
+
+def smears(subjects=12, each=6):
+    rows = []
+    for number in range(subjects):
+        label = "hem" if number % 3 == 0 else "all"
+        for place in range(each):
+            name = f"{number:02}_{place}"
+            rows.append(
+                {
+                    "image_id": name,
+                    "path": f"/none/{name}",
+                    "label": label,
+                    "subject": f"S{number:02}",
+                    "sha256": name,
+                    "split": "train",
+                }
+            )
+    # One file with two names joins two subjects of one class.
+    rows[6]["sha256"] = rows[12]["sha256"]
+    return catalogs.make(rows)
+
+
+@pytest.fixture
+def course(tmp_path):
+    return settings.Settings("phantom", settings.PROFILES["smoke"], 24, None, tmp_path)
+
+
+@pytest.fixture
+def heads(monkeypatch):
+    """Replace features by row numbers and the head by one that notes what it saw."""
+    table, seen = smears(), []
+
+    class Head:
+        def fit(self, rows, _):
+            self.rows = set(rows[:, 0].astype(int))
+            return self
+
+        def predict_proba(self, rows):
+            seen.append((self.rows, set(rows[:, 0].astype(int))))
+            return np.column_stack([np.full(len(rows), 0.3), np.full(len(rows), 0.7)])
+
+    monkeypatch.setattr(rebuilding, "_table", lambda *_: table)
+    monkeypatch.setattr(
+        rebuilding, "_features", lambda *_: np.arange(len(table), dtype=float)[:, None]
+    )
+    monkeypatch.setattr(lineup, "linear_head", lambda *_: Head())
+    return table, seen
+
+
+def test_no_head_scores_a_subject_that_it_saw(course, heads):
+    table, seen = heads
+    found = rebuilding.predictions(course, "resnet50_folds", "subject")
+    assert found["image_id"].tolist() == table["image_id"].tolist()
+    assert sorted(row for _, rows in seen for row in rows) == list(range(len(table)))
+    subject = table["subject"].replace({"S01": "S02"})  # joined by their file
+    for fitted, scored in seen:
+        assert not {subject[row] for row in fitted} & {subject[row] for row in scored}
+
+
+def test_folds_at_random_do_leak_subjects_and_no_image(course, heads):
+    table, seen = heads
+    rebuilding.predictions(course, "resnet50_folds", "random")
+    assert len(seen) == 5
+    for fitted, scored in seen:
+        assert not fitted & scored
+        assert {table["subject"][row] for row in fitted} >= {
+            table["subject"][row] for row in scored
+        }
+
+
+def test_unknown_and_unaffordable(course):
+    with pytest.raises(rebuilding.RebuildingError, match="does not rebuild 'lstm'"):
+        rebuilding.predictions(course, "lstm", "random")
+    with pytest.raises(rebuilding.RebuildingError, match="random or subject"):
+        rebuilding.predictions(course, "dcnn", "by date")
+    with pytest.raises(rebuilding.RebuildingError, match="take 'quick'"):
+        rebuilding.predictions(course, "majority_vote", "random")
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick", "full"])
+def test_the_reasons_follow_the_run(monkeypatch, tmp_path, profile):
+    table = pd.DataFrame({"split": ["train"] * 80 + ["test"] * 20})
+    monkeypatch.setattr(lineup, "catalog", lambda *_: table)
+    source = {"path": None}
+    monkeypatch.setattr(rebuilding.weights, "find", lambda *_: SimpleNamespace(**source))
+    course = settings.Settings("phantom", settings.PROFILES[profile], 24, None, tmp_path)
+    told = rebuilding.reasons(course, "mobilenetv2")
+    assert told[:2] == ["drawn cells", "RANDOM weights"]
+    assert "80 training images" in told
+    small = profile != "full"
+    assert ("width 0.35" in told) == small
+    assert any("frozen, linear head; theirs tuned, up to 100 epochs" in t for t in told) == small
+    assert any("instead of 224" in text for text in told) == small
+    source["path"] = "somewhere"
+    real = settings.Settings("cnmc", settings.PROFILES[profile], 24, None, tmp_path)
+    told = rebuilding.reasons(real, "mobilenetv2")
+    assert "drawn cells" not in told
+    assert "RANDOM weights" not in told
+    assert "another data set (taleqani)" in rebuilding.reasons(
+        settings.Settings("taleqani", settings.PROFILES[profile], 24, None, tmp_path), "custom_cnn"
+    )
