@@ -15,6 +15,7 @@ from helpers._leukocyte import (
     disc,
     local_mean,
     optical_density,
+    otsu_level,
     with_nucleus,
 )
 
@@ -140,14 +141,6 @@ def depth_inside(mask: np.ndarray) -> np.ndarray:
     """Return each pixel's distance to what is outside `mask`; the image's border is outside."""
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT)
     return cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
-
-
-def otsu_level(values: np.ndarray) -> float:
-    """Return Otsu's threshold of float values. Otsu 1979, 10.1109/TSMC.1979.4310076."""
-    low, high = float(values.min()), float(values.max())
-    scaled = ((values - low) * (255 / max(high - low, 1e-6))).astype(np.uint8)
-    level, _ = cv2.threshold(scaled[None], 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    return low + (level + 0.5) * (high - low) / 255
 
 
 def _blurred(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarray:
