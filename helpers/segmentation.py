@@ -22,7 +22,8 @@ from helpers.errors import CourseError
 
 #: Channels below this on most of the border mean a frame that was cut out and blackened.
 _BLACK = 12
-_WORKING_SIDE = 1000  # pixels: larger fields are worked on at this size
+# Smaller images are worked on at twice their size, larger ones at this size (longest side).
+_CELL_SIDES, _FIELD_SIDES = (80, 200), (350, 1000)
 
 
 class SegmentationError(CourseError, ValueError):
@@ -134,16 +135,11 @@ def segment_field(image: np.ndarray) -> Segmentation:
             return segment_cell(image)
         except SegmentationError:
             return _nothing(image)
-    longest = max(image.shape[:2])
-    scale = 2.0 if longest < 350 else min(1.0, _WORKING_SIDE / longest)
-    scaled = image
-    if scale != 1:
-        kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        scaled = cv2.resize(image, None, fx=scale, fy=scale, interpolation=kind)
+    scaled = _scaled(image, _FIELD_SIDES)
     density = optical_density(scaled, ground_light(scaled))
     nuclei = find_nuclei(density)
     cells = grow_cells(density, nuclei)
-    if scale != 1:
+    if scaled is not image:
         size = image.shape[1::-1]
         nuclei = cv2.resize(nuclei, size, interpolation=cv2.INTER_NEAREST_EXACT)
         cells = cv2.resize(cells, size, interpolation=cv2.INTER_NEAREST_EXACT)
@@ -185,16 +181,51 @@ def _cut_out_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _smear_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    density = optical_density(image, ground_light(image))
+    height, width = image.shape[:2]
+    scaled = _scaled(image, _CELL_SIDES)
+    density = optical_density(scaled, ground_light(scaled))
     nucleus = find_nucleus(density)
     if nucleus is None:
-        height, width = image.shape[:2]
         raise SegmentationError(
             f"The image of {width}x{height} pixels holds no cell: nothing on its bright ground "
             "takes up stain as a nucleus does."
         )
-    cell = grow_cell(density, nucleus)
-    return nucleus > 0, (cell > 0) & (nucleus == 0)
+    nucleus = _without_cut_neighbours(nucleus)
+    masks = [nucleus, grow_cell(density, nucleus)]
+    if scaled is not image:
+        masks = [
+            (cv2.resize(255 * mask, (width, height), interpolation=cv2.INTER_LINEAR) > 127)
+            for mask in masks
+        ]
+    nucleus, cell = (mask > 0 for mask in masks)
+    return nucleus, cell & ~nucleus
+
+
+def _scaled(image: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    """Return the image with a longest side between two bounds: what edges are tuned to."""
+    longest = max(image.shape[:2])
+    if longest > sides[1]:
+        scale, kind = sides[1] / longest, cv2.INTER_AREA
+    elif longest < sides[0]:
+        scale, kind = 2.0, cv2.INTER_CUBIC
+    else:
+        return image
+    size = tuple(max(8, round(scale * side)) for side in image.shape[1::-1])
+    return cv2.resize(image, size, interpolation=kind)
+
+
+def _without_cut_neighbours(nucleus: np.ndarray) -> np.ndarray:
+    """Leave out a touching nucleus that the image's border cuts, when it parts at a waist."""
+    if not _on_border(nucleus):
+        return nucleus
+    parts = part_touching(nucleus)
+    whole = [i for i in range(1, parts.max() + 1) if not _on_border(parts == i)]
+    kept = np.isin(parts, whole).astype(np.uint8)
+    return kept if 4 * cv2.countNonZero(kept) > cv2.countNonZero(nucleus) else nucleus
+
+
+def _on_border(mask: np.ndarray) -> bool:
+    return bool(mask[0].any() or mask[-1].any() or mask[:, 0].any() or mask[:, -1].any())
 
 
 def _nothing(image: np.ndarray) -> Segmentation:
