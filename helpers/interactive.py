@@ -22,7 +22,7 @@ from helpers.plots import NEGATIVE, POSITIVE
 LOWEST, HIGHEST = 0.001, 0.9
 _STEPS = 120
 _PEOPLE = 10_000
-_WIDTH, _LEFT, _BAR = 640, 8, 30
+_WIDTH, _LEFT, _BAR = 640, 1, 30
 _ROOM = _WIDTH - 2 * _LEFT
 
 _RATES = ("threshold", "sensitivity", "specificity")
@@ -102,7 +102,8 @@ def predictive_values(
         "SPECIFICITY": f"{100 * rates[place, 2]:.1f}",
         "SHARE": f"{100 * shares[step]:.3g} %",
         "PEOPLE": f"{_PEOPLE:,}",
-        "BARS": _bars(counts),
+        "BAR0": _bar(0, *counts[:2]),
+        "BAR1": _bar(1, *counts[2:]),
         "ILL": POSITIVE,
         "WELL": NEGATIVE,
         "POSITIVES": _sentence("Called positive", counts[0], counts[1], "ill"),
@@ -152,22 +153,19 @@ def _sentence(who: str, right: int, wrong: int, what: str) -> str:
     return f"{who}: {both:,}. Of these {what}: {right:,} ({share})."
 
 
-def _bars(counts: tuple[int, ...]) -> str:
-    """Return the two bars: those called positive, those called negative, each ill then well."""
-    rows = []
-    for row, (ill, well) in enumerate((counts[:2], counts[2:])):
-        y = 8 + 52 * row
-        total = max(ill + well, 1)
-        width = _ROOM * ill / total
-        for key, x, wide in (
-            ("ill", _LEFT, width),
-            ("well", _LEFT + width, _ROOM * well / total),
-        ):
-            rows.append(
-                f'<rect data-bar="{key}{row}" x="{x:.1f}" y="{y}" width="{wide:.1f}" '
-                f'height="{_BAR}" fill="@{key.upper()}@"/>'
-            )
-    return "".join(rows)
+def _bar(row: int, ill: int, well: int) -> str:
+    """Return a bar, divided into the ill and the well; a white edge parts them in grey print."""
+    share = ill / max(ill + well, 1)
+    parts = []
+    for key, x, wide in (
+        ("ill", _LEFT, _ROOM * share),
+        ("well", _LEFT + _ROOM * share, _ROOM * well / max(ill + well, 1)),
+    ):
+        parts.append(
+            f'<rect data-bar="{key}{row}" x="{x:.1f}" y="2" width="{wide:.1f}" height="{_BAR}" '
+            f'fill="@{key.upper()}@" stroke="#fff" stroke-width="2"/>'
+        )
+    return "".join(parts)
 
 
 # Its own ground and ink: the page around it may be dark.
@@ -186,10 +184,12 @@ style="width:100%" aria-valuetext="@AT@"></p>
 <p style="margin:.6rem 0 0">Of @PEOPLE@ people tested
 (<span style="color:@ILL@">&#9632;</span> ill, left;
 <span style="color:@WELL@">&#9632;</span> well, right):</p>
-<p data-show="positives" aria-live="polite" style="margin:.4rem 0 0">@POSITIVES@</p>
-<p data-show="negatives" aria-live="polite" style="margin:0 0 .2rem">@NEGATIVES@</p>
-<svg viewBox="0 0 640 100" width="100%" role="img" aria-label="Two bars: the people called \
-positive above, the people called negative below, each divided into ill and well">@BARS@</svg>
+<p data-show="positives" aria-live="polite" style="margin:.6rem 0 0">@POSITIVES@</p>
+<svg viewBox="0 0 640 34" width="100%" role="img" aria-label="A bar: the people called positive, \
+divided into ill and well">@BAR0@</svg>
+<p data-show="negatives" aria-live="polite" style="margin:.4rem 0 0">@NEGATIVES@</p>
+<svg viewBox="0 0 640 34" width="100%" role="img" aria-label="A bar: the people called negative, \
+divided into ill and well">@BAR1@</svg>
 <noscript><p style="margin:0">The sliders need scripts; the figure above tells the rest.</p>\
 </noscript>
 <script>
