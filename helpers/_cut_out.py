@@ -19,6 +19,7 @@ from helpers._leukocyte import (
     with_nucleus,
 )
 
+_TURNS = 3
 _RIM = 1.2  # pixels: how wide the cut-out's own blurred edge is
 # A step blurred by 4 pixels, at 0 to 6 pixels from the edge, seen at depths 1.5, 2.5, ...
 _STEPS = np.array(
@@ -54,7 +55,7 @@ def _nucleus(image, kept, depth) -> np.ndarray:
     core = (depth > 0.45 * depth.max()).astype(np.uint8)
     ring = ((depth > 3) & (depth < 7)).astype(np.uint8)
     mask, within = None, depth
-    for turn in range(4):
+    for turn in range(_TURNS):
         if min(cv2.countNonZero(core), cv2.countNonZero(ring)) < 40:
             break
         score = cv2.transform(density, contrast_weights(density, core, ring, 0.05)[None])
@@ -66,7 +67,7 @@ def _nucleus(image, kept, depth) -> np.ndarray:
             level = 0.5 * (local_mean(score, inner, sigma) + local_mean(score, ring, sigma))
         mask = (score > level).astype(np.uint8) & inside
         mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(3))
-        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(9 if turn == 3 else 3))
+        mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, disc(9 if turn == _TURNS - 1 else 3))
         mask = _largest_filled(mask)
         within = depth_inside(mask)
         core = ((within > 4) & (within < 16)).astype(np.uint8)

@@ -23,7 +23,7 @@ from helpers.errors import CourseError
 #: Channels below this on most of the border mean a frame that was cut out and blackened.
 _BLACK = 12
 # Smaller images are worked on at twice their size, larger ones at this size (longest side).
-_CELL_SIDES, _FIELD_SIDES = (80, 200), (350, 1000)
+_CELL_SIDES, _FIELD_SIDES = (100, 200), (350, 1000)
 
 
 class SegmentationError(CourseError, ValueError):
@@ -167,16 +167,21 @@ def otsu_nucleus(image: np.ndarray) -> np.ndarray:
 def _cut_out_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape[:2]
     lit = (brightest_channel(image) > 0).astype(np.uint8)
-    lit = largest(cv2.morphologyEx(lit, cv2.MORPH_OPEN, disc(1)))
-    if cv2.countNonZero(lit) < 0.002 * lit.size:
+    x, y, w, h = cv2.boundingRect(lit)
+    kept = lit[y : y + h, x : x + w]
+    if kept.size:
+        kept = largest(cv2.morphologyEx(kept, cv2.MORPH_OPEN, disc(1)))
+    if cv2.countNonZero(kept) < 0.002 * lit.size:
         raise SegmentationError(
             f"The image of {width}x{height} pixels holds no cell: its ground is black and "
             "nothing larger than a speck stands on it."
         )
-    x, y, w, h = cv2.boundingRect(lit)
+    left, top, w, h = cv2.boundingRect(kept)
+    kept = np.ascontiguousarray(kept[top : top + h, left : left + w])
+    x, y = x + left, y + top
     box = np.s_[y : y + h, x : x + w]
     out = np.zeros((2, height, width), bool)
-    out[0][box], out[1][box] = cut_out_parts(np.ascontiguousarray(image[box]), lit[box])
+    out[0][box], out[1][box] = cut_out_parts(np.ascontiguousarray(image[box]), kept)
     return out[0], out[1]
 
 
