@@ -126,6 +126,41 @@ def predictions(course: Settings, name: str, protocol: str) -> pd.DataFrame:
     return _test(lineup.predictions(course, protocol, [member])[member])
 
 
+def in_folds(course: Settings, name: str, protocol: str) -> pd.DataFrame:
+    """Return the scores of *all* images by linear heads on frozen features, in five folds.
+
+    Under both protocols the same images are judged, so that the two can be
+    compared in pairs; a single split judges few subjects, and other ones.
+
+    Raises
+    ------
+    RebuildingError
+        When the system has no backbone to be frozen.
+    """
+    system = _system(name)
+    if system.kind == "vote":
+        each = {n: in_folds(course, n, protocol) for n in SYSTEMS if SYSTEMS[n].kind == "frozen"}
+        return ensembling.majority_vote(each)
+    if not system.backbone:
+        raise RebuildingError(f"{name!r} has no backbone that a linear head could stand on.")
+    return _in_folds(course, system, protocol)
+
+
+def climb(course: Settings, rung: str, protocol: str) -> pd.DataFrame:
+    """Return the test images' scores by a recipe of the ladders, trained as chapters 07 and 08 do.
+
+    What those chapters trained is loaded. `rung` is a name in ``transfer.RECIPES``.
+    """
+    from helpers import zoo
+    from helpers.models import transfer
+
+    if rung not in transfer.RECIPES or protocol not in PROTOCOLS:
+        raise RebuildingError(f"There is no rung {rung!r} under the protocol {protocol!r}.")
+    table = _table(course, protocol)
+    run = zoo.load_or_train(transfer.RECIPES[rung], table, course)
+    return zoo.predict(run.model, _test(table))
+
+
 def weights_of(name: str, course: Settings) -> str:
     """Return where a system's weights begin: ``ImageNet``, ``RANDOM`` or ``none``."""
     system = _system(name)
@@ -157,6 +192,7 @@ def reasons(course: Settings, name: str) -> list[str]:
             made = transfer.for_profile(asked, profile)
             if made != asked:
                 found.append("a shorter training")
+            found.append("training images not balanced by copies")
         else:
             tuned = asked.stages[-1]
             found.append(f"frozen, linear head; theirs tuned, up to {tuned.epochs} epochs")
@@ -227,13 +263,9 @@ def _features(table: pd.DataFrame, course: Settings, system: System) -> np.ndarr
 
 
 def _recipe(course: Settings, system: System, protocol: str) -> pd.DataFrame:
-    table = _table(course, protocol)
     if course.profile.name == "full":
-        from helpers import zoo
-        from helpers.models import transfer
-
-        run = zoo.load_or_train(transfer.RECIPES[system.recipe], table, course)
-        return zoo.predict(run.model, table)
+        return climb(course, system.recipe, protocol)
+    table = _table(course, protocol)
     scores = lineup.probe(_features(table, course, system), table, course.seed)
     return table[["image_id", "subject", "label", "split"]].assign(score=scores)
 
