@@ -166,7 +166,9 @@ def otsu_nucleus(image: np.ndarray) -> np.ndarray:
 
 def _cut_out_cell(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     height, width = image.shape[:2]
-    lit = (brightest_channel(image) > 0).astype(np.uint8)
+    edge = _border(image)
+    ground = int(edge[edge <= _BLACK].max(initial=0))  # 0, or a little more after JPEG
+    lit = (brightest_channel(image) > ground).astype(np.uint8)
     x, y, w, h = cv2.boundingRect(lit)
     kept = lit[y : y + h, x : x + w]
     if kept.size:
@@ -239,8 +241,12 @@ def _nothing(image: np.ndarray) -> Segmentation:
 
 
 def _on_black(image: np.ndarray) -> bool:
-    edges = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).max(axis=1)
-    return bool((edges <= _BLACK).mean() > 0.3)
+    return bool((_border(image) <= _BLACK).mean() > 0.3)
+
+
+def _border(image: np.ndarray) -> np.ndarray:
+    """Return the brightest channel of each pixel on the image's border."""
+    return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).max(axis=1)
 
 
 def _require_rgb(image: np.ndarray) -> None:

@@ -190,6 +190,35 @@ def test_a_cut_out_needs_no_black_border(phantoms, margin):
     assert dice(segment_cell(drawn.frame[box]).nucleus, drawn.nucleus[box]) > 0.97
 
 
+def test_a_frame_that_was_saved_as_jpeg(phantoms):
+    drawn = phantoms[1]
+    _, code = cv2.imencode(".jpg", drawn.frame, [cv2.IMWRITE_JPEG_QUALITY, 85])
+    found = segment_cell(cv2.imdecode(code, cv2.IMREAD_COLOR))
+    assert dice(found.nucleus, drawn.nucleus) > 0.85  # JPEG smears colour over the edge
+    assert dice(found.cells > 0, drawn.nucleus | drawn.cytoplasm) > 0.95
+
+
+@pytest.mark.parametrize("side", [60, 300])
+def test_crops_of_any_size(side):
+    found = []
+    for seed in range(8):
+        smear = simulated_smears.draw(9000 + seed, side=side, blur=0.8 * side / 120)
+        parts = segment_cell(smear.image)
+        assert parts.nucleus.shape == (side, side)
+        found.append(dice(parts.nucleus, smear.nucleus))
+    assert np.median(found) > (0.9 if side < 100 else 0.97)
+
+
+def test_a_touching_nucleus_that_the_border_cuts_is_left_out():
+    image = discs(canvas(), (56, 60, 21, NUCLEUS), (100, 60, 26, NUCLEUS))
+    assert dice(segment_cell(image).nucleus, disc_mask(56, 60, 21)) > 0.93
+
+
+def test_a_dark_cytoplasm_is_not_the_nucleus():
+    image = discs(canvas(), (60, 60, 38, (120, 110, 170)), (56, 62, 22, (60, 25, 120)))
+    assert dice(segment_cell(image).nucleus, disc_mask(56, 62, 22)) > 0.95
+
+
 def test_otsu_finds_the_darkest_green():
     image = discs(canvas(), (58, 62, 36, PLASMA), (55, 60, 22, NUCLEUS))
     assert dice(otsu_nucleus(image), disc_mask(55, 60, 22)) > 0.97
@@ -234,6 +263,55 @@ def test_an_image_without_a_leukocyte(image):
     assert found.nucleus.shape == image.shape[:2]
 
 
+def field_of(nuclei, width=320, height=260):
+    image = canvas(height, width)
+    rng = np.random.default_rng(1)
+    reds = [(int(x), int(y), 15, RED) for x, y in rng.uniform(0, (width, height), (12, 2))]
+    cells = [(x, y, radius + 7, PLASMA) for x, y, radius in nuclei]
+    cores = [(x, y, radius, NUCLEUS) for x, y, radius in nuclei]
+    image = discs(image, *reds, *cells, *cores)
+    cv2.putText(image, "200 px", (240, 250), 0, 0.5, (0, 0, 0), 1)
+    cv2.line(image, (230, 256), (310, 256), (0, 0, 0), 2)
+    return image
+
+
+def test_each_leukocyte_of_a_field_has_one_label():
+    nuclei = [(60, 60, 18), (200, 70, 20), (236, 76, 18), (120, 190, 16), (300, 180, 20)]
+    found = segment_field(field_of(nuclei))
+    assert found.count == len(nuclei)
+    for x, y, radius in nuclei:
+        here = disc_mask(x, y, radius, found.nuclei.shape)
+        label = found.nuclei[y, x]
+        assert dice(found.nuclei == label, here) > 0.9
+        assert (found.cells[found.nuclei == label] == label).all()
+    assert (found.cells[found.nuclei > 0] == found.nuclei[found.nuclei > 0]).all()
+    assert (found.nucleus == (found.nuclei > 0)).all()
+    assert (found.cytoplasm == (found.cells > 0) & ~found.nucleus).all()
+    first = [np.flatnonzero(found.nuclei == i)[0] for i in range(1, found.count + 1)]
+    assert first == sorted(first)
+
+
+def test_a_large_field_is_found_as_a_small_one_is():
+    nuclei = [(60, 60, 18), (200, 70, 20), (120, 190, 16)]
+    small = field_of(nuclei)
+    large = cv2.resize(small, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
+    found = segment_field(large)
+    assert found.nuclei.shape == large.shape[:2]
+    assert found.count == 3
+    nucleus = cv2.resize(found.nucleus.astype(np.uint8), None, fx=1 / 8, fy=1 / 8) > 0
+    assert dice(nucleus, segment_field(small).nucleus) > 0.9
+
+
+def test_a_pale_nucleus_is_found_beside_a_dark_one():
+    image = discs(canvas(200, 260), (70, 100, 24, (60, 25, 110)), (180, 100, 24, (205, 160, 220)))
+    assert segment_field(image).count == 2
+
+
+def test_a_frame_on_black_is_a_field_of_one_cell(phantoms):
+    frame = phantoms[0].frame
+    assert (segment_field(frame).cells == segment_cell(frame).cells).all()
+
+
 def test_any_noise_is_segmented_or_told():
     rng = np.random.default_rng(5)
     for shape in ((8, 8), (9, 200), (64, 31)):
@@ -254,3 +332,8 @@ def test_segmentation_benchmark_phantom(benchmark, phantoms):
 
 def test_segmentation_benchmark_smear(benchmark, simulated):
     benchmark(lambda: [segment_cell(s.image) for s in simulated[:8]])
+
+
+def test_segmentation_benchmark_field(benchmark):
+    image = cv2.resize(field_of([(60, 60, 18), (200, 70, 20), (120, 190, 16)]), (2560, 1920))
+    benchmark(segment_field, image)
