@@ -27,6 +27,8 @@ PROTOCOLS = ("random", "subject")
 #: Side of the papers' images in pixels, where they tell it, and their longest training.
 THEIR_SIDE, THEIR_TRAINING = 224, 6396
 _FOLDS = 5
+#: Features of this process, as memory maps: building a backbone again only to find them takes long.
+_FEATURES: dict[tuple, np.ndarray] = {}
 _DCNN_SIDE = {"smoke": 32, "quick": 48, "full": 64}
 
 
@@ -252,14 +254,19 @@ def _table(course: Settings, protocol: str) -> pd.DataFrame:
 
 
 def _features(table: pd.DataFrame, course: Settings, system: System) -> np.ndarray:
-    """Return the features of the frozen backbone, where it is cut if it is."""
+    """Return the features of the frozen backbone, row by row of the table."""
     from helpers import frozen, images
     from helpers.models import transfer
 
     backbone, side = _backbone(system, course), _side(system, course)
-    recipe = transfer.Recipe(backbone, cut=system.cut)
-    built = transfer.build(recipe, side, course.seed, weights.find(backbone))
-    return np.asarray(frozen.features(built, table, images=images.load_images(table, side)))
+    found = weights.find(backbone)
+    rows = catalogs.fingerprint(table, ("image_id", "sha256", "transform"))
+    key = (str(course.artifacts), backbone, system.cut, side, course.seed, found.sha256, rows)
+    if key not in _FEATURES:
+        built = transfer.build(transfer.Recipe(backbone, cut=system.cut), side, course.seed, found)
+        pixels = images.load_images(table, side)
+        _FEATURES[key] = np.asarray(frozen.features(built, table, images=pixels))
+    return _FEATURES[key]
 
 
 def _recipe(course: Settings, system: System, protocol: str) -> pd.DataFrame:

@@ -81,11 +81,24 @@ def test_folds_at_random_do_leak_subjects_and_no_image(course, heads):
         }
 
 
+@pytest.mark.usefixtures("heads")
+def test_both_protocols_judge_the_same_images(course):
+    for name in ("mobilenet", "majority_vote"):
+        one, other = (rebuilding.in_folds(course, name, p) for p in rebuilding.PROTOCOLS)
+        columns = ["image_id", "subject", "label"]
+        assert one[columns].equals(other[columns])
+        assert len(one) == 72
+    with pytest.raises(rebuilding.RebuildingError, match="has no backbone"):
+        rebuilding.in_folds(course, "custom_cnn", "random")
+
+
 def test_unknown_and_unaffordable(course):
     with pytest.raises(rebuilding.RebuildingError, match="does not rebuild 'lstm'"):
         rebuilding.predictions(course, "lstm", "random")
     with pytest.raises(rebuilding.RebuildingError, match="random or subject"):
         rebuilding.predictions(course, "dcnn", "by date")
+    with pytest.raises(rebuilding.RebuildingError, match="no rung 'ladder'"):
+        rebuilding.climb(course, "ladder", "random")
     with pytest.raises(rebuilding.RebuildingError, match="take 'quick'"):
         rebuilding.predictions(course, "majority_vote", "random")
 
