@@ -9,96 +9,35 @@ about what the course's models must not be used for. Model card: Mitchell et al.
 from __future__ import annotations
 
 import datetime
-import html
 import json
 import os
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers import calibration, metrics, operating, provenance, splitting
+from helpers import _card_text, calibration, metrics, operating, provenance, splitting
 from helpers import catalog as catalogs
+from helpers._card_text import as_html
+from helpers.datasets.origins import ORIGINS, Origin
 from helpers.errors import CourseError
 from helpers.files import write_text
 from helpers.settings import Settings
 
+__all__ = [
+    "ORIGINS",
+    "CardError",
+    "Origin",
+    "as_html",
+    "data_sheet",
+    "model_card",
+    "record_of",
+    "write",
+]
+
 
 class CardError(CourseError, ValueError):
     """Predictions or a catalog that no card can be made of."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a data set is, as its makers tell it.
-
-    Attributes
-    ----------
-    title, source, licence : str
-    content : str
-        What an image shows.
-    subjects : str
-        What the catalog's subjects are.
-    know : tuple of str
-        What is known to be wrong or missing.
-    """
-
-    title: str
-    source: str
-    licence: str
-    content: str
-    subjects: str
-    know: tuple[str, ...] = ()
-
-
-ORIGINS: dict[str, Origin] = {
-    "phantom": Origin(
-        "Phantom cells",
-        "drawn by the course itself",
-        "part of the course",
-        "one drawn cell on black, in the size and colours of C-NMC frames",
-        "invented: each has a stain, a size of cells and a focus of its own",
-        ("Nobody's cells. Figures on them are about methods, not about leukaemia.",),
-    ),
-    "cnmc": Origin(
-        "C-NMC 2019",
-        "The Cancer Imaging Archive, https://doi.org/10.7937/tcia.2019.dc64i46r",
-        "CC BY 3.0",
-        "one segmented B-lymphoid cell of bone marrow on black, 450 x 450 pixels",
-        "patients and healthy people",
-        (
-            "Files that are identical byte for byte carry different subject ids; the course "
-            "joins such subjects before it splits.",
-            "One hospital, one stain, one microscope: nothing shows how a model fares elsewhere.",
-        ),
-    ),
-    "taleqani": Origin(
-        "Taleqani Hospital ALL",
-        "Kaggle mehradaria/leukemia, https://doi.org/10.34740/KAGGLE/DSV/2175623",
-        "see its Kaggle page",
-        "a field of several cells of a blood smear, 224 x 224 pixels",
-        "blocks of consecutive files, **not patients**: the release has no patient ids",
-        ("A leak between patients cannot be ruled out by blocks.", "Exact duplicates occur."),
-    ),
-    "all_idb": Origin(
-        "ALL-IDB",
-        "University of Milan, on request, https://doi.org/10.1109/ICIP.2011.6115881",
-        "on request; never to be passed on",
-        "fields of blood smears (IDB1), or crops of them (IDB2)",
-        "not told: blocks or images stand in for patients",
-        ("IDB2 is cropped from IDB1: never split across the two.",),
-    ),
-    "snam": Origin(
-        "SN-AM",
-        "The Cancer Imaging Archive, https://doi.org/10.7937/tcia.2019.of2w8lxr",
-        "CC BY 3.0",
-        "fields of bone marrow, cells cropped with the masks of their nuclei",
-        "fields: which fields are of one patient is not told",
-        ("Both classes may differ by laboratory and not only by disease.",),
-    ),
-}
 
 
 def model_card(
@@ -151,7 +90,7 @@ def model_card(
     lines = [f"# Model card: {name}", "", *_warnings(course, source), ""]
     lines += ["## What it is", ""]
     lines += [
-        f"- {description or name}.",
+        f"- {(description or name)[0].upper()}{(description or name)[1:]}.",
         f"- In: {origin.content}. Out: a score, the probability of {positive} "
         f"rather than {negative}.",
         f"- Weights before training: {_weights(source)}.",
@@ -165,37 +104,9 @@ def model_card(
         "laboratory, scanner or stain, and on no kind of cell but those named above.",
     ]
     lines += ["", "## What it was judged on", ""]
-    lines += [f"{origin.title}; subjects are {origin.subjects}.", ""]
-    lines += _markdown(
-        ["split", "images", "subjects", *(f"`{label}`" for label in catalogs.classes(predictions))],
-        [
-            [
-                part,
-                len(rows),
-                rows["subject"].nunique(),
-                *((rows["label"] == label).sum() for label in catalogs.classes(predictions)),
-            ]
-            for part, rows in parts.items()
-        ],
-    )
-    lines += ["", "No subject stands in two splits." if _apart(parts) else _LEAK]
+    lines += [f"{origin.title}; subjects are {origin.subjects}.", "", *_splits(parts)]
     lines += ["", "## How well it does", ""]
-    lines += [
-        f"On the {len(test)} test images, a score of 0.5 and up counted as {positive}; "
-        f"95 % intervals by drawing the {test['subject'].nunique()} test subjects.",
-        "",
-    ]
-    figures = metrics.report(test, resamples=course.profile.resamples, seed=course.seed)
-    lines += _markdown(
-        ["figure", "value", "from", "to"],
-        [
-            [row.metric.replace("_", " "), *map(_number, (row.value, row.low, row.high))]
-            for row in figures.itertuples()
-        ],
-    )
-    target = catalogs.target(test)
-    larger = max(target.mean(), 1 - target.mean())
-    lines += ["", f"Naming the larger class always would give an accuracy of {larger:.3f}."]
+    lines += _figures(test, course, positive)
     lines += ["", *_threshold(parts["val"].reset_index(drop=True), test, course, sensitivity)]
     lines += ["", "## For whom it does worse", "", *_subjects(test)]
     lines += ["", "## What its scores are worth", ""]
@@ -243,7 +154,7 @@ def data_sheet(catalog: pd.DataFrame, course: Settings, traces: bool = True) -> 
             [f"`{label}`", len(part), len(each), each.min(), int(each.median()), each.max()]
         )
     heads = ["class", "images", "subjects", "fewest images", "median", "most images"]
-    lines += _markdown(heads, rows)
+    lines += _card_text.table(heads, rows)
     blank = len(catalog) - len(known)
     if blank:
         lines += ["", f"{blank} further images have no label."]
@@ -253,7 +164,7 @@ def data_sheet(catalog: pd.DataFrame, course: Settings, traces: bool = True) -> 
     if (catalog["split"] != "").any():
         lines += ["", "## How it is split", ""]
         parts = {part: catalog[catalog["split"] == part] for part in catalogs.SPLITS}
-        lines += _markdown(
+        lines += _card_text.table(
             ["split", "images", "subjects", "groups"],
             [
                 [part, len(rows), rows["subject"].nunique(), rows["group"].nunique()]
@@ -286,38 +197,15 @@ def write(folder: str | os.PathLike, **cards: str) -> list[Path]:
     return [write_text(Path(folder) / f"{name}.md", text) for name, text in cards.items()]
 
 
-def as_html(text: str) -> str:
-    """Return a card as HTML for a page: headings become bold lines, so that they do not mix in.
-
-    It knows just what the cards above use: headings, lists, tables, quotes,
-    bold and code. Books show Markdown from an output without its tables.
-    """
-    made, inside = [], ""
-    for line in text.splitlines():
-        kind = {"- ": "ul", "| ": "table", "> ": "blockquote"}.get(line[:2], "")
-        if kind != inside:
-            made += ([f"</{inside}>"] if inside else []) + ([f"<{kind}>"] if kind else [])
-            inside, first = kind, True
-        if kind == "ul":
-            made.append(f"<li>{_inline(line[2:])}</li>")
-        elif kind == "table" and not line.startswith("| ---"):
-            tag, first = ("th" if first else "td"), False
-            cells = (f"<{tag}>{_inline(cell)}</{tag}>" for cell in line[2:-2].split(" | "))
-            made.append(f"<tr>{''.join(cells)}</tr>")
-        elif kind == "blockquote":
-            made.append(f"<p>{_inline(line[2:])}</p>")
-        elif line.startswith("#"):
-            made.append(f"<p><b>{_inline(line.lstrip('# '))}</b></p>")
-        elif line and not kind:
-            made.append(f"<p>{_inline(line)}</p>")
-    return "\n".join([*made, *([f"</{inside}>"] if inside else [])])
-
-
-def record_of(course: Settings, name: str) -> dict | None:
+def record_of(course: Settings, name: str, catalog: pd.DataFrame | None = None) -> dict | None:
     """Return the newest run record of that name (``custom_cnn-subject``) made in this course.
 
-    None where there is none: a linear head leaves no record.
+    With a catalog only a training on just these images, labels and splits
+    counts. None where there is none: a linear head leaves no record.
     """
+    rows = None
+    if catalog is not None:
+        rows = catalogs.fingerprint(catalog, ("sha256", "transform", "label", "split"))
     wanted = {key: value for key, value in course.as_dict().items() if key != "data_dir"}
     found = []
     for path in course.folder("runs").glob(f"{name}-*/record.json"):
@@ -326,7 +214,8 @@ def record_of(course: Settings, name: str) -> dict | None:
         except (OSError, ValueError):
             continue  # a run that is being written, or one that was broken off
         given = {key: record.get("settings", {}).get(key) for key in wanted}
-        if record.get("name") == name and given == wanted:
+        same = rows is None or record.get("data", {}).get("rows") == rows
+        if record.get("name") == name and given == wanted and same:
             found.append((path.stat().st_mtime, str(path), record))
     return max(found, key=lambda entry: entry[:2])[2] if found else None
 
@@ -371,7 +260,10 @@ def _training(record: dict | None) -> list[str]:
     recipe, data = record.get("recipe", {}), record.get("data", {})
     lines = []
     if "train" in data:
-        lines.append(f"- Trained on {data['train']} images, stopped by {data.get('val', '?')}.")
+        lines.append(
+            f"- Trained on {data['train']} images, stopped by the loss on "
+            f"{data.get('val', '?')} others."
+        )
     if "epochs" in record:
         told = f"- {record['epochs']} epochs, the best was {record.get('best_epoch', '?')}"
         longest = recipe.get("epochs")
@@ -392,6 +284,42 @@ def _apart(parts: dict[str, pd.DataFrame]) -> bool:
     return sum(map(len, people)) == len(set().union(*people))
 
 
+def _splits(parts: dict[str, pd.DataFrame]) -> list[str]:
+    classes = catalogs.classes(pd.concat(parts.values()))
+    rows = [
+        [
+            part,
+            len(table),
+            table["subject"].nunique(),
+            *((table["label"] == label).sum() for label in classes),
+        ]
+        for part, table in parts.items()
+    ]
+    heads = ["split", "images", "subjects", *(f"`{label}`" for label in classes)]
+    apart = "No subject stands in two splits." if _apart(parts) else _LEAK
+    return [*_card_text.table(heads, rows), "", apart]
+
+
+def _figures(test: pd.DataFrame, course: Settings, positive: str) -> list[str]:
+    figures = metrics.report(test, resamples=course.profile.resamples, seed=course.seed)
+    target = catalogs.target(test)
+    larger = max(target.mean(), 1 - target.mean())
+    return [
+        f"On the {len(test)} test images, a score of 0.5 and up counted as {positive}; "
+        f"95 % intervals by drawing the {test['subject'].nunique()} test subjects.",
+        "",
+        *_card_text.table(
+            ["figure", "value", "from", "to"],
+            [
+                [row[1].replace("_", " "), *map(_card_text.number, row[2:])]
+                for row in figures[["metric", "value", "low", "high"]].itertuples()
+            ],
+        ),
+        "",
+        f"Naming the larger class always would give an accuracy of {larger:.3f}.",
+    ]
+
+
 def _threshold(
     val: pd.DataFrame, test: pd.DataFrame, course: Settings, sensitivity: float
 ) -> list[str]:
@@ -406,9 +334,12 @@ def _threshold(
         "",
     ]
     rows = found[found["on"] == "test"]
-    return lines + _markdown(
+    return lines + _card_text.table(
         ["figure", "value", "from", "to"],
-        [[row.metric, *map(_number, (row.value, row.low, row.high))] for row in rows.itertuples()],
+        [
+            [row.metric, *map(_card_text.number, (row.value, row.low, row.high))]
+            for row in rows.itertuples()
+        ],
     )
 
 
@@ -421,10 +352,15 @@ def _subjects(test: pd.DataFrame, worst: int = 3) -> list[str]:
         "(95 % Wilson intervals, for further images of the same subject):",
         "",
     ]
-    return lines + _markdown(
+    return lines + _card_text.table(
         ["subject", "class", "images", "accuracy", "from", "to"],
         [
-            [row.subject, row.label, row.images, *map(_number, (row.accuracy, row.low, row.high))]
+            [
+                row.subject,
+                row.label,
+                row.images,
+                *map(_card_text.number, (row.accuracy, row.low, row.high)),
+            ]
             for row in each.head(worst).itertuples()
         ],
     )
@@ -460,19 +396,3 @@ def _traces(record: dict | None) -> list[str]:
     if record and record.get("key"):
         lines.append(f"- Run: {record['name']}-{record['key']}.")
     return lines
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"
-
-
-def _inline(text: str) -> str:
-    text = html.escape(text, quote=False)
-    text = re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)
-    return re.sub(r"`(.+?)`", r"<code>\1</code>", text)
-
-
-def _markdown(heads: list, rows: list[list]) -> list[str]:
-    """Return a table in Markdown, by hand: pandas' own needs a further package."""
-    lines = [[str(cell) for cell in row] for row in (heads, ["---"] * len(heads), *rows)]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 
@@ -90,6 +91,7 @@ def test_other_classes_are_named(tmp_path):
     table.loc[3, "label"] = "benign"
     text = cards.model_card("net", table, course(tmp_path, "taleqani"))
     assert "**not patients**" in text
+    assert "- Net." in text
     assert "`pre` rather than `benign`" in text
 
 
@@ -160,6 +162,12 @@ def test_the_record_is_of_this_course_and_this_name(tmp_path):
     write("a")
     write("b", settings={**made.as_dict(), "seed": 25})
     write("c", name="net-subject-tuned")
+    rows = catalogs.fingerprint(smears(), ("sha256", "transform", "label", "split"))
+    assert cards.record_of(made, "net-subject", smears()) is None
+    write("e", data={"rows": rows})
+    assert cards.record_of(made, "net-subject", smears())["key"] == "e"
+    assert cards.record_of(made, "net-subject", smears().iloc[1:]) is None
+    os.remove(made.folder("runs", "net-subject-e") / "record.json")
     (made.folder("runs", "net-subject-d") / "record.json").write_text("{half")
     assert cards.record_of(made, "net-subject")["key"] == "a"
 
