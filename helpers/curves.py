@@ -123,7 +123,10 @@ def band(
         # A sensitivity is a share of all positives, a precision one of those called so far.
         grain = 0.5 / (truth.sum() * (1 if kind == "roc" else x) + 1)
         found = _resampling.Resampled(float(column[0]), drawn, freedom, (0, 1), grain, left)
-        rows.append((x, found.value, *found.interval(level, method)))
+        limits = found.interval(level, method)
+        if kind == "roc" and x == 1 and not np.isnan(limits[0]):
+            limits = (1.0, 1.0)  # who calls every image positive finds every positive one
+        rows.append((x, found.value, *limits))
     return pd.DataFrame(rows, columns=["x", "value", "low", "high"])
 
 

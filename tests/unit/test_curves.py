@@ -88,6 +88,13 @@ def test_a_band_lies_about_its_curve(kind, method):
     assert wide > 1.5 * (naive["high"] - naive["low"]).mean()
 
 
+@pytest.mark.parametrize("method", ["t", "percentile"])
+def test_who_calls_all_positive_finds_all_for_sure(method):
+    """Where no subject is missed, an interval leaves room below 1; here there is none to leave."""
+    band = curves.band(study(3, subjects=9), resamples=50, method=method)
+    assert band.iloc[-1].tolist() == [1, 1, 1, 1]
+
+
 def test_scores_all_equal_make_the_diagonal():
     predictions = table([0, 1, 0, 1], [0.5] * 4)
     assert curves.roc(predictions)["sensitivity"].tolist() == [0, 1]
