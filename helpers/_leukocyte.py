@@ -10,7 +10,7 @@ import numpy as np
 
 CLUSTERS = 6
 LEVELS = 10
-_APART = 3.1  # standard deviations between a nucleus and its own dark cytoplasm
+_APART = 3.2  # standard deviations between a nucleus and its own dark cytoplasm
 _SAMPLE = 3000
 
 
@@ -84,7 +84,7 @@ def find_nucleus(density: np.ndarray) -> np.ndarray | None:
     if chosen is None or _is_red(smooth, chosen):
         return None
     chosen = _outlined(smooth, chosen)
-    nested = _nested(smooth, tint, depth, chosen)
+    nested = _nested(smooth, depth, chosen)
     if nested is not None:
         chosen = _outlined(smooth, nested)
     return cv2.medianBlur(chosen, 3)
@@ -97,7 +97,7 @@ def _outlined(density, mask) -> np.ndarray:
     return mask
 
 
-def _nested(density, tint, depth, cell) -> np.ndarray | None:
+def _nested(density, depth, cell) -> np.ndarray | None:
     """Return the nucleus inside `cell` when that was a dark cell as a whole, or None.
 
     Halves of one textured nucleus lie some two standard deviations apart, a nucleus and
@@ -123,11 +123,9 @@ def _nested(density, tint, depth, cell) -> np.ndarray | None:
         length, area = cv2.countNonZero(rim), cv2.countNonZero(mask)
         if area < 0.2 * cv2.countNonZero(cell) or length**2 > 3.2 * 4 * np.pi * area:
             continue  # granules or a fold are small or no compact thing
-        gain, gain_tint = (
-            1 - cv2.mean(c, rest)[0] / max(cv2.mean(c, mask)[0], 0.05) for c in (depth, tint)
-        )
-        if gain_tint < 0.15 and cv2.countNonZero(rim & (1 - core)) > 0.35 * length:
-            continue  # a red cell that lies across the edge adds depth without tint
+        if cv2.countNonZero(rim & (1 - core)) > 0.33 * length:
+            continue  # a darker half, a lobe across another, a red cell over the edge
+        gain = 1 - cv2.mean(depth, rest)[0] / max(cv2.mean(depth, mask)[0], 0.05)
         score = cv2.transform(density, contrast_weights(density, mask, rest, 0.25)[None])
         (a, sa), (b, sb) = (cv2.meanStdDev(score, mask=part) for part in (mask, rest))
         apart = float((a - b).item() / np.sqrt(0.5 * (sa**2 + sb**2).item() + 1e-6))
@@ -212,7 +210,7 @@ def _edge(channel, mask) -> float:
     edge, edge_spread = cv2.meanStdDev(channel, mask=inner)
     step = float(edge[0, 0] - out[0, 0])
     noise = float(spread[0, 0] ** 2 + 0.5 * (edge_spread[0, 0] ** 2 + out_spread[0, 0] ** 2)) + 1e-3
-    size = float(mask.mean()) ** 0.25
+    size = float(mask.mean()) ** 0.5
     return size * step * float(level[0, 0] - out[0, 0]) / noise**0.5 if step > 0 else 0.0
 
 
