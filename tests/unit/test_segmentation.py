@@ -180,7 +180,7 @@ def test_phantoms(phantoms):
 
 
 def test_a_darker_lobe_is_not_the_whole_nucleus():
-    """The course's drawn leukocytes, whose lobes lie across one another; granules hide basophils'."""
+    """On the course's drawn leukocytes, whose lobes lie across one another."""
     drawn = leukocytes.make(6, 6, kinds=("eosinophil", "lymphocyte", "monocyte", "neutrophil"))
     found = [segment_cell(image).nucleus for image in drawn.images]
     similar = [dice(a, b) for a, b in zip(found, drawn.nuclei, strict=True)]
