@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,3 +127,13 @@ def test_the_reasons_follow_the_run(monkeypatch, tmp_path, profile):
     assert "another data set (taleqani)" in rebuilding.reasons(
         settings.Settings("taleqani", settings.PROFILES[profile], 24, None, tmp_path), "custom_cnn"
     )
+
+
+def test_the_dcnn_is_that_of_chapter_12():
+    page = (Path(__file__).parents[2] / "notebooks" / "12_dcnn_all_vs_mm.ipynb").read_text()
+    cells = [cell.source for cell in nbformat.reads(page, as_version=4).cells]
+    code = "\n".join(cells)
+    sides = ", ".join(f'"{name}": {side}' for name, side in rebuilding._DCNN_SIDE.items())
+    assert f"side = {{{sides}}}[PROFILE]" in code
+    assert "k = int(0.3 * flat.shape[1])" in code
+    assert 'iterations = {"smoke": 30, "quick": published.iterations' in code
