@@ -45,7 +45,6 @@ __all__ = [
     "segment_cell",
     "segment_field",
 ]
-_parted = part_touching  # the name it had at first
 
 
 @dataclass(frozen=True)

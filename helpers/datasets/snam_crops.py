@@ -229,7 +229,7 @@ def _parted(mask: np.ndarray) -> np.ndarray:
         hull = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
         if area >= _CONVEX * hull or area * 20_000 < mask.size:
             continue
-        pieces = segmentation._parted(np.pad(inside, 1))[1:-1, 1:-1]
+        pieces = segmentation.part_touching(np.pad(inside, 1))[1:-1, 1:-1]
         part[pieces > 1] = count + pieces[pieces > 1] - 2
         count = max(count, count + int(pieces.max()) - 1)
     return labels

@@ -254,8 +254,8 @@ def test_turning_and_mirroring_change_nothing(seed, turn, height, width):
 
 @settings(max_examples=15, deadline=None)
 @given(
-    axes=st.tuples(st.floats(24, 38), st.floats(24, 38)),
-    inner=st.floats(0.5, 0.9),
+    axes=st.tuples(st.floats(30, 38), st.floats(30, 38)),
+    inner=st.floats(0.7, 0.9),
     times=st.sampled_from([2, 3]),
 )
 def test_units_tell_what_enlarging_does(axes, inner, times):
