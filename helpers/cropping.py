@@ -108,9 +108,12 @@ def pad_to_square(image: np.ndarray, square: np.ndarray | None = None) -> np.nda
     height, width = image.shape[:2]
     if square is None:
         square = np.empty((max(height, width),) * 2 + (3,), np.uint8)
-    square.fill(0)
     side = square.shape[0]
     top, left = (side - height) // 2, (side - width) // 2
+    if height < side:
+        square[:top] = square[top + height :] = 0
+    if width < side:
+        square[:, :left] = square[:, left + width :] = 0
     square[top : top + height, left : left + width] = image
     return square
 
@@ -139,11 +142,21 @@ def find_quickly(image: np.ndarray, planes: Sequence[np.ndarray] | None = None) 
     height, width = image.shape[:2]
     lit = np.flatnonzero(image[::step].reshape(-1, 3 * width).max(axis=1))
     if lit.size:
-        top, bottom = max(0, step * lit[0] - step + 1), min(height, step * (lit[-1] + 1))
+        top = max(0, step * int(lit[0]) - step + 1)
+        bottom = min(height, step * (int(lit[-1]) + 1))
+        rows = image[top:bottom]
+        bottom_up = rows.strides[0] < 0
         planes = planes and [plane[: bottom - top] for plane in planes]
-        box, area = _largest(brightest_channel(image[top:bottom], planes))
+        mask = brightest_channel(rows[::-1] if bottom_up else rows, planes)
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        if len(contours) == 1:  # as nearly always: its box is turned over, not the mask
+            box, area = Box(*cv2.boundingRect(contours[0])), cv2.contourArea(contours[0])
+            if bottom_up:
+                box = box._replace(y=bottom - top - box.y - box.height)
+        else:
+            box, area = _largest(mask[::-1].copy() if bottom_up else mask)
         if box and area >= step * width:
-            return box._replace(y=box.y + int(top))
+            return box._replace(y=box.y + top)
     return find_cell(image)
 
 
@@ -152,7 +165,7 @@ def _largest(mask: np.ndarray) -> tuple[Box | None, float]:
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return None, 0.0
-    largest = contours[0] if len(contours) == 1 else max(contours, key=cv2.contourArea)
+    largest = max(contours, key=cv2.contourArea)
     return Box(*cv2.boundingRect(largest)), cv2.contourArea(largest)
 
 
