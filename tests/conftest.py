@@ -1,8 +1,9 @@
-"""What tests of several folders share: the clone, the smoke book, where real data lie."""
+"""What tests of several folders share: the clone, the smoke book, Chromium, where real data lie."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,16 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +49,20 @@ def smoke_build(tmp_path_factory) -> Path:
 def smoke_book(smoke_build) -> Path:
     """Folder of the smoke book's HTML; ``smoke_book / "index.html"`` is its first page."""
     return smoke_build / "html"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A running Chromium; without one the tests skip, and fail where CI is set."""
+    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    if program is None:
+        reason = "no Chromium: `apt-get install chromium`, or set CHROMIUM to its path"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def course(*words: str, build: Path, root: Path = ROOT, **env: str) -> subprocess.CompletedProcess:

@@ -12,7 +12,6 @@ import pytest
 
 from helpers import interactive, operating
 from helpers.interactive import InteractiveError
-from tests.book.conftest import chromium  # noqa: F401  (a fixture)
 
 THRESHOLDS = np.linspace(0.02, 0.98, 49).round(2)
 SWEEP = pd.DataFrame(
@@ -99,7 +98,7 @@ def test_bad_input_is_refused_in_one_sentence():
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_the_sliders_move_by_keys_and_say_what_python_says(chromium):  # noqa: F811
+def test_the_sliders_move_by_keys_and_say_what_python_says(chromium):
     page = chromium.new_page(viewport={"width": 390, "height": 700})
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
