@@ -3,9 +3,7 @@
 import ast
 import pickle
 import re
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,12 +12,12 @@ from skimage.color import rgb2lab
 from skimage.morphology import disk
 
 from helpers import datasets, features, images, segmentation
-from helpers.check import check
+from helpers.check import exercises
 from helpers.datasets import phantom
+from tests.conftest import SHARED
+from tests.unit.chapter_page import code_cells, solutions, verdict
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "05_segmentation_and_features.ipynb"
-CELLS = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+CELLS = code_cells("05")
 
 
 def page(*texts, **names):
@@ -140,28 +138,11 @@ def test_every_image_is_judged_once_from_0_to_1(judges):
         assert scores[target == 1].mean() > scores[target == 0].mean(), name
 
 
-def solutions():
-    """Return the answer of each exercise, by its letter."""
-    found = {}
-    for cell in CELLS:
-        if "solution" in cell.metadata.get("tags", []):
-            letter = re.search(r'check\("05-(\w)"', cell.source)[1]
-            names = {"np": np, "ndimage": ndimage, "check": lambda *_: None}
-            exec(cell.source, names)
-            found[letter] = names["answer"]
-    return found
-
-
-def verdict(letter, answer, capsys):
-    check(f"05-{letter}", answer)
-    return capsys.readouterr().out.splitlines()[-1].removeprefix(f"Exercise 05-{letter}: ")
-
-
-def test_the_solutions_solve_the_exercises(capsys):
-    answers = solutions()
-    assert sorted(answers) == list("abcde")
-    for letter, answer in answers.items():
-        assert verdict(letter, answer, capsys) == "solved.", letter
+def test_the_solutions_solve_the_exercises():
+    answers = solutions("05", ndimage=ndimage)
+    assert sorted(answers) == exercises("05")
+    for name, answer in answers.items():
+        assert verdict(name, answer) == "solved.", name
 
 
 def by_corner(mask, smallest):
@@ -250,8 +231,8 @@ def not_taken_apart(density, radii):
         ("e", lambda density, radii: np.zeros(len(radii))),
     ],
 )
-def test_the_checkers_find_the_common_mistakes(letter, wrong, capsys):
-    assert verdict(letter, wrong, capsys) != "solved."
+def test_the_checkers_find_the_common_mistakes(letter, wrong):
+    assert verdict(f"05-{letter}", wrong) != "solved."
 
 
 @pytest.mark.realdata

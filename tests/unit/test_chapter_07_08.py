@@ -1,60 +1,27 @@
 """What chapters 07 and 08 show is what Keras has, and their checkers know right from wrong."""
 
-import re
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.check import check
 from helpers.models import cost, transfer
+from tests.unit.chapter_page import run, solutions, verdict
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
-NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-CELLS = {
-    chapter: [
-        cell
-        for cell in nbformat.read(next(NOTEBOOKS.glob(f"{chapter}_*.ipynb")), as_version=4).cells
-        if cell.cell_type == "code"
-    ]
-    for chapter in ("07", "08")
-}
 
 
 def page(chapter, *texts):
     """Run the cells that hold the texts, as they stand on the page."""
-    names = {"keras": keras, "layers": keras.layers, "np": np, "pd": pd, "transfer": transfer}
-    for text in texts:
-        source = next(cell.source for cell in CELLS[chapter] if text in cell.source)
-        exec(source, names)
-    return names
-
-
-def solutions(chapter):
-    """Return the answer of each exercise, by its letter."""
-    found = {}
-    for cell in CELLS[chapter]:
-        if "solution" in cell.metadata.get("tags", []):
-            letter = re.search(rf'check\("{chapter}-(\w)"', cell.source)[1]
-            names = {"np": np, "pd": pd, "check": lambda *_: None}
-            exec(cell.source, names)
-            found[letter] = names["answer"]
-    return found
-
-
-def verdict(name, answer, capsys):
-    check(name, answer)
-    return capsys.readouterr().out.splitlines()[-1].removeprefix(f"Exercise {name}: ")
+    there = {"keras": keras, "layers": keras.layers, "np": np, "pd": pd, "transfer": transfer}
+    return run(chapter, *texts, **there)
 
 
 @pytest.mark.parametrize("chapter", ["07", "08"])
-def test_the_solutions_solve_the_exercises(chapter, capsys):
-    answers = solutions(chapter)
+def test_the_solutions_solve_the_exercises(chapter):
+    answers = solutions(chapter, pd=pd)
     assert len(answers) >= 3
-    for letter, answer in answers.items():
-        assert verdict(f"{chapter}-{letter}", answer, capsys) == "solved."
+    for name, answer in answers.items():
+        assert verdict(name, answer) == "solved."
 
 
 def work(size, inputs, channels, expansion, stride):
@@ -113,15 +80,15 @@ WRONG = {
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_answers_are_not_called_solved(name, capsys):
-    assert set(WRONG) == {f"{c}-{letter}" for c in ("07", "08") for letter in solutions(c)}
+def test_wrong_answers_are_not_called_solved(name):
+    assert set(WRONG) == {*solutions("07", pd=pd), *solutions("08", pd=pd)}
     for answer in WRONG[name]:
-        assert verdict(name, answer, capsys) == "not solved yet."
+        assert verdict(name, answer) == "not solved yet."
 
 
 def test_the_solution_counts_a_live_block():
     """Exercise 07-b against layers that Keras counts."""
-    block_parameters = solutions("07")["b"]
+    block_parameters = solutions("07", pd=pd)["07-b"]
     residual_block = page("07", "def residual_block(")["residual_block"]
     for inputs, channels, stride, project in [(64, 16, 1, False), (12, 8, 2, True)]:
         x = keras.Input((8, 8, inputs))
@@ -132,7 +99,7 @@ def test_the_solution_counts_a_live_block():
 
 def test_the_solution_counts_the_work_of_a_live_block():
     """Exercise 08-b against multiply-adds that helpers counts."""
-    block_work = solutions("08")["b"]
+    block_work = solutions("08", pd=pd)["08-b"]
     inverted_residual = page("08", "def inverted_residual(")["inverted_residual"]
     for case in [(8, 16, 16, 6, 1), (8, 8, 12, 6, 2), (6, 8, 4, 1, 1)]:
         size, inputs, channels, expansion, stride = case
@@ -145,7 +112,7 @@ def test_the_solution_counts_the_work_of_a_live_block():
 
 def test_the_solution_merges_live_layers():
     """Exercise 08-a, depth multiplier included, against Keras' own separable layer."""
-    merge = solutions("08")["a"]
+    merge = solutions("08", pd=pd)["08-a"]
     x = keras.Input((7, 7, 3))
     y = keras.layers.SeparableConv2D(5, 3, depth_multiplier=2, use_bias=False)(x)
     model = keras.Model(x, y)
@@ -211,9 +178,7 @@ def test_a_relu_loses_less_in_more_dimensions():
 def test_each_rung_of_the_ladder_is_a_recipe(chapter):
     ladder = page(chapter, "LADDER = {") if chapter == "07" else None
     if ladder is None:
-        names = {"pd": pd, "transfer": transfer, "PROFILE": "quick"}
-        exec(next(c.source for c in CELLS["08"] if "LADDER = {" in c.source), names)
-        ladder = names
+        ladder = run("08", "LADDER = {", pd=pd, transfer=transfer, PROFILE="quick")
     backbone = "resnet50" if chapter == "07" else "mobilenetv2"
     assert all(
         transfer.RECIPES[key].backbone == backbone and transfer.RECIPES[key].published

@@ -1,23 +1,18 @@
 """Chapter 12 shows what is shipped, sees nothing of its test split, and knows right from wrong."""
 
-import re
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import catalog as catalogs
-from helpers.check import check
+from tests.unit.chapter_page import code_cells, solutions, verdict
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
 from helpers.models import dcnn  # noqa: E402
 from helpers.selection import ChiSquareSelection  # noqa: E402
 
-CHAPTER = Path(__file__).parents[2] / "notebooks" / "12_dcnn_all_vs_mm.ipynb"
-CELLS = [c for c in nbformat.read(CHAPTER, as_version=4).cells if c.cell_type == "code"]
+CELLS = code_cells("12")
 SIDE = 12
 
 
@@ -119,29 +114,14 @@ def test_selecting_before_the_split_finds_something_where_there_is_nothing():
     assert 0.4 < inside < 0.6
 
 
-def solutions():
-    """Return the answer of each exercise, by its letter."""
+def test_the_solutions_solve_the_exercises():
     page = namespace(*drawn())
     exec(cell("from sklearn.ensemble import"), page)
     exec(cell("def in_turn("), page)
-    found = {}
-    for source in (c.source for c in CELLS if "solution" in c.metadata.get("tags", [])):
-        page["check"] = lambda *_: None
-        exec(source, page)
-        found[re.search(r'check\("12-(\w)"', source)[1]] = page["answer"]
-    return found
-
-
-def verdict(name, answer, capsys):
-    check(name, answer)
-    return capsys.readouterr().out.splitlines()[-1].removeprefix(f"Exercise {name}: ")
-
-
-def test_the_solutions_solve_the_exercises(capsys):
-    answers = solutions()
-    assert sorted(answers) == ["a", "b", "c", "d"]
-    for letter, answer in answers.items():
-        assert verdict(f"12-{letter}", answer, capsys) == "solved."
+    answers = solutions("12", **page)
+    assert sorted(answers) == ["12-a", "12-b", "12-c", "12-d"]
+    for name, answer in answers.items():
+        assert verdict(name, answer) == "solved."
 
 
 def colour_by(grouped, balanced, features=lambda p: p.reshape(len(p), -1, 3).mean(axis=1)):
@@ -204,6 +184,6 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_answers_are_not_called_solved(name, capsys):
+def test_wrong_answers_are_not_called_solved(name):
     for answer in WRONG[name]:
-        assert verdict(name, answer, capsys) == "not solved yet."
+        assert verdict(name, answer) == "not solved yet."

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import ensembling
-from helpers.check import check, exercises
+from helpers.check import exercises
+from tests.unit.chapter_page import code_cells, solutions, verdict
 
-PAGE = Path(__file__).parents[2] / "notebooks" / "13_ensembling.ipynb"
-CELLS = [cell for cell in nbformat.read(PAGE, as_version=4).cells if cell.cell_type == "code"]
+CELLS = code_cells("13")
 
 
 def page(*texts):
@@ -105,29 +103,12 @@ def test_the_theory_on_the_page():
     assert np.isclose((votes.sum(axis=0) >= 3).mean(), shown(5, 0.7, 0.25), atol=0.01)
 
 
-def solutions():
-    """Return the answer of each exercise, by its name."""
-    found = {}
-    for cell in CELLS:
-        if "solution" in cell.metadata.get("tags", []):
-            name = re.search(r'check\("(13-\w)"', cell.source)[1]
-            names = {"np": np, "check": lambda *_: None}
-            exec(cell.source, names)
-            found[name] = names["answer"]
-    return found
-
-
-def verdict(name, answer, capsys):
-    check(name, answer)
-    return capsys.readouterr().out.splitlines()[-1].removeprefix(f"Exercise {name}: ")
-
-
-def test_the_solutions_solve_the_exercises(capsys):
-    answers = solutions()
+def test_the_solutions_solve_the_exercises():
+    answers = solutions("13")
     assert sorted(answers) == exercises("13") == ["13-a", "13-b", "13-c", "13-d"]
     for name, answer in answers.items():
-        assert verdict(name, answer, capsys) == "solved."
-        assert verdict(name, ..., capsys).startswith("not answered yet")
+        assert verdict(name, answer) == "solved."
+        assert verdict(name, ...).startswith("not answered yet")
 
 
 def no_mixture(first, second, target):
@@ -167,7 +148,7 @@ WRONG = {
         lambda first, second, target: 1.0,
         no_mixture,
         no_second,
-        lambda first, second, target: 1 - solutions()["13-d"](first, second, target),
+        lambda first, second, target: 1 - solutions("13")["13-d"](first, second, target),
         0.33,
     ],
 }
@@ -176,8 +157,8 @@ WRONG = {
 @pytest.mark.parametrize(
     ("name", "answer"), [(name, answer) for name, wrong in WRONG.items() for answer in wrong]
 )
-def test_wrong_answers_are_told_so(name, answer, capsys):
-    assert verdict(name, answer, capsys) == "not solved yet."
+def test_wrong_answers_are_told_so(name, answer):
+    assert verdict(name, answer) == "not solved yet."
 
 
 def test_the_best_pattern_of_failure_cannot_be_beaten():

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import calibration, comparing, metrics, operating
-from helpers.check import check, exercises
+from helpers.check import exercises
+from tests.unit.chapter_page import code_cells, solutions, verdict
 
-PAGE = Path(__file__).parents[2] / "notebooks" / "14_evaluation.ipynb"
-CELLS = [cell for cell in nbformat.read(PAGE, as_version=4).cells if cell.cell_type == "code"]
+CELLS = code_cells("14")
 
 
 def page(*texts):
@@ -118,33 +116,16 @@ def test_another_stain_leaves_black_black_and_the_order_of_pixels():
     assert len(set(stained[0, 128].tolist())) == 3
 
 
-def solutions():
-    """Return the answer of each exercise, by its name."""
-    found = {}
-    for cell in CELLS:
-        if "solution" in cell.metadata.get("tags", []):
-            name = re.search(r'check\("(14-\w)"', cell.source)[1]
-            names = {"np": np, "check": lambda *_: None}
-            exec(cell.source, names)
-            found[name] = names["answer"]
-    return found
-
-
-def verdict(name, answer, capsys):
-    check(name, answer)
-    return capsys.readouterr().out.splitlines()[-1].removeprefix(f"Exercise {name}: ")
-
-
-def test_the_solutions_solve_the_exercises(capsys):
-    answers = solutions()
+def test_the_solutions_solve_the_exercises():
+    answers = solutions("14")
     assert sorted(answers) == exercises("14") == ["14-a", "14-b", "14-c", "14-d", "14-e"]
     for name, answer in answers.items():
-        assert verdict(name, answer, capsys) == "solved."
-        assert verdict(name, ..., capsys).startswith("not answered yet")
+        assert verdict(name, answer) == "solved."
+        assert verdict(name, ...).startswith("not answered yet")
 
 
 def test_holm_by_hand_is_the_one_that_ships():
-    ours = solutions()["14-e"]
+    ours = solutions("14")["14-e"]
     rng = np.random.default_rng(5)
     for _ in range(50):
         p = rng.random(rng.integers(1, 8)).round(1).tolist()
@@ -194,5 +175,5 @@ WRONG = {
 @pytest.mark.parametrize(
     ("name", "answer"), [(name, answer) for name, wrong in WRONG.items() for answer in wrong]
 )
-def test_wrong_answers_are_told_so(name, answer, capsys):
-    assert verdict(name, answer, capsys) == "not solved yet."
+def test_wrong_answers_are_told_so(name, answer):
+    assert verdict(name, answer) == "not solved yet."

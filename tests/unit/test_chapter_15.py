@@ -1,47 +1,17 @@
 """What chapter 15 builds is what `explaining` has, and its checkers know right from wrong."""
 
-import re
-from pathlib import Path
-
-import nbformat
 import numpy as np
 import pytest
 
-from helpers.check import check, exercises
-
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "15_explainability.ipynb"
-CELLS = [c for c in nbformat.read(NOTEBOOK, as_version=4).cells if c.cell_type == "code"]
+from helpers.check import exercises
+from tests.unit.chapter_page import run, solutions, verdict
 
 
-def solutions():
-    """Return the answer of each exercise, by its letter."""
-    found = {}
-    for cell in CELLS:
-        if "solution" in cell.metadata.get("tags", []):
-            names = {"np": np, "check": lambda *_: None}
-            exec(cell.source, names)
-            found[re.search(r'check\("15-(\w)"', cell.source)[1]] = names["answer"]
-    return found
-
-
-def page(*texts):
-    """Run the cells that hold the texts, as they stand on the page."""
-    names = {"np": np, "SEED": 24}
-    for text in texts:
-        exec(next(cell.source for cell in CELLS if text in cell.source), names)
-    return names
-
-
-def verdict(name, answer, capsys):
-    check(name, answer)
-    return capsys.readouterr().out.splitlines()[-1].removeprefix(f"Exercise {name}: ")
-
-
-def test_the_solutions_solve_the_exercises(capsys):
-    answers = solutions()
-    assert [f"15-{letter}" for letter in sorted(answers)] == exercises("15")
-    for letter, answer in answers.items():
-        assert verdict(f"15-{letter}", answer, capsys) == "solved.", letter
+def test_the_solutions_solve_the_exercises():
+    answers = solutions("15")
+    assert sorted(answers) == exercises("15")
+    for name, answer in answers.items():
+        assert verdict(name, answer) == "solved.", name
 
 
 def occlude(score, image, side, colour, turned=False, inside=False):
@@ -96,13 +66,13 @@ WRONG = {
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_answers_are_not_solved(name, capsys):
+def test_wrong_answers_are_not_solved(name):
     for place, answer in enumerate(WRONG[name]):
-        assert verdict(name, answer, capsys) == "not solved yet.", place
+        assert verdict(name, answer) == "not solved yet.", place
 
 
 def test_the_pages_interval_is_over_subjects():
-    interval = page("def interval(values, groups)")["interval"]
+    interval = run("15", "def interval(values, groups)", np=np, SEED=24)["interval"]
     rng = np.random.default_rng(0)
     offset = rng.normal(size=12)
     groups = np.repeat(np.arange(12), 30)
@@ -119,7 +89,9 @@ def test_the_pages_interval_is_over_subjects():
 
 
 def test_the_pages_pointing_has_known_ends():
-    pointing = page("from sklearn.metrics import roc_auc_score", "def pointing(")["pointing"]
+    pointing = run(
+        "15", "from sklearn.metrics import roc_auc_score", "def pointing(", np=np, SEED=24
+    )["pointing"]
     cell = np.ones((6, 6), bool)
     cell[0] = False
     changed = np.zeros((6, 6), bool)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 from pathlib import Path
 
@@ -12,7 +10,8 @@ import numpy as np
 import pytest
 
 from helpers import papers
-from helpers.check import check, exercises
+from helpers.check import exercises
+from tests.unit.chapter_page import verdict
 
 PAGE = Path(__file__).parents[2] / "notebooks" / "17_reproducing_the_papers.ipynb"
 CELLS = nbformat.read(PAGE, as_version=4).cells
@@ -34,13 +33,6 @@ def parts(name):
     buggy = names[title]
     exec(solution.source, names)
     return buggy, names["answer"]
-
-
-def verdict(name, answer):
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
-        check(name, answer)
-    return told.getvalue().splitlines()[-1].removeprefix(f"Exercise {name}: ")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,45 @@
+"""A chapter's code as it stands on the page, its solutions, and what its checkers say."""
+
+import contextlib
+import io
+import re
+from typing import Any
+
+import nbformat
+import numpy as np
+
+from helpers.check import check
+from tests.conftest import ROOT
+
+
+def code_cells(chapter: str) -> list[nbformat.NotebookNode]:
+    """Return the code cells of a chapter, called by its number (``"05"``)."""
+    (path,) = (ROOT / "notebooks").glob(f"{chapter}_*.ipynb")
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def run(chapter: str, *texts: str, **names: Any) -> dict[str, Any]:
+    """Run the cells that hold the texts, as they stand on the page; return all names there are."""
+    cells = code_cells(chapter)
+    for text in texts:
+        exec(next(cell.source for cell in cells if text in cell.source), names)
+    return names
+
+
+def solutions(chapter: str, **names: Any) -> dict[str, Any]:
+    """Return the answer of each exercise by its name (``"05-a"``), given what the page defines."""
+    found = {}
+    for cell in code_cells(chapter):
+        if "solution" in cell.metadata.get("tags", []):
+            there = {"np": np, **names, "check": lambda *_: None}
+            exec(cell.source, there)
+            found[re.search(rf'check\("({chapter}-\w)"', cell.source)[1]] = there["answer"]
+    return found
+
+
+def verdict(name: str, answer: object) -> str:
+    """Return how the check of an exercise ends: ``solved.``, ``not solved yet.`` or unanswered."""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        check(name, answer)
+    return told.getvalue().splitlines()[-1].removeprefix(f"Exercise {name}: ")
