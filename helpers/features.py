@@ -23,6 +23,7 @@ from filelock import FileLock
 
 from helpers import augmentation, images, provenance, settings, shape, texture
 from helpers import catalog as catalogs
+from helpers._cores import cores
 from helpers.errors import CourseError
 from helpers.files import write_csv
 
@@ -213,7 +214,7 @@ def table(
         with FileLock(path.with_suffix(".lock")):
             made = _open(path, catalog)  # another process may have made it meanwhile
             if made is None:
-                made = _build(catalog, workers or _cores(), kind)
+                made = _build(catalog, workers or cores(), kind)
                 lost = catalog.loc[(made["problem"] != "").to_numpy(), "path"]
                 if all(map(os.path.isfile, lost)):  # a file that is not there may come back
                     write_csv(path, made)
@@ -420,10 +421,3 @@ def _open(path: Path, catalog: pd.DataFrame) -> pd.DataFrame | None:
     numbers = made[list(NAMES)].replace("", "nan").to_numpy(dtype=str).astype(float)
     rest = made[["image_id", "cells", "problem"]].astype({"cells": int})
     return pd.concat([rest, pd.DataFrame(numbers, columns=list(NAMES))], axis=1)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1

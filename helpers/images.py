@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from helpers import _decoding, _image_workers, _preparing, augmentation, cropping, settings
 from helpers import catalog as catalogs
+from helpers._cores import cores
 from helpers._decoding import ImageError, decode
 from helpers._preparing import DESK, is_frame
 from helpers.cropping import CropError
@@ -157,7 +158,7 @@ def readable(
 
 def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool, workers: int | None):
     rows, size = _rows(catalog), shape[1]
-    workers = workers or _cores()
+    workers = workers or cores()
     many = workers > 1 and len(rows) >= _image_workers.WORTH
     # Written part by part and not through a writable map: what is in a map
     # counts as memory of this process until the system takes it back.
@@ -189,7 +190,7 @@ def _batches(
     by hardly more than one at a time, since each step is too short to let go of
     Python's lock.
     """
-    workers = workers or _cores()
+    workers = workers or cores()
     with _preparing.single_threaded_opencv():
         pool = ThreadPoolExecutor(workers)
         try:
@@ -235,10 +236,3 @@ def _code_version() -> str:
     for module in (_decoding, _preparing, cropping, augmentation):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:8]
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1

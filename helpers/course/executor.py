@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from helpers._cores import cores
 from helpers.course import staleness
 from helpers.course.project import Chapter, Parameters, Project
 from helpers.errors import CourseError
@@ -156,8 +157,6 @@ def _papermill(task: Task, output: Path, on_cell: Callable[[int], None]) -> dict
 
 def _record(task: Task, executed: Path, digest: dict[str, str], report: dict) -> dict:
     """Return the run record; only plain values, in the order of reading."""
-    from helpers.course import kernel
-
     raw = executed.read_bytes()
     cells = [
         {"id": cell.get("id", ""), "seconds": cell["metadata"]["papermill"]["duration"]}
@@ -173,7 +172,7 @@ def _record(task: Task, executed: Path, digest: dict[str, str], report: dict) ->
         "parameters": task.run.injected(),
         "weights": report.get("weights", []),
         "backend": report.get("backend", ""),
-        "device": ", ".join(gpus) if gpus else f"CPU, {kernel.cores()} cores",
+        "device": ", ".join(gpus) if gpus else f"CPU, {cores()} cores",
         "python": platform.python_version(),
         "versions": _versions(),
         "cells": cells,

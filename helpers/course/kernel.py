@@ -17,6 +17,8 @@ from nbclient.exceptions import CellExecutionError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
+from helpers._cores import cores
+
 #: Called with the index of the cell that begins.
 OnCell = Callable[[int], None]
 
@@ -79,13 +81,6 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
             found.setdefault(name, threads)
     return found
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class CourseKernelManager(AsyncKernelManager):

@@ -8,7 +8,6 @@ network that has met a subject in training knows it again in the test set.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import struct
@@ -21,30 +20,25 @@ from pathlib import Path
 from statistics import NormalDist
 
 import cv2
-import filelock
 import numpy as np
 import pandas as pd
 
+from helpers._cores import cores
 from helpers.datasets import phantom_cells
+from helpers.datasets.drawn import PhantomError, draw_once, read_stamp
 from helpers.datasets.phantom_cells import SIDE, TRAITS, Phantom, Style, draw_cell
-from helpers.errors import CourseError
-from helpers.files import atomic_path, write_json
+from helpers.files import atomic_path
 from helpers.settings import DEFAULT_SEED, Profile, profile_of
 
 #: Written last: a folder that holds it holds every frame.
 MARKER = "phantoms.json"
 #: Bytes of a 450x450 24-bit BMP, as in C-NMC's training set.
 FRAME_BYTES = 608_454
-_STARTED = "phantoms_unfinished.json"
 _TREE = "C-NMC_Leukemia"
 _SHARE_ALL_SUBJECTS = 47 / 73  # of C-NMC's training subjects
 _SHARE_ALL_IMAGES = 7272 / 10661  # of its training images
 _SKEW = 0.9  # SD of the logarithm of a subject's number of images
 _COPIES = 3  # frames that a second subject shares, as subjects 51 and 78 share 11
-
-
-class PhantomError(CourseError, ValueError):
-    """A folder or an image that the phantoms cannot be drawn into or found in."""
 
 
 @dataclass(frozen=True)
@@ -104,22 +98,30 @@ def draw(
     """
     folder = Path(folder)
     recipe = recipe_of(profile, seed)
-    stamp = {**asdict(recipe), "code": code_version()}
-    if _read_json(folder / MARKER) == stamp:
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".phantoms.lock"):
-        if _read_json(folder / MARKER) == stamp:
-            return folder
-        _claim(folder, stamp)
+
+    def draw_all() -> None:
         rows = list(plan(recipe).itertuples())
         styles(recipe)  # made here once, and not by every thread that first asks
-        with ThreadPoolExecutor(workers or _cores()) as pool:
+        with ThreadPoolExecutor(workers or cores()) as pool:
             for _ in pool.map(lambda row: _draw_file(folder, recipe, row), rows):
                 pass
-        write_json(folder / MARKER, stamp)
-        (folder / _STARTED).unlink(missing_ok=True)
-    return folder
+
+    def foreign() -> str:
+        tree = folder / _TREE
+        return (
+            f"{tree} was not drawn by the course; draw the phantoms into another folder."
+            if tree.exists()
+            else ""
+        )
+
+    return draw_once(
+        folder,
+        MARKER,
+        {**asdict(recipe), "code": code_version()},
+        draw=draw_all,
+        remove=lambda: shutil.rmtree(folder / _TREE, ignore_errors=True),
+        foreign=foreign,
+    )
 
 
 def redraw(source: str | os.PathLike | Recipe, image_id: str) -> Phantom:
@@ -343,13 +345,6 @@ def _draw_row(recipe: Recipe, row) -> Phantom:
     return draw_cell(label, styles(recipe)[subject], rng)
 
 
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _draw_file(folder: Path, recipe: Recipe, row) -> None:
     path = folder / row.path
     if path.is_file() and path.stat().st_size == FRAME_BYTES:
@@ -371,30 +366,8 @@ def bmp(frame: np.ndarray) -> bytes:
     return file_header + image_header + rows.tobytes()
 
 
-def _claim(folder: Path, stamp: dict) -> None:
-    """Make sure that what stands in the folder is this recipe's, or nothing."""
-    found = _read_json(folder / MARKER) or _read_json(folder / _STARTED)
-    if found is None and (folder / _TREE).exists():
-        raise PhantomError(
-            f"{folder / _TREE} was not drawn by the course; draw the phantoms into another folder."
-        )
-    if found is not None and {**found, "code": ""} != {**stamp, "code": ""}:
-        raise PhantomError(
-            f"{folder} holds other phantoms ({found}); delete the folder or draw into another one."
-        )
-    if found is not None and found != stamp:
-        # Frames of an older version go; killed here, the folder still says whose it is.
-        write_json(folder / _STARTED, found)
-        (folder / MARKER).unlink(missing_ok=True)
-        shutil.rmtree(folder / _TREE, ignore_errors=True)
-    write_json(folder / _STARTED, stamp)
-    # What a killed process left half written.
-    for leftover in (folder / _TREE).rglob(".UID_*.bmp"):
-        leftover.unlink(missing_ok=True)
-
-
 def _recipe_in(folder: Path) -> Recipe:
-    found = _read_json(folder / MARKER)
+    found = read_stamp(folder, MARKER)
     if found is None:
         raise PhantomError(f"{folder} holds no finished phantoms: {MARKER} is missing.")
     if found.pop("code", None) != code_version():
@@ -402,13 +375,6 @@ def _recipe_in(folder: Path) -> Recipe:
             f"The phantoms in {folder} were drawn by another version of the course; draw them anew."
         )
     return Recipe(**found)
-
-
-def _read_json(path: Path) -> dict | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 assert SIDE == 450  # FRAME_BYTES follows from it

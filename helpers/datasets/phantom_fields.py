@@ -8,7 +8,6 @@ and crops that are split at random leak here as they do in the real data.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -17,20 +16,20 @@ from math import exp
 from pathlib import Path
 
 import cv2
-import filelock
 import numpy as np
 import pandas as pd
 
+from helpers._cores import cores
 from helpers.datasets import (
     phantom,
     phantom_cells,
     phantom_field_cells,
     phantom_field_drawing,
 )
-from helpers.datasets.phantom import PhantomError
+from helpers.datasets.drawn import PhantomError, draw_once, read_stamp
 from helpers.datasets.phantom_field_cells import TRAITS, Stain
 from helpers.datasets.phantom_field_drawing import Field, Look, draw_field
-from helpers.files import atomic_path, write_json
+from helpers.files import atomic_path
 from helpers.settings import DEFAULT_SEED, Profile, profile_of
 
 #: Written last: a folder that holds it holds every field.
@@ -39,7 +38,6 @@ MARKER = "phantom_fields.json"
 FULL_SIZE = 2560, 1920
 #: Radius of a middling cell in a field of full size, in pixels.
 RADIUS = 96
-_STARTED = "phantom_fields_unfinished.json"
 
 
 @dataclass(frozen=True)
@@ -119,22 +117,25 @@ def draw(
     """
     folder = Path(folder)
     recipe = recipe_of(profile, seed, laboratories)
-    stamp = {**asdict(recipe), "code": code_version()}
-    if _read_json(folder / MARKER) == stamp:
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / ".phantom_fields.lock"):
-        if _read_json(folder / MARKER) == stamp:
-            return folder
-        _claim(folder, stamp)
+
+    def draw_all() -> None:
         rows = list(plan(recipe).itertuples())
         _looks(recipe)  # made here once, and not by every thread that first asks
-        with ThreadPoolExecutor(workers or phantom._cores()) as pool:
+        with ThreadPoolExecutor(workers or cores()) as pool:
             for _ in pool.map(lambda row: _draw_files(folder, recipe, row), rows):
                 pass
-        write_json(folder / MARKER, stamp)
-        (folder / _STARTED).unlink(missing_ok=True)
-    return folder
+
+    def remove() -> None:
+        for name in plan(recipe)["name"]:
+            for path in (folder / f"{name}.bmp", *folder.glob(f"{name}_*_mask.bmp")):
+                path.unlink(missing_ok=True)
+
+    def foreign() -> str:
+        own = f"{folder} holds images that the course did not draw; draw into another folder."
+        return own if any(folder.glob("*.bmp")) else ""
+
+    stamp = {**asdict(recipe), "code": code_version()}
+    return draw_once(folder, MARKER, stamp, draw=draw_all, remove=remove, foreign=foreign)
 
 
 def truth(path: str | os.PathLike) -> Field:
@@ -147,7 +148,7 @@ def truth(path: str | os.PathLike) -> Field:
     """
     path = Path(path)
     for folder in path.parents:
-        found = _read_json(folder / MARKER)
+        found = read_stamp(folder, MARKER)
         if found is None:
             continue
         if found.pop("code", None) != code_version():
@@ -316,34 +317,3 @@ def _write(path: Path, pixels: np.ndarray) -> None:
     encoded = cv2.imencode(".bmp", pixels)[1]
     with atomic_path(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
-
-
-def _claim(folder: Path, stamp: dict) -> None:
-    """Make sure that what stands in the folder is this recipe's, or nothing."""
-    found = _read_json(folder / MARKER) or _read_json(folder / _STARTED)
-    if found is None and any(folder.glob("*.bmp")):
-        raise PhantomError(
-            f"{folder} holds images that the course did not draw; draw into another folder."
-        )
-    if found is not None and {**found, "code": ""} != {**stamp, "code": ""}:
-        raise PhantomError(
-            f"{folder} holds other phantom fields ({found}); delete the folder or draw into "
-            "another one."
-        )
-    if found is not None and found != stamp:
-        # Fields of an older version go; killed here, the folder still says whose it is.
-        write_json(folder / _STARTED, found)
-        (folder / MARKER).unlink(missing_ok=True)
-        for name in plan(Recipe(**{k: v for k, v in stamp.items() if k != "code"}))["name"]:
-            for path in (folder / f"{name}.bmp", *folder.glob(f"{name}_*_mask.bmp")):
-                path.unlink(missing_ok=True)
-    write_json(folder / _STARTED, stamp)
-    for leftover in folder.glob(".*.bmp"):  # what a killed process left half written
-        leftover.unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> dict | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
