@@ -54,7 +54,7 @@ def find_cell(image: np.ndarray, threshold: int = 0) -> Box:
         When nothing is there, or nothing larger than a speck
         (`SMALLEST_SHARE` of the frame).
     """
-    _require_rgb(image)
+    require_rgb(image)
     mask = brightest_channel(image)
     if threshold > 0:
         mask = np.where(mask > threshold, mask, np.uint8(0))
@@ -169,17 +169,20 @@ def _largest(mask: np.ndarray) -> tuple[Box | None, float]:
     return Box(*cv2.boundingRect(largest)), cv2.contourArea(largest)
 
 
-def _require_rgb(image: np.ndarray) -> None:
+def require_rgb(
+    image: np.ndarray, what: str = "A crop", error: type[CourseError] = CropError
+) -> None:
+    """Raise `error` unless the image is RGB of 8 bits; the sentence begins with `what` needs it."""
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
         shape = getattr(image, "shape", type(image).__name__)
-        raise CropError(
-            f"A crop needs an RGB image of shape (height, width, 3), but was given {shape}; "
+        raise error(
+            f"{what} needs an RGB image of shape (height, width, 3), but was given {shape}; "
             "helpers.images.read_image turns grey and transparent files into RGB."
         )
     if image.dtype != np.uint8:
-        raise CropError(
-            f"A crop needs values of 8 bits (uint8), but was given {image.dtype}; "
+        raise error(
+            f"{what} needs values of 8 bits (uint8), but was given {image.dtype}; "
             "helpers.images.read_image scales 16 bits down to 8."
         )
     if 0 in image.shape:
-        raise CropError(f"The image of shape {image.shape} has no pixels.")
+        raise error(f"The image of shape {image.shape} has no pixels.")

@@ -23,7 +23,7 @@ from helpers._cut_out import cut_out_parts
 from helpers._cytoplasm import grow_cell, grow_cells
 from helpers._field import find_nuclei, part_touching
 from helpers._leukocyte import disc, find_nucleus, ground_light, largest, optical_density
-from helpers.cropping import brightest_channel
+from helpers.cropping import brightest_channel, require_rgb
 from helpers.errors import CourseError
 
 #: Channels below this on most of the border mean a frame that was cut out and blackened.
@@ -255,17 +255,7 @@ def _border(image: np.ndarray) -> np.ndarray:
 
 
 def _require_rgb(image: np.ndarray) -> None:
-    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
-        shape = getattr(image, "shape", type(image).__name__)
-        raise SegmentationError(
-            f"Segmentation needs an RGB image of shape (height, width, 3), but was given {shape}; "
-            "helpers.images.read_image turns grey and transparent files into RGB."
-        )
-    if image.dtype != np.uint8:
-        raise SegmentationError(
-            f"Segmentation needs values of 8 bits (uint8), but was given {image.dtype}; "
-            "helpers.images.read_image scales 16 bits down to 8."
-        )
+    require_rgb(image, "Segmentation", SegmentationError)
     if min(image.shape[:2]) < 8:
         raise SegmentationError(
             f"The image of {image.shape[1]}x{image.shape[0]} pixels is too small to hold a cell."

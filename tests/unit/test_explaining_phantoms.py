@@ -8,6 +8,7 @@ import pytest
 
 from helpers.datasets import phantom, phantom_pairs
 from helpers.datasets.phantom import PhantomError
+from helpers.files import write_json
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def some(tmp_path_factory):
     folder = tmp_path_factory.mktemp("phantoms")
     recipe = phantom.recipe_of("smoke", 24)
     stamp = {"phantoms": recipe.phantoms, "subjects": recipe.subjects, "seed": recipe.seed}
-    phantom.write_json(folder / phantom.MARKER, {**stamp, "code": phantom.code_version()})
+    write_json(folder / phantom.MARKER, {**stamp, "code": phantom.code_version()})
     table = phantom.plan(recipe)
     return [folder / path for path in table["path"].iloc[[0, 5, 40, 120, 150]]]
 
