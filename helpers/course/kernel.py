@@ -70,6 +70,10 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
         # The kernel's shell commands (pip, python) shall be this environment's.
         PATH=os.pathsep.join([str(Path(sys.executable).parent), found.get("PATH", os.defpath)]),
     )
+    # The caller means folders seen from where he stands; the kernel stands elsewhere.
+    for name in ("WEIGHTS_DIR", "COURSE_EXTERNAL_DIR"):
+        if found.get(name):
+            found[name] = str(Path(found[name]).expanduser().resolve())
     # `helpers` keeps TensorFlow's start-up lines off the pages, unless this variable is set.
     found.pop("TF_CPP_MIN_LOG_LEVEL", None)
     # Chapters that run side by side share one GPU: none may take all of its memory at once.

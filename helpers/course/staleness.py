@@ -16,6 +16,9 @@ from helpers.course.project import Chapter, Parameters, Project
 #: Tags that change what a cell does when the notebook runs.
 _RUN_TAGS = {"parameters", "raises-exception", "skip-execution", "nbval-skip"}
 
+#: Environment variable with the folder of a second data set, to test models elsewhere.
+_SECOND = "COURSE_EXTERNAL_DIR"
+
 #: What each part of the digest is called when it is the reason for another run.
 REASONS = {
     "cells": "its cells changed",
@@ -44,7 +47,7 @@ def digest(project: Project, chapter: Chapter, run: Parameters) -> dict[str, str
         "parameters": _hash(json.dumps(run.injected(), sort_keys=True)),
         "helpers": helpers_digest(project.helpers, chapter.number, code),
         "lock": _hash(project.lock.read_bytes() if project.lock.is_file() else b""),
-        "data": folder_state(Path(run.data_dir)) if run.data_dir else "",
+        "data": _data_state(run.data_dir, code),
         "environment": _hash(
             f"{sys.version_info[0]}.{sys.version_info[1]}",
             os.environ.get("KERAS_BACKEND", ""),
@@ -200,6 +203,15 @@ def _dynamic(call: ast.Call, base: str) -> str:
 
 def _name(node: ast.expr) -> str:
     return getattr(node, "id", None) or getattr(node, "attr", None) or ""
+
+
+def _data_state(data_dir: str, code: Iterable[str]) -> str:
+    """Return the state of the data folder, and of the second one where a chapter tests on it."""
+    state = folder_state(Path(data_dir)) if data_dir else ""
+    second = os.environ.get(_SECOND, "")
+    if second and Path(second).is_dir() and any(_SECOND in cell for cell in code):
+        return _hash(state, folder_state(Path(second)))
+    return state
 
 
 def _weights_state() -> str:

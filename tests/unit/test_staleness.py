@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from helpers.course import staleness
+from helpers.course import kernel, staleness
 from helpers.course.project import Parameters, Project
 from tests import minicourse
 
@@ -164,6 +164,34 @@ def test_data_folder(project, tmp_path):
     assert changed(project, before, run=run) == set()
     os.utime(data / "all" / "1.bmp", (1, 1))
     assert changed(project, before, run=run) == {"data"}
+
+
+def test_a_second_data_folder_counts_where_a_chapter_asks_for_it(project, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "1.bmp").write_bytes(b"1")
+    monkeypatch.delenv("COURSE_EXTERNAL_DIR", raising=False)
+    path = project.root / "notebooks" / "01_lines.ipynb"
+    minicourse.change(path, "print(PROFILE", "name = 'COURSE_EXTERNAL_DIR'\\nprint(PROFILE")
+    one, two = (digest(project, number) for number in ("01", "02"))
+    monkeypatch.setenv("COURSE_EXTERNAL_DIR", str(tmp_path / "nothing there"))
+    assert changed(project, one, "01") == set()
+    monkeypatch.setenv("COURSE_EXTERNAL_DIR", str(elsewhere))
+    assert changed(project, one, "01") == {"data"}
+    assert changed(project, two, "02") == set()
+    one = digest(project, "01")
+    (elsewhere / "2.bmp").write_bytes(b"2")
+    assert changed(project, one, "01") == {"data"}
+
+
+@pytest.mark.parametrize("name", ["WEIGHTS_DIR", "COURSE_EXTERNAL_DIR"])
+def test_a_folder_is_meant_from_where_the_caller_stands(name, tmp_path, monkeypatch):
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, "there")
+    assert kernel.environment(tmp_path, tmp_path)[name] == str((tmp_path / "there").resolve())
+    monkeypatch.setenv(name, "")
+    assert kernel.environment(tmp_path, tmp_path)[name] == ""
 
 
 @pytest.mark.parametrize(("name", "value"), [("KERAS_BACKEND", "jax"), ("WEIGHTS_DIR", "weights")])
