@@ -12,6 +12,7 @@ CLUSTERS = 6
 LEVELS = 10
 _APART = 3.2  # standard deviations between a nucleus and its own dark cytoplasm
 _SAMPLE = 3000
+_LARGEST, _CUT = 0.8, 0.4  # of the image's area, of the length of its border
 
 
 def ground_light(image: np.ndarray) -> np.ndarray:
@@ -170,7 +171,9 @@ def central(mask: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, float] | N
     importance = areas * weight
     importance[0] = 0
     best = int(np.argmax(importance))
-    if not 0.004 < areas[best] / mask.size < 0.6 or (cut[best] and areas[best] > 0.35 * mask.size):
+    if not 0.004 < areas[best] / mask.size < _LARGEST:
+        return None
+    if cut[best] and _on_border(labels == best) > _CUT:
         return None
     main = (labels == best).astype(np.uint8)
     kept = main.copy()
@@ -186,6 +189,11 @@ def central(mask: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, float] | N
         if near or (alike and gap < 2.2 * radius and _joined(depth, main, labels == lobe, level)):
             kept[labels == lobe] = 1
     return kept, float(weight[best])
+
+
+def _on_border(mask) -> float:
+    """Return the part of the image's border that lies in the mask."""
+    return float(np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]]).mean())
 
 
 def _joined(depth, one, other, level) -> bool:
