@@ -8,7 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import shortcuts
+from helpers import catalog, lineup, metrics, shortcuts
+from helpers import images as image_files
+from helpers.datasets import phantom
 from helpers.shortcuts import ShortcutError
 from tests.conftest import SHARED
 
@@ -140,6 +142,54 @@ def test_the_stain_follows_the_class_in_training_only_and_leaves_black_black():
     assert (stained != shortcuts.plant_stain(images, target, split, seed=1)).any()
 
 
+@pytest.fixture(scope="module")
+def phantoms():
+    """Two cells of each of forty phantom subjects, dealt out by whole subjects."""
+    recipe = phantom.recipe_of("quick", 24)
+    table = phantom.plan(recipe).groupby("subject", sort=False).head(2).reset_index(drop=True)
+    number = table.groupby("label")["subject"].transform(lambda names: pd.factorize(names)[0])
+    table["split"] = number.map(lambda n: ("train", "test", "val", "train", "test")[n % 5])
+    frames = [phantom.redraw(recipe, name).frame for name in table["image_id"]]
+    pixels = np.stack([image_files.prepare(frame, 48) for frame in frames])
+    return table[["image_id", "subject", "label", "split"]], pixels
+
+
+def areas(table, numbers):
+    """Return AUC in validation and in test of a linear head on numbers, and its predictions."""
+    scored = table.assign(score=lineup.probe(numbers, table, 24))
+    parts = (scored[scored["split"] == part] for part in ("val", "test"))
+    return *map(metrics.auc, parts), scored
+
+
+@pytest.mark.parametrize("tested", ["stained by a coin", "as they are"])
+def test_a_stain_planted_in_phantoms_passes_validation_and_is_caught(phantoms, tested):
+    table, pixels = phantoms
+    target = catalog.target(table)
+    planted = shortcuts.plant_stain(pixels, target, table["split"], 0.2)
+    if tested == "as they are":
+        own = (table["split"] == "test").to_numpy()
+        planted[own] = pixels[own]
+
+    # Whole subjects are kept apart, and still validation praises a network that sees the image.
+    val, test, seen = areas(table, lineup.thumbnails(planted))
+    assert val > 0.95
+    assert test < 0.7
+    # Colours alone should not do as well, and do not where nothing is planted.
+    val_of_colours, test_of_colours, colours = areas(table, shortcuts.colour_statistics(planted))
+    before, _, _ = areas(table, shortcuts.colour_statistics(pixels))
+    assert val_of_colours > 0.95 > 0.75 > before
+    assert test_of_colours < 0.7
+    # The outline holds no stain: it cannot be fooled.
+    outline, _, outlines = areas(table, lineup.thumbnails(shortcuts.silhouettes(planted)))
+    assert outline < 0.75
+
+    told = {"image": seen, "colours": colours, "outline": outlines}
+    found = shortcuts.report(told, resamples=200).set_index("classifier")
+    assert (found.loc[["image", "colours"], "fall"] > 0.3).all()
+    assert (found.loc[["image", "colours"], "low"] < 0.5).all()
+    assert found.loc["outline", "fall"] < 0.2
+
+
 def test_bad_input_is_refused_in_one_sentence():
     images = cells()
     with pytest.raises(ShortcutError, match=r"uint8 of shape \(n, height, width, 3\), but are flo"):
@@ -161,8 +211,6 @@ def test_bad_input_is_refused_in_one_sentence():
 
 @pytest.mark.realdata
 def test_real_frames_lose_nothing_but_their_ground():
-    from helpers import images as image_files
-
     files = sorted((SHARED / "cnmc").rglob("*.bmp"))[:8]
     if not files:
         pytest.skip(f"no real frames in {SHARED / 'cnmc'}")
