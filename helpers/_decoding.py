@@ -42,10 +42,16 @@ class Desk(threading.local):
             raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
         return self.content[:end]
 
-    def planes_for(self, image: np.ndarray) -> list[np.ndarray]:
-        """Return three planes of the image's height and width to write over."""
-        if self.planes[0].shape != image.shape[:2]:
-            self.planes = [np.empty(image.shape[:2], np.uint8) for _ in range(3)]
+    def memory(self, size: int) -> np.ndarray:
+        """Return that many bytes to write over, which :meth:`read` writes over, too."""
+        if self.content.size < size:
+            self.content = np.empty(size, np.uint8)
+        return self.content[:size]
+
+    def planes_of(self, height: int, width: int) -> list[np.ndarray]:
+        """Return three planes of that height and width to write over."""
+        if self.planes[0].shape != (height, width):
+            self.planes = [np.empty((height, width), np.uint8) for _ in range(3)]
         return self.planes
 
     def square_of(self, side: int) -> np.ndarray:
@@ -102,9 +108,15 @@ class _BmpHeader(NamedTuple):
         return self.start + self.stride * self.height
 
 
-def _bmp_header(content: np.ndarray) -> _BmpHeader | None:
+def plain_bmp(content: bytes) -> _BmpHeader | None:
+    """Return the header of a BMP file whose pixels :func:`decode` takes as they lie, else None."""
+    header = _bmp_header(content) if content.startswith(b"BM") else None
+    return header if header and header.plain else None
+
+
+def _bmp_header(content: np.ndarray | bytes) -> _BmpHeader | None:
     """Return the header of an uncompressed BMP file, None of any other or a broken one."""
-    if content.size < 54:
+    if len(content) < 54:
         return None
     start, length, width, height, _, bits, packing = struct.unpack_from("<IIiiHHI", content, 10)
     if length < 40 or packing not in (0, 3) or width <= 0 or height == 0:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from helpers import augmentation, cropping
+from helpers._cell_rows import read_cell
 from helpers._decoding import Desk, ImageError, decode
 from helpers.cropping import CropError
 
@@ -53,12 +54,15 @@ def prepare_part(
 def read_and_prepare(path: str, size: int, crop: bool, out: np.ndarray) -> None:
     """Write ``prepare(read_image(path), size, crop)`` to `out`, faster.
 
-    Memory is used again, and only what is left after crop and resize is put
-    into RGB order.
+    Memory is used again, of a frame only the rows that hold the cell are read, and
+    only what is left after crop and resize is put into RGB order.
     """
-    image = decode(DESK.read(path), path)
+    cell = read_cell(path, DESK) if crop else None
     try:
-        prepared = prepare(image, size, crop)
+        if cell is None:
+            prepared = prepare(decode(DESK.read(path), path), size, crop)
+        else:
+            prepared = resize(cell, size)
     except CropError as error:
         raise ImageError(f"{path} cannot be cropped. {error}") from error
     cv2.cvtColor(prepared, cv2.COLOR_BGR2RGB, dst=out)
@@ -69,7 +73,7 @@ def prepare(image: np.ndarray, size: int, crop: bool) -> np.ndarray:
     if not crop:
         return resize(image, size)
     if is_frame(image):
-        x, y, width, height = cropping.find_quickly(image, DESK.planes_for(image))
+        x, y, width, height = cropping.find_quickly(image, DESK.planes_of(*image.shape[:2]))
         return resize(image[y : y + height, x : x + width], size)
     height, width = image.shape[:2]
     side = min(height, width)

@@ -15,7 +15,15 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
-from helpers import _decoding, _image_workers, _preparing, augmentation, cropping, settings
+from helpers import (
+    _cell_rows,
+    _decoding,
+    _image_workers,
+    _preparing,
+    augmentation,
+    cropping,
+    settings,
+)
 from helpers import catalog as catalogs
 from helpers._cores import cores
 from helpers._decoding import ImageError, decode
@@ -233,6 +241,6 @@ def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
 def _code_version() -> str:
     """Return a hash of the code that decides what the pixels are."""
     digest = hashlib.sha256()
-    for module in (_decoding, _preparing, cropping, augmentation):
+    for module in (_decoding, _cell_rows, _preparing, cropping, augmentation):
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:8]
