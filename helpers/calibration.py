@@ -142,6 +142,8 @@ class Isotonic:
 def fit_temperature(validation: pd.DataFrame) -> Temperature:
     """Return the temperature that gives the least log loss on `validation`.
 
+    Where none helps, because every score is one half, it is 1.
+
     Raises
     ------
     CalibrationError
@@ -155,6 +157,8 @@ def fit_temperature(validation: pd.DataFrame) -> Temperature:
 
     truth, score = _both_classes(validation, "a temperature")
     logits = _logit(score)
+    if not logits.any():
+        return Temperature(1.0)
     found = optimize.minimize_scalar(
         # Convex in the inverse temperature, so the one minimum is found.
         lambda log: _cross_entropy(truth, logits * np.exp(-log)),

@@ -62,7 +62,7 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
         row = predictions.iloc[int(np.argmax(wrong))]
         raise MetricsError(
             f"{int(wrong.sum())} scores are not probabilities from 0 to 1, first "
-            f"{row['score']!r} of {row['image_id']!r}: did the training diverge?"
+            f"{row['score']} of {row['image_id']!r}: did the training diverge?"
         )
     return predictions
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import _resampling, catalog, metrics
+from helpers._alignment import last_largest
 from helpers.metrics import METHOD, MetricsError
 
 #: Figures by name. `macro_` is the plain mean over classes, `weighted_` that by their images;
@@ -58,7 +59,10 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def predicted(predictions: pd.DataFrame) -> np.ndarray:
-    """Return the class with the highest score of each image; of equal ones the first in order."""
+    """Return the class with the highest score of each image; of equal ones the last in order.
+
+    So a tie is a call for the positive class, as a binary score of one half is.
+    """
     names = classes(check(predictions))
     return np.array(names, dtype=object)[_called(predictions, names)]
 
@@ -162,7 +166,7 @@ def _truth(predictions: pd.DataFrame, names: list[str]) -> np.ndarray:
 
 
 def _called(predictions: pd.DataFrame, names: list[str]) -> np.ndarray:
-    return predictions[[_LEAD + name for name in names]].to_numpy(dtype=float).argmax(axis=1)
+    return last_largest(predictions[[_LEAD + name for name in names]].to_numpy(dtype=float))
 
 
 def _from_counts(counts: np.ndarray) -> dict[str, np.ndarray]:

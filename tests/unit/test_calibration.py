@@ -151,6 +151,10 @@ def test_a_perfect_table_stops_at_the_lowest_temperature():
     assert fitted.value == pytest.approx(calibration.TEMPERATURES[0], rel=0.01)
 
 
+def test_scores_that_no_temperature_moves_are_left_alone():
+    assert calibration.fit_temperature(table([0, 1, 1], [0.5, 0.5, 0.5])).value == 1
+
+
 def test_scores_of_zero_and_one_are_held_off_by_the_clip():
     """A sure miss costs what the clip allows, not infinity, and can be cooled."""
     predictions = table([0, 1, 1, 0] * 5, [0, 1, 0, 1] * 5)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from helpers import metrics, multiclass
+from helpers import ensembling, metrics, multiclass
 from tests.unit.evaluation_tables import study
 
 NAMES = ["benign", "early", "pre", "pro"]
@@ -40,7 +40,7 @@ def drawn(seed, images=120, strength=0.6, coarse=False):
 def test_every_figure_is_scikit_learns(seed, coarse):
     truth, score, subject = drawn(seed, 40, coarse=coarse)
     predictions = several(truth, score, subject)
-    called = score.argmax(axis=1)
+    called = 3 - score[:, ::-1].argmax(axis=1)  # of equal ones the last
     told = multiclass.report(predictions, resamples=3).set_index("metric")["value"]
     assert list(told.index) == list(multiclass.METRICS)
     assert told["accuracy"] == pytest.approx(sk.accuracy_score(truth, called))
@@ -88,6 +88,19 @@ def test_two_classes_give_the_binary_figures():
     back = multiclass.to_binary(both)
     assert list(back.columns) == list(metrics.COLUMNS)
     assert back["score"].tolist() == pytest.approx(binary["score"].tolist())
+
+
+def test_of_equal_scores_the_last_class_is_called_everywhere():
+    """As one half is a positive call of a binary table, and a vote for the last class."""
+    predictions = several([0, 0, 1], np.array([[0.4, 0.4, 0.1, 0.1], [0.25] * 4, [0, 0.5, 0, 0.5]]))
+    assert multiclass.predicted(predictions).tolist() == ["early", "pro", "pro"]
+    vote = ensembling.majority_vote({"alone": predictions})
+    assert vote["score_early"].tolist() == [1, 0, 0]
+    two = predictions[["image_id", "subject", "split"]].assign(
+        label="hem", score_hem=0.5, score_all=0.5
+    )
+    assert metrics.accuracy(multiclass.to_binary(two)) == 0
+    assert multiclass.report(two, ["accuracy"], 2)["value"].tolist() == [0]
 
 
 def test_the_malignant_classes_are_one_side():
