@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ExplainError",
-    "cell_mask",
     "feature_layer",
     "grad_cam",
     "gradient",
@@ -365,15 +364,6 @@ def integrated_gradients(
         np.add.at(slopes, which, slope)
     result = ((images - start) * slopes / steps).sum(axis=-1).astype(np.float32)
     return result[0] if single else result
-
-
-def cell_mask(image: np.ndarray) -> np.ndarray:
-    """Return where the cell is on black ground: bool, shape (height, width).
-
-    Of a field, which has no black ground, everything is True; there
-    :func:`helpers.segmentation.segment_field` knows more.
-    """
-    return np.asarray(image).max(axis=-1) > 0
 
 
 def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray | float:
