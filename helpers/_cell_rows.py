@@ -2,8 +2,8 @@
 
 Most of a frame is black ground. The rows around its middle are read until there is
 black above and below them; of the rest, rows so far apart that nothing between
-them can be as large as the cell. Where anything else than one cell on black ground
-comes up, nothing is returned, and the caller reads the whole file.
+them can be as large as the cell. Where anything else comes up than a cell on black
+ground, nothing is returned, and the caller reads the whole file.
 """
 
 from __future__ import annotations
@@ -91,18 +91,22 @@ def _read_cell(file: int, desk: Desk) -> np.ndarray | None:
     planes = [plane[: last - first] for plane in desk.planes_of(height, width)]
     mask = cropping.brightest_channel(rows, planes)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    if len(contours) != 1:
+    areas = sorted((cv2.contourArea(contour), i) for i, contour in enumerate(contours))
+    if not areas or (len(areas) > 1 and areas[-2][0] == areas[-1][0]):
         return None
-    x, y, w, h = cv2.boundingRect(contours[0])
-    top, left = first + y, x
-    if left == 0 or left + w == width or top == 0 or top + h == height:
+    boxes = [cv2.boundingRect(contour) for contour in contours]
+    if any(x == 0 or x + w == width for x, _, w, _ in boxes):
         return None
+    if any(first + y == 0 or first + y + h == height for _, y, _, h in boxes):
+        return None
+    area, largest = areas[-1]
     # What lies between two black rows `gap` apart is at most gap - 1 rows high, and its
     # contour, which runs through the middles of pixels, encloses less than gap * width.
-    gap = int(cv2.contourArea(contours[0])) // width
+    gap = int(area) // width
     if gap * width < cropping.SMALLEST_SHARE * width * height or gap == 0:
         return None
     unread = {0, height - 1, *range(first - gap, 0, -gap), *range(last - 1 + gap, height, gap)}
     if not all(is_black(row) for row in unread if not first <= row < last):
         return None
-    return rows[y : y + h, left : left + w][::-1]
+    x, y, w, h = boxes[largest]
+    return rows[y : y + h, x : x + w][::-1]

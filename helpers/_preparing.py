@@ -73,7 +73,7 @@ def prepare(image: np.ndarray, size: int, crop: bool) -> np.ndarray:
     if not crop:
         return resize(image, size)
     if is_frame(image):
-        x, y, width, height = cropping.find_quickly(image, DESK.planes_of(*image.shape[:2]))
+        x, y, width, height = cropping.find_cell(image)
         return resize(image[y : y + height, x : x + width], size)
     height, width = image.shape[:2]
     side = min(height, width)

@@ -131,35 +131,6 @@ def brightest_channel(image: np.ndarray, planes: Sequence[np.ndarray] | None = N
     return cv2.flip(third, 0, dst=first) if bottom_up else third
 
 
-def find_quickly(image: np.ndarray, planes: Sequence[np.ndarray] | None = None) -> Box:
-    """Return what :func:`find_cell` returns, from the rows that hold the cell alone.
-
-    It looks at each eighth row first. What lies between two of them unseen is
-    at most seven rows high: it is smaller than a contour that encloses as much
-    as eight whole rows, and when there is none the whole frame is searched.
-    """
-    step = 8
-    height, width = image.shape[:2]
-    lit = np.flatnonzero(image[::step].reshape(-1, 3 * width).max(axis=1))
-    if lit.size:
-        top = max(0, step * int(lit[0]) - step + 1)
-        bottom = min(height, step * (int(lit[-1]) + 1))
-        rows = image[top:bottom]
-        bottom_up = rows.strides[0] < 0
-        planes = planes and [plane[: bottom - top] for plane in planes]
-        mask = brightest_channel(rows[::-1] if bottom_up else rows, planes)
-        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        if len(contours) == 1:  # as nearly always: its box is turned over, not the mask
-            box, area = Box(*cv2.boundingRect(contours[0])), cv2.contourArea(contours[0])
-            if bottom_up:
-                box = box._replace(y=bottom - top - box.y - box.height)
-        else:
-            box, area = _largest(mask[::-1].copy() if bottom_up else mask)
-        if box and area >= step * width:
-            return box._replace(y=box.y + top)
-    return find_cell(image)
-
-
 def _largest(mask: np.ndarray) -> tuple[Box | None, float]:
     """Return the box of the contour enclosing the largest area, and that area in pixels."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)

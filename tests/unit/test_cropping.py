@@ -174,28 +174,6 @@ def test_a_bottom_up_view_gives_the_same_mask(image):
     np.testing.assert_array_equal(cropping.brightest_channel(bottom_up, planes), expected)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.data())
-def test_the_quick_search_finds_the_same(data):
-    height, width = data.draw(st.integers(9, 120)), data.draw(st.integers(9, 120))
-    image = np.zeros((height, width, 3), np.uint8)
-    for _ in range(data.draw(st.integers(0, 4))):  # rectangles, thin lines and specks among them
-        x, y = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
-        channel, value = data.draw(st.integers(0, 2)), data.draw(st.integers(1, 255))
-        right = x + data.draw(st.integers(1, width))
-        image[y : y + data.draw(st.integers(1, 60)), x:right, channel] = value
-    bottom_up = np.ascontiguousarray(image[::-1])[::-1]
-    planes = [np.empty((height, width), np.uint8) for _ in range(3)]
-    try:
-        expected = find_cell(image)
-    except CropError as error:
-        with pytest.raises(CropError, match=str(error)):
-            cropping.find_quickly(image)
-        return
-    assert cropping.find_quickly(image) == expected
-    assert cropping.find_quickly(bottom_up, planes) == expected
-
-
 @pytest.fixture(scope="module")
 def real_frames():
     files = sorted(CNMC.rglob("*.bmp"))
