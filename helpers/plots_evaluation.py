@@ -212,7 +212,11 @@ def forest(
 
 
 def per_subject(
-    predictions: pd.DataFrame, threshold: float = 0.5, level: float = 0.95, names: int = 60
+    predictions: pd.DataFrame,
+    threshold: float = 0.5,
+    level: float = 0.95,
+    names: int = 60,
+    who: str = "subjects",
 ) -> Figure:
     """Draw each subject's accuracy with its interval, from the worst to the best of each class.
 
@@ -224,6 +228,8 @@ def per_subject(
         As in :func:`helpers.metrics.per_subject`.
     names : int
         With more subjects than this their names are left out.
+    who : str
+        What subjects are called: ``"blocks of files"`` where the patients are not known.
     """
     table = metrics.per_subject(predictions, threshold, level)
     known = catalog.classes(predictions)
@@ -244,7 +250,7 @@ def per_subject(
             color=colours.get(name, plots.BLACK),
             markerfacecolor="white" if place % 2 else colours.get(name, plots.BLACK),
             elinewidth=1,
-            label=f"{name} ({len(rows)} subjects)",
+            label=f"{name} ({len(rows)} {who})",
         )
         ticks += list(zip(x, rows["subject"], strict=True))
         start += len(rows) + 1
@@ -252,7 +258,7 @@ def per_subject(
     axis.axhline(mean, color=GREY, linestyle=":", linewidth=1.2, label=f"all images {mean:.3f}")
     shown = ticks if len(ticks) <= names else []
     axis.set(
-        xlabel="subject",
+        xlabel=who,
         ylabel="accuracy",
         ylim=(-0.03, 1.03),
         xticks=[x for x, _ in shown],

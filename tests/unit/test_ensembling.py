@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import ensembling
+from helpers import augmentation, ensembling
 from helpers.ensembling import EnsembleError
 from tests.unit.member_tables import binary, catalog_like, matrix, models, several, three_classes
 
@@ -87,6 +87,22 @@ def test_a_mean_that_is_one_half_on_paper_is_one_half():
 def test_soft_vote_of_three_classes():
     found = ensembling.soft_vote(three_classes([[0.5, 0.3, 0.2]], [[0.1, 0.8, 0.1]]))
     assert np.allclose(matrix(found), [[0.3, 0.55, 0.15]])
+
+
+def test_a_vote_over_the_eight_turns_forgets_how_an_image_was_turned():
+    """Test-time augmentation: a model that knows up from down becomes one that does not."""
+    images = np.random.default_rng(0).random((20, 6, 6, 3))
+
+    def vote(shown, transforms):
+        turned = {t: augmentation.apply(shown, t) for t in transforms}
+        tables = {t: binary(each[:, :2, :4].mean((1, 2, 3))) for t, each in turned.items()}
+        return ensembling.soft_vote(tables)["score"]
+
+    upright = vote(images, augmentation.TRANSFORMS)
+    for turn in augmentation.TRANSFORMS[1:]:
+        turned = augmentation.apply(images, turn)
+        assert np.allclose(vote(turned, augmentation.TRANSFORMS), upright)
+        assert not np.allclose(vote(turned, ["identity"]), vote(images, ["identity"]))
 
 
 def test_fuzzy_ranks_of_two_models_by_hand():

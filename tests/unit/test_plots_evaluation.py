@@ -176,3 +176,6 @@ def test_subjects_stand_from_worst_to_best_by_class():
     assert not pe.per_subject(predictions, names=3).axes[0].get_xticklabels()
     mixed = predictions.assign(subject="one")
     assert "all/hem (1 subjects)" in legend_handles(pe.per_subject(mixed))[1]
+    blocks = pe.per_subject(mixed, who="blocks of files")  # where nobody knows the patients
+    assert "all/hem (1 blocks of files)" in legend_handles(blocks)[1]
+    assert blocks.axes[0].get_xlabel() == "blocks of files"
