@@ -36,10 +36,10 @@ def banner(record: dict) -> str:
     Plain HTML in the theme's own classes: it looks like the theme's notes in the
     book and still reads in Jupyter and on Colab, where MyST would show raw.
     """
-    drawn = record["dataset"] == "phantom"
+    drawn = record.get("drawn", record["dataset"] == "phantom")
     title = "Run on drawn cells" if drawn else "Run on real images"
     facts = [
-        ("Data set", NAMES.get(record["dataset"], record["dataset"])),
+        ("Data set", data_set(record)),
         ("Profile", f"{record['profile']}, seed {record['seed']}"),
         ("Pretrained weights", weights(record) or "none"),
         ("Device", record["device"]),
@@ -57,6 +57,14 @@ def banner(record: dict) -> str:
         f'<p class="admonition-title">{title}</p>\n'
         f"<p>{items}</p>\n<p>{warning}</p>\n</div>"
     )
+
+
+def data_set(record: dict) -> str:
+    """Return what the run's images are, and that they were drawn where the name tells otherwise."""
+    name = NAMES.get(record["dataset"], record["dataset"])
+    if record.get("drawn") and record["dataset"] != "phantom":
+        return f"{name}: of its layout, but drawn by the course itself, not photographed"
+    return name
 
 
 def commit(record: dict) -> str:
@@ -92,7 +100,7 @@ def status_page(records: list[dict], titles: dict[str, str]) -> str:
         "Every output in this book was computed in the runs below. The page is written by the "
         "same command that publishes the book.",
         "",
-        f"- Data set: {NAMES.get(first['dataset'], first['dataset'])}",
+        f"- Data set: {data_set(first)}",
         f"- Profile: `{first['profile']}`, seed {first['seed']}",
         f"- All chapters together: {duration(total)}",
         "",

@@ -167,6 +167,7 @@ def _record(task: Task, executed: Path, digest: dict[str, str], report: dict) ->
     return {
         "chapter": task.chapter.name,
         "dataset": task.run.dataset,
+        "drawn": is_drawn(task.run),
         "profile": task.run.profile,
         "seed": task.run.seed,
         "parameters": task.run.injected(),
@@ -181,6 +182,15 @@ def _record(task: Task, executed: Path, digest: dict[str, str], report: dict) ->
         "digest": digest,
         "executed": hashlib.sha256(raw).hexdigest(),
     }
+
+
+def is_drawn(run: Parameters) -> bool:
+    """Return whether a run's images were drawn by the course, under whatever data set's name."""
+    if run.dataset == "phantom" or not run.data_dir:
+        return run.dataset == "phantom"
+    from helpers.datasets.drawn import are_drawn  # brings pandas along
+
+    return are_drawn(run.data_dir)
 
 
 def _versions() -> dict[str, str]:

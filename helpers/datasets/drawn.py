@@ -94,3 +94,12 @@ def read_stamp(folder: Path, marker: str) -> dict | None:
         return json.loads((folder / marker).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def are_drawn(folder: str | os.PathLike) -> bool:
+    """Return whether a folder, or one directly in it, was filled by :func:`draw_once`."""
+    return any(
+        read_stamp(found.parent, found.name) is not None
+        for pattern in ("phantom*.json", "*/phantom*.json")
+        for found in Path(folder).glob(pattern)
+    )

@@ -182,6 +182,20 @@ def test_banner_says_what_the_page_was_run_on():
     assert "MobileNetV2 &lt;ImageNet&gt;" in real
 
 
+def test_drawn_fields_under_a_real_name_are_not_called_real(tmp_path):
+    from helpers.datasets import phantom_fields
+
+    real, drawn = (tmp_path / name for name in ("real", "drawn"))
+    for folder in (real, drawn / "fields"):
+        folder.mkdir(parents=True)
+    (drawn / "fields" / phantom_fields.MARKER).write_text('{"seed": 24}')
+    runs = {f: Parameters("snam", "smoke", 24, str(f)) for f in (real, drawn, drawn / "fields")}
+    assert [executor.is_drawn(run) for run in runs.values()] == [False, True, True]
+    page = banner.banner({**RECORD, "dataset": "snam", "drawn": True})
+    assert "Run on drawn cells" in page
+    assert "but drawn by the course itself" in page
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
