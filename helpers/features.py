@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -144,7 +143,7 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
     Serra, Image Analysis and Mathematical Morphology, 1982. Crofton's perimeter
     on a grid: Legland, Kieu, Devaux 2007, doi:10.5566/ias.v26.p83-92.
     """
-    nucleus, cytoplasm = _checked(image, nucleus, cytoplasm)
+    image, nucleus, cytoplasm = _checked(image, nucleus, cytoplasm)
     cell = nucleus | cytoplasm
     window = _window(cell)
     image = np.ascontiguousarray(image[window])
@@ -325,7 +324,8 @@ def _build(catalog: pd.DataFrame, workers: int, kind: str) -> pd.DataFrame:
 
 def _checked(
     image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    image, nucleus, cytoplasm = map(np.asarray, (image, nucleus, cytoplasm))
     shapes = image.shape[:2], nucleus.shape, cytoplasm.shape
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or len(set(shapes)) > 1:
         raise FeatureError(
@@ -338,7 +338,7 @@ def _checked(
     both = int(np.count_nonzero(nucleus & cytoplasm))
     if both:
         raise FeatureError(f"Nucleus and cytoplasm overlap in {both} pixels; they must not.")
-    return nucleus, cytoplasm
+    return image, nucleus, cytoplasm
 
 
 def _window(mask: np.ndarray) -> tuple[slice, slice]:
@@ -398,14 +398,8 @@ def _key(catalog: pd.DataFrame, kind: str) -> str:
 @cache
 def _deciding() -> tuple[str, ...]:
     """Return the modules that decide what the numbers are, however segmentation is divided up."""
-    found, waiting = {"features"}, ["shape", "texture", "segmentation", "_decoding", "augmentation"]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-            waiting += re.findall(r"(?m)^\s*from helpers\.(\w+) import", text)
-    return tuple(sorted(found))
+    parts = ("shape", "texture", "segmentation", "_decoding", "augmentation")
+    return "features", *provenance.with_imports(*parts)
 
 
 def _open(path: Path, catalog: pd.DataFrame) -> pd.DataFrame | None:

@@ -95,6 +95,21 @@ def code_version(*modules: str) -> str:
     return digest.hexdigest()[:12]
 
 
+def with_imports(*modules: str) -> tuple[str, ...]:
+    """Return the named modules of `helpers` and all that they take from others by name, sorted.
+
+    What they import as a whole (``from helpers import images``) is not followed.
+    """
+    found, waiting = set(), list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+            waiting += re.findall(r"(?m)^\s*from helpers\.(\w+) import", text)
+    return tuple(sorted(found))
+
+
 def model_facts(model: keras.Model) -> dict:
     """Return what tells one untrained (or pretrained) model from another."""
     config = model.get_config()

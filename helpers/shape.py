@@ -43,7 +43,7 @@ def describe(mask: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
         "major_axis": 4 * np.sqrt(major),
         "minor_axis": 4 * np.sqrt(minor),
         "circularity": 4 * np.pi * area / perimeter**2,
-        "solidity": area / cv2.contourArea(hull.astype(np.float32)),
+        "solidity": area / _hull_pixels(points),
         "convexity": min(1.0, _crofton(_extents(points)) / perimeter),
         "eccentricity": np.sqrt(1 - minor / major) if major > 0 else 0.0,
         "notch": _depth(points, hull),
@@ -68,6 +68,26 @@ def _extents(points: np.ndarray) -> tuple[int, int, int, int]:
     """Return how many lines of each direction enter the convex hull of the points."""
     x, y = points.T
     return tuple(int(np.ptp(values)) + 1 for values in (y, x, x - y, x + y))
+
+
+def _hull_pixels(points: np.ndarray) -> int:
+    """Return how many pixels have their middle in the convex hull, as scikit-image counts them.
+
+    The hull is that of the middles of the pixels' sides.
+    """
+    sides = 2 * points[:, None] + np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])
+    corners = cv2.convexHull(sides.reshape(-1, 2).astype(np.int32)).reshape(-1, 2) / 2
+    corners = np.vstack([corners, corners[:1]])
+    (x, y), (across, down) = corners[:-1].T, np.diff(corners, axis=0).T
+    sloping = down != 0
+    x, y, across, down = (values[sloping] for values in (x, y, across, down))
+    rows = np.arange(points[:, 1].min(), points[:, 1].max() + 1)[:, None]
+    part = (rows - y) / down  # where on each edge a row meets it, from 0 to 1
+    met = (part >= 0) & (part <= 1)
+    place = x + part * across
+    left = np.where(met, place, np.inf).min(axis=1)
+    right = np.where(met, place, -np.inf).max(axis=1)
+    return int((np.floor(right + 1e-9) - np.ceil(left - 1e-9) + 1).sum())
 
 
 def _depth(points: np.ndarray, hull: np.ndarray) -> float:

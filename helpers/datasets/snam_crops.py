@@ -19,7 +19,8 @@ import pandas as pd
 from filelock import FileLock
 
 from helpers import catalog as catalogs
-from helpers import segmentation
+from helpers import provenance, segmentation
+from helpers._cores import cores
 from helpers.errors import CourseError
 from helpers.files import atomic_path, write_csv
 from helpers.images import read_image
@@ -355,7 +356,7 @@ def _make(
         names = (f"{row.image_id}_{letter}{number:02d}" for number in range(1, len(boxes) + 1))
         return [(name, row.Index, *box) for name, box in zip(names, boxes, strict=True)], pixels
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         done = list(pool.map(work, chosen.itertuples()))
     table = pd.DataFrame([box for boxes, _ in done for box in boxes], columns=list(_COLUMNS))
     order = table["image_id"].argsort(kind="stable").to_numpy()  # as catalogs are sorted
@@ -378,7 +379,7 @@ def _kept(path: Path, size: int) -> tuple[pd.DataFrame, np.ndarray] | None:
 def _key(chosen: pd.DataFrame, workers: int | None) -> str:
     """Return a hash of the fields' names and content and of their nucleus masks."""
     digest = hashlib.sha256()
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cores()) as pool:
         fields = pool.map(_content, chosen["sha256"], chosen["path"])
         masks = pool.map(_content, [""] * len(chosen), chosen["nucleus_mask"])
         for triple in zip(chosen["image_id"], fields, masks, strict=True):
@@ -413,7 +414,5 @@ def _as_catalog(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
 @cache
 def _code_version() -> str:
     """Return a hash of the code that decides what the crops are."""
-    digest = hashlib.sha256()
-    for name in (__file__, segmentation.__file__):
-        digest.update(Path(name).read_bytes())
-    return digest.hexdigest()[:8]
+    parts = provenance.with_imports("segmentation", "_decoding")
+    return provenance.code_version("datasets.snam_crops", *parts)[:8]

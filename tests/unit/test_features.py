@@ -15,7 +15,7 @@ from skimage.color import rgb2hsv, rgb2lab
 from skimage.feature import graycomatrix, graycoprops
 from skimage.morphology import disk
 
-from helpers import catalog, features, segmentation, texture
+from helpers import catalog, features, segmentation, shape, texture
 from helpers.datasets import phantom
 from helpers.errors import CourseError
 
@@ -114,10 +114,17 @@ def test_shapes_agree_with_scikit_image(phantoms):
                 ("minor_axis", known.axis_minor_length),
                 ("eccentricity", known.eccentricity),
                 ("perimeter", reference.perimeter_crofton(mask, 4)),
+                ("solidity", known.solidity),
             ):
                 assert found[f"{region}_{ours}"] == pytest.approx(theirs, rel=1e-6), ours
-            # scikit-image counts the pixels of a drawn hull, here its exact area is taken
-            assert found[f"{region}_solidity"] == pytest.approx(known.solidity, abs=0.01)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 24), st.integers(1, 24))
+def test_solidity_of_any_mask_is_that_of_scikit_image(seed, height, width):
+    mask = np.random.default_rng(seed).random((height, width)) < 0.3
+    mask[height // 2, width // 2] = True
+    known = reference.regionprops(mask.astype(np.uint8))[0].solidity
+    assert shape.describe(mask)[0]["solidity"] == pytest.approx(known, rel=1e-9)
 
 
 def test_colours_agree_with_scikit_image(phantoms):
@@ -313,6 +320,8 @@ def test_one_colour_has_no_texture_and_no_warning(recwarn):
         (np.zeros((9, 9, 3), np.uint8), np.ones((9, 8), bool), np.zeros((9, 9), bool), r"\(9, 8\)"),
         (np.zeros((9, 9, 3)), np.ones((9, 9), bool), np.zeros((9, 9), bool), "float64"),
         (np.zeros((9, 9, 3), np.uint8), np.ones((9, 9), bool), np.ones((9, 9), bool), "81 pixels"),
+        (np.zeros((9, 9, 3), np.uint8), np.ones((9, 9), bool), None, r"\(9, 9\) and \(\)"),
+        (None, np.ones((9, 9), bool), np.zeros((9, 9), bool), "object of shape"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(image, nucleus, cytoplasm, words):
@@ -381,6 +390,7 @@ def test_a_change_of_any_part_of_the_segmentation_makes_a_new_table(cells, monke
     source = Path(segmentation.__file__).read_text()
     for part in re.findall(r"from helpers\.(\w+) import", source):
         assert part in features._deciding()
+    assert {"_field", "_cytoplasm"} <= set(features._deciding())
     before = features._key(cells, "auto")
     monkeypatch.setattr(features.provenance, "code_version", lambda *_: "another")
     assert features._key(cells, "auto") != before
