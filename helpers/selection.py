@@ -43,8 +43,8 @@ class ChiSquareSelection(SelectorMixin, BaseEstimator):
     Raises
     ------
     SelectionError
-        In :meth:`fit`: when a number is below 0, or `k` is not from 1 to the
-        number of features.
+        In :meth:`fit`: when a number is below 0, there is one class alone, or `k`
+        is not from 1 to the number of features.
 
     References
     ----------
@@ -57,6 +57,10 @@ class ChiSquareSelection(SelectorMixin, BaseEstimator):
     def fit(self, X: np.ndarray, y: np.ndarray) -> ChiSquareSelection:
         """Score the features of `X`, shape (n, n_features), by the classes `y`, shape (n,)."""
         X, y = check_X_y(X, y)
+        if len(np.unique(y)) < 2:
+            raise SelectionError(
+                f"The {len(y)} labels are all of one class, {y[0]}: chi-square compares classes."
+            )
         if X.min() < 0:
             raise SelectionError(
                 f"Negative values in data: the lowest number is {X.min():g}, but chi-square takes "

@@ -218,6 +218,8 @@ def _lit(pixels: np.ndarray) -> np.ndarray:
 
 
 def _cells(images: Sequence, masks: Sequence | None) -> list[np.ndarray]:
+    if images is None:
+        raise StainError("There are no images to measure a stain of.")
     if masks is None:
         masks = [None] * len(images)
     if len(masks) != len(images):

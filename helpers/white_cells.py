@@ -15,7 +15,6 @@ trained on white cells; ours is a frozen backbone.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from helpers._cores import cores
 from helpers.errors import CourseError
 
 #: Told by their granules in the first stage.
@@ -173,7 +173,7 @@ def describe(
         except (SegmentationError, WhiteCellError):
             return np.full(len(GRANULARITY), np.nan, np.float32)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         spots = np.stack(list(threads.map(one, range(len(images)))))
     return Description(spots, _network_features(images, backbone, size))
 

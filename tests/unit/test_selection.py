@@ -83,6 +83,8 @@ def test_what_it_cannot_do_is_told_in_one_sentence(table, k, sentence):
         ChiSquareSelection(k).fit(table, [0, 1])
     assert isinstance(told.value, CourseError)
     assert isinstance(told.value, ValueError)
+    with pytest.raises(SelectionError, match="2 labels are all of one class, 1"):
+        ChiSquareSelection(1).fit([[1, 2], [3, 4]], [1, 1])
     assert "\n" not in str(told.value)
 
 

@@ -176,6 +176,8 @@ def test_bad_input_is_told_in_one_sentence(frames):
         stain.Normaliser().fit([image, image], [image.any(axis=2)])
     with pytest.raises(stain.StainError, match="no images"):
         stain.Normaliser().fit([])
+    with pytest.raises(stain.StainError, match="no images"):
+        stain.Normaliser().fit(None)
     flat = np.zeros((30, 30, 3), np.uint8)
     flat[5:25, 5:25] = (100, 60, 120)
     for method, sentence in (("reinhard", "no spread"), ("macenko", "Two dyes cannot")):
