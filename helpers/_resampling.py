@@ -251,7 +251,11 @@ class Resampled:
 
         reach = distance * logit(self.known).std() * self._correction
         ends = low + (high - low) * special.expit(logit(self.value) + np.array([-reach, reach]))
-        return float(min(ends[0], self.value)), float(max(ends[1], self.value))
+        ends = [*ends, self.value]
+        if self.value in self.bounds:
+            # Few resamples hold the failure that the subjects do not: their spread is too small.
+            ends += self._without_error(level)
+        return float(min(ends)), float(max(ends))
 
     def _without_error(self, level: float) -> tuple[float, float]:
         """Return the interval of a figure that every resample has alike.

@@ -72,7 +72,7 @@ def band(
     """Return a curve with its band: at each place along x, the interval of its height.
 
     Each place has its own interval, so of the whole curve less than `level`
-    lies inside the band.
+    lies inside the band. How often a place is inside: tests/unit/test_coverage.py.
 
     Parameters
     ----------
@@ -124,6 +124,9 @@ def band(
         grain = 0.5 / (truth.sum() * (1 if kind == "roc" else x) + 1)
         found = _resampling.Resampled(float(column[0]), drawn, freedom, (0, 1), grain, left)
         limits = found.interval(level, method)
+        if kind == "roc" and rows and found.value == 1:
+            # At more false alarms a sensitivity is no lower: what holds on the left holds here.
+            limits = max(limits[0], rows[-1][2]), limits[1]
         if kind == "roc" and x == 1 and not np.isnan(limits[0]):
             limits = (1.0, 1.0)  # who calls every image positive finds every positive one
         rows.append((x, found.value, *limits))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn import metrics as sk
 
 from helpers import curves, metrics
@@ -86,6 +87,23 @@ def test_a_band_lies_about_its_curve(kind, method):
     naive = curves.band(study(1), kind, resamples=200, method=method, by="image_id")
     wide = (band["high"] - band["low"]).mean()
     assert wide > 1.5 * (naive["high"] - naive["low"]).mean()
+
+
+@pytest.mark.parametrize(("subjects", "parting"), [(60, 1.5), (14, 2), (20, 1.2)])
+def test_where_a_curve_is_at_its_top_the_band_is_neither_pinched_nor_torn(subjects, parting):
+    """There hardly a resample holds a failure: their spread says nothing of what may come."""
+    predictions = study(0, subjects=subjects, parting=parting)
+    roc = curves.band(predictions, resamples=200)
+    top = roc["value"] == 1
+    assert top.sum() > 10
+    # A sensitivity at more false alarms is no lower than at fewer.
+    assert (np.diff(roc["low"])[top[1:]] >= 0).all()
+    pure = curves.band(predictions, "precision_recall", resamples=200)
+    top = pure["value"] == 1
+    assert top.sum() > 10
+    classes = predictions.groupby("label")["subject"].nunique().min()
+    limit = stats.binomtest(classes, classes).proportion_ci(0.95).low
+    assert (pure["low"][top] <= limit + 1e-9).all()
 
 
 @pytest.mark.parametrize("method", ["t", "percentile"])
