@@ -94,9 +94,10 @@ def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]
     """Return the rows with the paths of the masks that can be used, ``""`` where there is none.
 
     A mask that cannot be read, or whose size is not its image's, is left out and
-    named in the report; such a field is segmented by the course.
+    named in the report; such a field is segmented by the course. A field that lies
+    there under both classes is left out altogether: nobody knows which one is right.
     """
-    left_out: list[LeftOut] = []
+    rows, left_out = _of_one_class(rows, memory)
     for row in rows:
         masks = row.pop("masks")
         image = memory.contents([row["file"]])[0]
@@ -114,6 +115,21 @@ def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]
             else:
                 row[kind] = masks[kind].path
     return rows, left_out
+
+
+def _of_one_class(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
+    digests = memory.hashes(row["file"] for row in rows)
+    same: dict[str, list[dict]] = defaultdict(list)
+    for row, digest in zip(rows, digests, strict=True):
+        same[digest].append(row)
+    kept, left_out = [], []
+    for row, digest in zip(rows, digests, strict=True):
+        others = [one["image_id"] for one in same[digest] if one["label"] != row["label"]]
+        if others:
+            left_out.append((row["file"].relative, f"same bytes as {others[0]}, of another class"))
+        else:
+            kept.append(row)
+    return kept, left_out
 
 
 def link(rows: list[dict]) -> None:

@@ -151,6 +151,8 @@ def backgrounds(
     SnamError
         As :func:`crops`; also when no field has room for a square.
     """
+    if not _whole_number(per_field):
+        raise SnamError(f"per_field is {per_field!r}, but must be a whole number from 1 up.")
 
     def find(image: np.ndarray, row) -> list[tuple]:
         labels, source = _nuclei(image, row)
@@ -187,7 +189,7 @@ def _chosen(catalog: pd.DataFrame, size: int, roles: Iterable[str]) -> pd.DataFr
             f"The catalog lacks {sorted(lacking)}: cells are cropped from the fields of "
             "datasets.load('snam', ...)."
         )
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+    if not _whole_number(size):
         raise SnamError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
     roles = {roles} if isinstance(roles, str) else set(roles)
     chosen = catalog[catalog["role"].isin(roles)].sort_values("image_id", ignore_index=True)
@@ -197,6 +199,10 @@ def _chosen(catalog: pd.DataFrame, size: int, roles: Iterable[str]) -> pd.DataFr
             f"{sorted(set(catalog['role']))}."
         )
     return chosen
+
+
+def _whole_number(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
 
 
 def _nuclei(image: np.ndarray, row) -> tuple[np.ndarray, str]:

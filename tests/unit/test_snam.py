@@ -176,6 +176,19 @@ def test_fields_with_the_same_bytes_are_one_group(tmp_path):
     assert groups == {"ALL_4": "ALL_4+ALL_ref", "ALL_ref": "ALL_4+ALL_ref", "MM_1": "MM_1"}
 
 
+def test_one_file_under_both_classes_is_left_out_and_named(tmp_path):
+    picture(tmp_path / "ALL_1.bmp")
+    mask(tmp_path / "ALL_1_nucleus_mask.bmp")
+    shutil.copy(tmp_path / "ALL_1.bmp", tmp_path / "MM_2.bmp")
+    picture(tmp_path / "MM_1.bmp", glass=200)
+    catalog, report = datasets.load_with_report("snam", tmp_path)
+    assert catalog["image_id"].tolist() == ["MM_1"]
+    assert dict(zip(report["path"], report["reason"], strict=True)) == {
+        "ALL_1.bmp": "same bytes as MM_2, of another class",
+        "MM_2.bmp": "same bytes as ALL_1, of another class",
+    }
+
+
 def test_the_catalog_depends_on_files_and_not_on_where_they_lie(drawn, tmp_path, catalog):
     moved = tmp_path / "moved" / "deep"
     shutil.copytree(drawn, moved)
@@ -380,6 +393,9 @@ def test_a_catalog_of_another_data_set_is_refused(catalog):
             snam.crops(catalog, size=size)
     with pytest.raises(SnamError, match="margin"):
         snam.crops(catalog, margin=0.5)
+    for per_field in (0, 1.5, "six"):
+        with pytest.raises(SnamError, match="per_field"):
+            snam.backgrounds(catalog, per_field=per_field)
 
 
 def test_backgrounds_hold_no_white_cell(catalog):
