@@ -1,5 +1,6 @@
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -76,7 +77,9 @@ def test_byte_identical_files_are_the_planned_ones(drawn):
 
 
 def test_bytes_follow_from_the_seed_and_not_from_the_workers(drawn, tmp_path):
-    assert digests(phantom.draw(tmp_path / "one", TINY, seed=24, workers=1)) == digests(drawn)
+    with ThreadPoolExecutor(2) as pool:  # two at once are safe
+        list(pool.map(lambda _: phantom.draw(tmp_path, TINY, seed=24, workers=1), range(2)))
+    assert digests(tmp_path) == digests(drawn)
     recipe, other = phantom.recipe_of(TINY, 24), phantom.recipe_of(TINY, 25)
     first, second = (
         phantom.redraw(r, phantom.plan(r)["image_id"][0]).frame for r in (recipe, other)
@@ -151,16 +154,10 @@ def test_a_stopped_drawing_is_completed(drawn, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert not (tmp_path / MARKER).exists()
     whole = sorted(tmp_path.rglob("*.bmp"))
-    assert 0 < len(whole) < 48
+    assert 1 < len(whole) < 48
     (whole[0].parent / ".UID_half.bmp").write_bytes(b"BM")
     whole[1].write_bytes(b"BM")
     assert digests(phantom.draw(tmp_path, TINY, seed=24)) == digests(drawn)
-
-
-def test_two_at_once_are_safe(drawn, tmp_path):
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: phantom.draw(tmp_path, TINY, seed=24, workers=1), range(2)))
-    assert digests(tmp_path) == digests(drawn)
 
 
 def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
@@ -181,9 +178,14 @@ def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
 
 
 def test_frames_of_an_older_version_are_drawn_anew(drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(phantom, "code_version", lambda: "older")
-    phantom.draw(tmp_path, TINY, seed=24)
-    monkeypatch.undo()
+    def older(folder, recipe, row):
+        (folder / row.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(drawn / row.path, folder / row.path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(phantom, "code_version", lambda: "older")
+        patch.setattr(phantom, "_draw_file", older)
+        phantom.draw(tmp_path, TINY, seed=24)
     first = next(iter(sorted(tmp_path.rglob("*.bmp"))))
     first.write_bytes(first.read_bytes()[::-1])
     with pytest.raises(PhantomError, match="another version"):
@@ -216,10 +218,11 @@ def test_a_filled_polygon_has_its_area():
 
 
 def test_benchmark_of_drawing(benchmark, tmp_path):
+    if benchmark.disabled:
+        pytest.skip("measured with --benchmark-enable")
     profile = Profile("timed", 64, 64, 16, 48, 1, 1, 8, 10)
     folders = (tmp_path / str(number) for number in range(100))
     benchmark.pedantic(
         lambda: phantom.draw(next(folders), profile, workers=2), rounds=3, warmup_rounds=1
     )
-    if benchmark.enabled:
-        assert 64 / benchmark.stats.stats.min >= 60
+    assert 64 / benchmark.stats.stats.min >= 60
