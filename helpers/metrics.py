@@ -198,6 +198,11 @@ def bootstrap_interval(
     possible (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404); with the
     other methods it has no width.
 
+    In simulated studies of 40 subjects ``t`` holds the truth in 93 to 97 of 100
+    (tests/unit/test_coverage.py). It promises too much of a nearly perfect model: an
+    AUC of 0.99 is held in about 85, and with 20 subjects in 70. Such a figure rests on
+    the few subjects that are misread, and there may be none of them in the test.
+
     References
     ----------
     Efron, Tibshirani: An Introduction to the Bootstrap, 1993 (percentile, BCa);

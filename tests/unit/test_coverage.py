@@ -49,6 +49,20 @@ def test_95_percent_intervals_cover_93_to_97_percent():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("subjects", "least", "most"), [(40, 77, 92), (20, 60, 80)])
+def test_intervals_of_nearly_perfect_models_are_too_sure(subjects, least, most):
+    """Not as it should be: as the docstring of `metrics.bootstrap_interval` admits."""
+    truth, studies = truths(parting=1.5)["auc"], 200
+    assert truth == pytest.approx(0.99, abs=0.003)
+    held = 0
+    for seed in range(studies):
+        drawn = study(seed, subjects=subjects, parting=1.5)
+        low, high = metrics.bootstrap_interval(drawn, "auc", 200)
+        held += low <= truth <= high
+    assert least <= 100 * held / studies <= most
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["roc", "precision_recall"])
 def test_bands_cover_at_each_place_but_the_ends(kind):
     """At the ends a curve hangs on the one highest or lowest score, which no resample can tell."""
