@@ -80,6 +80,21 @@ def test_several_references_count_as_the_mean_of_each(frames):
     assert np.allclose(found["deviations"], np.mean([one.std(0) for one in each], 0), atol=0.02)
 
 
+@pytest.mark.parametrize("method", stain.METHODS)
+def test_a_marked_test_image_leaves_no_trace_in_what_was_fitted(frames, method):
+    images, _ = frames
+    normaliser = stain.Normaliser(method).fit(images[:2])
+    before = {name: values.copy() for name, values in normaliser.reference_.items()}
+    plain = normaliser.transform(images[3])
+    marked = images[2].copy()
+    marked[marked.any(axis=2)] //= 3
+    marked[marked.any(axis=2) & (np.indices(marked.shape[:2])[0] % 7 == 0)] = (250, 20, 20)
+    normaliser.transform(marked)
+    for name, values in normaliser.reference_.items():
+        assert np.array_equal(values, before[name])
+    assert np.array_equal(normaliser.transform(images[3]), plain)
+
+
 def test_it_is_torchstain_on_the_cell_pixels(frames):
     from torchstain.numpy.normalizers import NumpyMacenkoNormalizer, NumpyReinhardNormalizer
 
