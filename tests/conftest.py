@@ -42,6 +42,17 @@ def course_root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def leukocyte_cells():
+    """Eighty drawn leukocytes of five kinds and four subjects; several modules look at them."""
+    from helpers.datasets import leukocytes
+
+    cells = leukocytes.make(each=16, subjects=4, seed=24)
+    for array in (cells.images, cells.nuclei, cells.cytoplasms):
+        array.setflags(write=False)
+    return cells
+
+
+@pytest.fixture(scope="session")
 def smoke_build(tmp_path_factory) -> Path:
     """Build folder with every chapter executed in the smoke profile, and the book of it.
 

@@ -15,7 +15,8 @@ from helpers import augmentation, ensembling
 from helpers.ensembling import EnsembleError
 from tests.unit.member_tables import binary, catalog_like, matrix, models, several, three_classes
 
-SETTINGS = settings(max_examples=25, deadline=None)
+# Few examples of many rows: what costs is a call, not its rows.
+SETTINGS = settings(max_examples=10, deadline=None)
 
 
 # -- known answers, by hand -------------------------------------------------------------------
@@ -128,7 +129,7 @@ def test_fuzzy_ranks_tie_where_the_models_are_mirror_images(form):
 
 def test_the_two_forms_of_fuzzy_fusion_can_differ():
     # RS prefers the positive class a little; the mean probability is for the negative one.
-    grid = np.linspace(0, 1, 41)
+    grid = np.linspace(0, 1, 21)
     first, second, third = (part.ravel() for part in np.meshgrid(grid, grid, grid))
     tables = models(first, second, third)
     fused = ensembling.fuzzy_rank(tables, "fused")["score"] >= 0.5
@@ -143,7 +144,7 @@ def test_the_two_forms_of_fuzzy_fusion_can_differ():
 probabilities = st.integers(1, 4).flatmap(
     lambda count: st.lists(
         st.lists(
-            st.sampled_from([0, 0.1, 0.25, 0.3, 0.5, 0.62, 0.75, 0.9, 1]), min_size=5, max_size=5
+            st.sampled_from([0, 0.1, 0.25, 0.3, 0.5, 0.62, 0.75, 0.9, 1]), min_size=14, max_size=14
         ),
         min_size=count,
         max_size=count,
@@ -227,14 +228,14 @@ def test_the_order_of_the_models_changes_no_digit(rule, columns, data):
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @SETTINGS
-@given(column=st.lists(st.floats(0, 1, width=32), min_size=3, max_size=9))
+@given(column=st.lists(st.floats(0, 1, width=32), min_size=8, max_size=24))
 def test_an_ensemble_of_one_calls_what_the_model_calls(rule, column):
     found = rule(models(column))["score"] >= 0.5
     assert (found == (np.array(column) >= 0.5)).all()
 
 
 @SETTINGS
-@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=9))
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=24))
 def test_the_soft_vote_of_one_model_is_that_model(column):
     assert (ensembling.soft_vote(models(column))["score"] == column).all()
 
@@ -265,7 +266,7 @@ def test_more_trust_of_a_model_never_turns_a_positive_call(rule, columns, model,
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 5))
 def test_rows_of_several_classes_sum_to_one(rule, seed, count):
     rng = np.random.default_rng(seed)
-    tables = three_classes(*(rng.dirichlet([0.5] * 3, 6) for _ in range(count)))
+    tables = three_classes(*(rng.dirichlet([0.5] * 3, 15) for _ in range(count)))
     found = matrix(rule(tables))
     assert np.allclose(found.sum(axis=1), 1)
     assert (found >= 0).all()

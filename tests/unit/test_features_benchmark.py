@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers import catalog, features, images, segmentation
+from helpers import catalog, features, segmentation
 from helpers.datasets import phantom
 
 CELLS = 160
@@ -30,8 +30,9 @@ def test_read_segment_and_measure(benchmark, cells, workers):
 
 
 @pytest.mark.parametrize("step", ["segment", "measure"])
-def test_one_cell(benchmark, cells, step):
-    image = images.read_image(cells["path"].iloc[0])
+def test_one_cell(benchmark, step):
+    recipe = phantom.recipe_of("smoke")
+    image = phantom.redraw(recipe, phantom.plan(recipe)["image_id"][0]).frame
     parts = segmentation.segment_cell(image)
     if step == "segment":
         benchmark(segmentation.segment_cell, image)

@@ -14,8 +14,8 @@ from helpers.datasets.leukocyte_cells import RADII
 
 
 @pytest.fixture(scope="module")
-def cells():
-    return leukocytes.make(each=16, subjects=4, seed=24)
+def cells(leukocyte_cells):
+    return leukocyte_cells
 
 
 def of(cells, kind, array):

@@ -20,6 +20,8 @@ def course(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_ARTIFACTS", str(tmp_path_factory.mktemp("artifacts")))
         patch.setenv("COURSE_OFFLINE", "1")
+        few = replace(settings.PROFILES["smoke"], images=72, phantoms=72, subjects=14)
+        patch.setitem(settings.PROFILES, "smoke", few)
         yield settings.read("phantom", "smoke")
 
 

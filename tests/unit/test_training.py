@@ -54,7 +54,7 @@ def fit(course, table, images, **changes):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Train as ``fit`` does by default, from the first epoch to the last, in a folder of its own."""
+    """Train as ``fit`` does by default, in one go and in a folder of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_ARTIFACTS", str(tmp_path_factory.mktemp("undisturbed")))
         return fit(settings.read("phantom", "smoke"), *make_squares())

@@ -13,8 +13,8 @@ RADII = white_cells.RADII
 
 
 @pytest.fixture(scope="module")
-def cells():
-    return leukocytes.make(each=16, subjects=4, seed=24)
+def cells(leukocyte_cells):
+    return leukocyte_cells
 
 
 @pytest.fixture(scope="module")
