@@ -206,30 +206,6 @@ def predictions(
     return result
 
 
-def left(course: Settings, split: str = "subject") -> dict[str, pd.DataFrame]:
-    """Return what chapters 06 to 09 left in ``predictions`` and fits the data set, by name.
-
-    It holds the tuned networks of chapters 07 and 08, which are too costly to be
-    made on the way; which of them are there depends on what was run before. Tables of
-    other images or of another split are left out.
-    """
-    from helpers import zoo
-
-    table = catalog(course, split)
-    table = table[table["split"] != ""].sort_values("image_id")
-    wanted = table[["image_id", "subject", "label", "split"]].to_numpy().tolist()
-    fitting = {}
-    for path in sorted(course.folder("predictions").glob(f"*-{split}.csv")):
-        try:
-            found = zoo.load_predictions(path)
-        except zoo.ZooError:
-            continue
-        rows = found.sort_values("image_id")[["image_id", "subject", "label", "split"]]
-        if rows.to_numpy().tolist() == wanted:
-            fitting[path.stem.removesuffix(f"-{split}")] = found
-    return fitting
-
-
 def baseline_features(pixels: np.ndarray) -> np.ndarray:
     """Return area, mean colour and spread of colour of what each image shows.
 

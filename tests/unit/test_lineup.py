@@ -93,21 +93,6 @@ def test_tables_that_a_chapter_left_do_not_change_the_lineup(course, made):
     path.unlink()
 
 
-def test_left_returns_what_fits_and_only_that(course, made):
-    folder, good = course.folder("predictions"), made["subject"]["thumbnail"]
-    shuffled = good.sample(frac=1, random_state=1)
-    zoo.save_predictions(folder / "fits-subject.csv", shuffled)
-    zoo.save_predictions(folder / "other_split-subject.csv", made["random"]["thumbnail"])
-    zoo.save_predictions(folder / "fewer-subject.csv", good.iloc[1:])
-    renamed = good.assign(image_id=["x" + name for name in good["image_id"]])
-    zoo.save_predictions(folder / "others-subject.csv", renamed)
-    (folder / "broken-subject.csv").write_text("image_id\n", encoding="utf-8")
-    assert list(lineup.left(course, "subject")) == ["fits"]
-    assert list(lineup.left(course, "random")) == []
-    for path in folder.glob("*-subject.csv"):
-        path.unlink()
-
-
 def test_the_key_knows_the_weights_the_split_and_the_training(course):
     rows = {split: lineup.catalog(course, split) for split in lineup.SPLITS}
     blank = weights.Weights(None, "random", "", "mobilenet")
