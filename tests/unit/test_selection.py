@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.base import clone
@@ -35,6 +35,7 @@ def test_the_score_is_the_one_computed_by_hand():
     assert selection.transform(table).tolist() == [[4], [6], [0], [0], [0]]
 
 
+@settings(max_examples=60, deadline=None)
 @given(BYTES, st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_it_keeps_the_k_best_of_scikit_learns_score(table, k, seed):
     labels = np.random.default_rng(seed).permutation(np.repeat([0, 1], 6))
@@ -48,6 +49,7 @@ def test_it_keeps_the_k_best_of_scikit_learns_score(table, k, seed):
     assert not len(rest) or rest.max() <= wanted[selection.support_].min()
 
 
+@settings(max_examples=40, deadline=None)
 @given(BYTES, st.integers(1, 9), st.permutations(range(12)))
 def test_the_order_of_the_rows_does_not_matter(table, k, order):
     labels = np.repeat([0, 1], 6)

@@ -189,7 +189,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @given(order=st.randoms(use_true_random=False), seed=st.integers(0, 9))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_neither_the_order_of_rows_nor_the_folder_matters(way, order, seed):
     table = uneven()
     rows = list(table.index)
