@@ -129,3 +129,19 @@ def real_runs(tmp_path_factory):
 def test_chapter_runs_on_real_images(real_runs, dataset, name):
     story = real_runs(dataset)[name]
     assert not story, story
+
+
+@pytest.mark.realdata
+def test_a_second_data_set_is_tested_on_in_chapter_14(tmp_path, monkeypatch):
+    """Trained on phantoms, tested on real frames: the folder may be named from where one stands."""
+    if not (SHARED / "cnmc").is_dir():
+        pytest.skip(f"the real images are not there: {SHARED / 'cnmc'}")
+    monkeypatch.chdir(SHARED)
+    monkeypatch.setenv("COURSE_EXTERNAL_DIR", "cnmc")
+    built = project.find(ROOT, tmp_path / "_build")
+    (result,) = runner.run_chapters(
+        built, SMOKE, only=["14"], artifacts=tmp_path / "artifacts", quiet=True
+    )
+    assert not result.failure, result.failure
+    page = (built.executed(SMOKE) / f"{result.chapter}.ipynb").read_text(encoding="utf-8")
+    assert "from home to: external: cnmc" in page
