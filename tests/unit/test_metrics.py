@@ -112,6 +112,15 @@ def test_a_report_holds_every_figure_inside_its_interval(method, by):
         assert row.value == pytest.approx(metrics.METRICS[row.metric](predictions))
 
 
+def test_a_resample_draws_as_many_subjects_as_there_are_with_replacement():
+    draws = _resampling.draw(30, 4000, 1)
+    assert draws.shape == (4000, 30)
+    assert (draws.sum(axis=1) == 30).all()
+    assert draws.mean(axis=0) == pytest.approx(1, abs=0.06)
+    assert draws.var() == pytest.approx(1 - 1 / 30, abs=0.02)
+    np.testing.assert_array_equal(draws[:5], _resampling.draw(30, 5, 1))
+
+
 def test_blocks_of_resamples_give_what_all_at_once_give(monkeypatch):
     predictions = clustered(subjects=10, each=8)
     whole = metrics.report(predictions, resamples=50)
