@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import catalog as catalogs
@@ -28,6 +28,7 @@ def test_group_is_the_subject_unless_told():
     assert catalog["group"].tolist() == ["7", "7"]
 
 
+@settings(max_examples=25, deadline=None)
 @given(st.permutations(rows("all", "hem", "all", "hem", "unlabelled")))
 def test_the_order_of_the_rows_does_not_matter(shuffled):
     ordered = catalogs.make(rows("all", "hem", "all", "hem", "unlabelled"))

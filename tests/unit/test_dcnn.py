@@ -52,10 +52,17 @@ def test_what_was_not_selected_is_not_seen():
     assert dcnn.build(SIZE, 24).predict_on_batch(zeroed) == pytest.approx(scores, abs=1e-6)
 
 
-def test_the_selection_is_saved_with_the_network_and_never_trained(tmp_path):
+@pytest.fixture(scope="module")
+def trained():
+    """A network that sees two fifths of the numbers, how it was trained, and what it sees."""
     keep = np.random.default_rng(0).uniform(size=SIZE * SIZE * 3) < 0.4
     model = dcnn.build(SIZE, 24, keep)
-    dcnn.train(model, IMAGES, TARGET, TRAIN, VAL, iterations=3, look=1)
+    history = dcnn.train(model, IMAGES, TARGET, TRAIN, VAL, iterations=30, look=7, batch_size=16)
+    return model, history, keep
+
+
+def test_the_selection_is_saved_with_the_network_and_never_trained(trained, tmp_path):
+    model, _, keep = trained
     kept = model.get_layer("selected").get_weights()[0]
     assert np.array_equal(kept, keep.reshape(SIZE, SIZE, 3))
     again = zoo.load_model(zoo.save_model(tmp_path / "dcnn.keras", model))
@@ -71,9 +78,8 @@ def test_what_cannot_be_built_is_told(size, keep, sentence):
         dcnn.build(size, 24, keep)
 
 
-def test_training_learns_and_ends_with_its_best_weights():
-    model = dcnn.build(SIZE)
-    history = dcnn.train(model, IMAGES, TARGET, TRAIN, VAL, iterations=30, look=7, batch_size=16)
+def test_training_learns_and_ends_with_its_best_weights(trained):
+    model, history, _ = trained
     assert history["iteration"].tolist() == list(range(1, 31))
     assert history["val_loss"].notna().to_numpy().nonzero()[0].tolist() == [6, 13, 20, 27, 29]
     assert history["loss"].tail(5).mean() < history["loss"].head(5).mean()

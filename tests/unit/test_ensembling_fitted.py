@@ -64,7 +64,7 @@ def test_weights_of_three_classes():
     assert ensembling.fit_weights(tables)["good"] == pytest.approx(1, abs=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6))
 def test_weights_are_those_of_expectation_maximisation(seed):
     """The likelihood of a mixture can also be climbed by EM, which knows no constraint."""

@@ -1,10 +1,10 @@
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -28,6 +28,17 @@ def digests(folder):
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     return phantom.draw(tmp_path_factory.mktemp("phantoms"), TINY, seed=24, workers=2)
+
+
+@pytest.fixture
+def remembered(drawn, monkeypatch):
+    """Frames are those of `drawn` and not drawn again: what is tested is the folder."""
+
+    def look_up(recipe, row):
+        frame = cv2.imread(str(drawn / row.path))[:, :, ::-1]
+        return SimpleNamespace(frame=np.ascontiguousarray(frame))
+
+    monkeypatch.setattr(phantom, "_draw_row", look_up)
 
 
 def test_the_plan_keeps_cnmcs_proportions():
@@ -77,9 +88,7 @@ def test_byte_identical_files_are_the_planned_ones(drawn):
 
 
 def test_bytes_follow_from_the_seed_and_not_from_the_workers(drawn, tmp_path):
-    with ThreadPoolExecutor(2) as pool:  # two at once are safe
-        list(pool.map(lambda _: phantom.draw(tmp_path, TINY, seed=24, workers=1), range(2)))
-    assert digests(tmp_path) == digests(drawn)
+    assert digests(phantom.draw(tmp_path / "one", TINY, seed=24, workers=1)) == digests(drawn)
     recipe, other = phantom.recipe_of(TINY, 24), phantom.recipe_of(TINY, 25)
     first, second = (
         phantom.redraw(r, phantom.plan(r)["image_id"][0]).frame for r in (recipe, other)
@@ -140,7 +149,13 @@ def test_a_finished_folder_is_left_as_it_is(drawn):
     assert {path: path.stat().st_mtime_ns for path in drawn.rglob("*.bmp")} == before
 
 
-def test_a_stopped_drawing_is_completed(drawn, tmp_path, monkeypatch):
+def test_two_at_once_are_safe(drawn, remembered, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: phantom.draw(tmp_path, TINY, seed=24, workers=1), range(2)))
+    assert digests(tmp_path) == digests(drawn)
+
+
+def test_a_stopped_drawing_is_completed(drawn, remembered, tmp_path, monkeypatch):
     draw_file, count = phantom._draw_file, iter(range(100))
 
     def stop(*arguments):
@@ -148,10 +163,9 @@ def test_a_stopped_drawing_is_completed(drawn, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         draw_file(*arguments)
 
-    monkeypatch.setattr(phantom, "_draw_file", stop)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(phantom, "_draw_file", stop)
         phantom.draw(tmp_path, TINY, seed=24, workers=1)
-    monkeypatch.undo()
     assert not (tmp_path / MARKER).exists()
     whole = sorted(tmp_path.rglob("*.bmp"))
     assert 1 < len(whole) < 48
@@ -177,14 +191,9 @@ def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
     assert not (tmp_path / MARKER).exists()
 
 
-def test_frames_of_an_older_version_are_drawn_anew(drawn, tmp_path, monkeypatch):
-    def older(folder, recipe, row):
-        (folder / row.path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(drawn / row.path, folder / row.path)
-
+def test_frames_of_an_older_version_are_drawn_anew(drawn, remembered, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(phantom, "code_version", lambda: "older")
-        patch.setattr(phantom, "_draw_file", older)
         phantom.draw(tmp_path, TINY, seed=24)
     first = next(iter(sorted(tmp_path.rglob("*.bmp"))))
     first.write_bytes(first.read_bytes()[::-1])

@@ -223,11 +223,11 @@ def test_training_stops_when_validation_gets_no_better(course):
     assert len(run.history) == run.record["best_epoch"] + 2 < 12
 
 
-def test_a_class_weight_moves_the_scores(course):
+def test_a_class_weight_moves_the_scores(course, undisturbed):
     table, images = make_squares()
-    heavy = fit(course, table, images, epochs=1, class_weight={0: 0.1, 1: 5.0})
-    light = fit(course, table, images, epochs=1, class_weight={0: 5.0, 1: 0.1})
-    assert heavy.model.predict_on_batch(images).mean() > light.model.predict_on_batch(images).mean()
+    light = fit(course, table, images, class_weight={0: 5.0, 1: 0.1})
+    plain = undisturbed.model.predict_on_batch(images)
+    assert light.model.predict_on_batch(images).mean() < plain.mean() - 0.02
 
 
 def test_the_name_that_keras_gives_a_layer_does_not_count():

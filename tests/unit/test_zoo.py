@@ -8,7 +8,7 @@ import pytest
 from helpers import catalog, images, zoo
 from helpers.models import custom_cnn
 
-SIZE = 48
+SIZE = 32
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_other_models_and_images_are_refused(trained, frames):
     )
     with pytest.raises(zoo.ZooError, match=r"\(None, 2\).*one probability"):
         zoo.predict(two, frames)
-    with pytest.raises(zoo.ZooError, match=r"float32 of shape \(40, 48, 48, 3\)"):
+    with pytest.raises(zoo.ZooError, match=r"float32 of shape \(40, 32, 32, 3\)"):
         zoo.predict(trained, frames, np.zeros((40, SIZE, SIZE, 3), dtype=np.float32))
-    with pytest.raises(zoo.ZooError, match=r"shape \(3, 48, 48, 3\)"):
+    with pytest.raises(zoo.ZooError, match=r"shape \(3, 32, 32, 3\)"):
         zoo.predict(trained, frames, np.zeros((3, SIZE, SIZE, 3), dtype=np.uint8))
