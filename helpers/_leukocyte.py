@@ -11,6 +11,7 @@ import numpy as np
 CLUSTERS = 6
 LEVELS = 10
 _APART = 3.2  # standard deviations between a nucleus and its own dark cytoplasm
+_APART_BESIDE = 4.5  # and when it lies at the cell's edge, as in a plasma cell
 _SAMPLE = 3000
 _LARGEST, _CUT = 0.8, 0.4  # of the image's area, of the length of its border
 
@@ -84,21 +85,21 @@ def find_nucleus(density: np.ndarray) -> np.ndarray | None:
             best, chosen = value, mask
     if chosen is None or _is_red(smooth, chosen):
         return None
-    chosen = _outlined(smooth, chosen)
-    nested = _nested(smooth, depth, chosen)
-    if nested is not None:
-        chosen = _outlined(smooth, nested)
+    chosen = outlined(smooth, chosen)
+    inner = nested(smooth, depth, chosen)
+    if inner is not None:
+        chosen = outlined(smooth, inner)
     return cv2.medianBlur(chosen, 3)
 
 
-def _outlined(density, mask) -> np.ndarray:
+def outlined(density, mask) -> np.ndarray:
     """Settle the outline in the channel that shows it best; both follow from the other."""
     for _ in range(2):
         mask = settled(_contrast_channel(density, mask), mask)
     return mask
 
 
-def _nested(density, depth, cell) -> np.ndarray | None:
+def nested(density, depth, cell) -> np.ndarray | None:
     """Return the nucleus inside `cell` when that was a dark cell as a whole, or None.
 
     Halves of one textured nucleus lie some two standard deviations apart, a nucleus and
@@ -124,12 +125,15 @@ def _nested(density, depth, cell) -> np.ndarray | None:
         length, area = cv2.countNonZero(rim), cv2.countNonZero(mask)
         if area < 0.2 * cv2.countNonZero(cell) or length**2 > 3.2 * 4 * np.pi * area:
             continue  # granules or a fold are small or no compact thing
-        if cv2.countNonZero(rim & (1 - core)) > 0.33 * length:
+        beside = cv2.countNonZero(rim & (1 - core)) / length
+        if beside > (0.75 if length**2 < 4 * np.pi * area else 0.33):
             continue  # a darker half, a lobe across another, a red cell over the edge
         gain = 1 - cv2.mean(depth, rest)[0] / max(cv2.mean(depth, mask)[0], 0.05)
         score = cv2.transform(density, contrast_weights(density, mask, rest, 0.25)[None])
         (a, sa), (b, sb) = (cv2.meanStdDev(score, mask=part) for part in (mask, rest))
         apart = float((a - b).item() / np.sqrt(0.5 * (sa**2 + sb**2).item() + 1e-6))
+        if beside > 0.33 and apart < _APART_BESIDE:
+            continue
         if apart > best and gain > 0.2:
             best, chosen = apart, mask
     return chosen

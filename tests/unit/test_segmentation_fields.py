@@ -1,0 +1,43 @@
+"""Nuclei in fields whose truth is known: SN-AM-like phantoms, with plasma cells among them."""
+
+import cv2
+import numpy as np
+import pytest
+
+from helpers.datasets import phantom_fields
+from helpers.segmentation import dice, segment_cell, segment_field
+
+FEW = phantom_fields.Recipe(3, 5, 49, 0.25)
+
+
+@pytest.fixture(scope="module")
+def fields():
+    return [phantom_fields.redraw(FEW, name) for name in phantom_fields.plan(FEW)["name"]]
+
+
+def test_nuclei_of_phantom_fields(fields):
+    found = [segment_field(field.image) for field in fields]
+    similar = [dice(f.nucleus, t.nuclei > 0) for f, t in zip(found, fields, strict=True)]
+    assert np.mean(similar) > 0.93
+    assert min(similar) > 0.88
+    for segmented, field in zip(found, fields, strict=True):
+        assert abs(segmented.count - len(field.table)) <= 1
+
+
+def test_deep_blue_cytoplasm_is_not_the_nucleus_wherever_that_lies(fields):
+    """The nucleus of a plasma cell lies at the edge of a cytoplasm nearly as dark as itself."""
+    drawn = [field for field in fields if (field.table["label"] == "mm").all()]
+    blue = np.concatenate([(f.cells > 0) & (f.nuclei == 0) for f in drawn])
+    called = np.concatenate([segment_field(f.image).nucleus for f in drawn])
+    assert (blue & called).sum() < 0.25 * blue.sum()
+
+
+def test_a_dark_cell_with_its_nucleus_at_the_edge():
+    image = np.full((120, 120, 3), (238, 234, 228), np.uint8)
+    cv2.circle(image, (60, 60), 36, (118, 112, 190), -1)
+    cv2.circle(image, (46, 60), 20, (60, 25, 120), -1)
+    truth = np.zeros((120, 120), np.uint8)
+    cv2.circle(truth, (46, 60), 20, 1, -1)
+    image = cv2.GaussianBlur(image, (0, 0), 0.8)
+    assert dice(segment_cell(image).nucleus, truth > 0) > 0.95
+    assert dice(segment_field(image).nucleus, truth > 0) > 0.95
