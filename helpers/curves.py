@@ -124,13 +124,24 @@ def band(
         grain = 0.5 / (truth.sum() * (1 if kind == "roc" else x) + 1)
         found = _resampling.Resampled(float(column[0]), drawn, freedom, (0, 1), grain, left)
         limits = found.interval(level, method)
-        if kind == "roc" and rows and found.value == 1:
-            # At more false alarms a sensitivity is no lower: what holds on the left holds here.
-            limits = max(limits[0], rows[-1][2]), limits[1]
         if kind == "roc" and x == 1 and not np.isnan(limits[0]):
             limits = (1.0, 1.0)  # who calls every image positive finds every positive one
         rows.append((x, found.value, *limits))
-    return pd.DataFrame(rows, columns=["x", "value", "low", "high"])
+    made = pd.DataFrame(rows, columns=["x", "value", "low", "high"])
+    return made.assign(low=_mended(made["low"], made["value"] == 1, kind))
+
+
+def _mended(low: pd.Series, top: pd.Series, kind: Kind) -> pd.Series:
+    """Return the lower edge of a band, smoothed where the curve is at its top.
+
+    There it hangs on chance whether any resample holds a failure, and neighbouring
+    places, judged one by one, would contradict each other.
+    """
+    if kind == "roc":
+        # At more false alarms a sensitivity is no lower: what holds on the left holds here.
+        return low.where(~top, np.fmax(low, low.mask(top).ffill()))
+    # A precision with failures is no surer than one without, further left.
+    return np.fmin(low, low.where(top).ffill())
 
 
 def _sensitivities(place: np.ndarray, found: np.ndarray, missed: np.ndarray) -> np.ndarray:

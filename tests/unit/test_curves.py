@@ -103,7 +103,8 @@ def test_where_a_curve_is_at_its_top_the_band_is_neither_pinched_nor_torn(subjec
     assert top.sum() > 10
     classes = predictions.groupby("label")["subject"].nunique().min()
     limit = stats.binomtest(classes, classes).proportion_ci(0.95).low
-    assert (pure["low"][top] <= limit + 1e-9).all()
+    # Where images were called wrongly one is no surer than where none was.
+    assert (pure["low"] <= limit + 1e-9).all()
 
 
 @pytest.mark.parametrize("method", ["t", "percentile"])
