@@ -52,6 +52,15 @@ def leukocyte_cells():
     return cells
 
 
+@pytest.fixture
+def untraced():
+    """Let TensorFlow compute without tracing: a few steps of a tiny network are done sooner."""
+    from tests.unit.tiny_backbone import eager
+
+    with eager():
+        yield
+
+
 @pytest.fixture(scope="session")
 def smoke_build(tmp_path_factory) -> Path:
     """Build folder with every chapter executed in the smoke profile, and the book of it.

@@ -50,7 +50,7 @@ def namespace(crops, pixels, target):
     }  # fmt: skip
 
 
-def test_the_chapter_shows_the_network_and_the_training_that_are_shipped():
+def test_the_chapter_shows_the_network_and_the_training_that_are_shipped(untraced):
     crops, pixels, target = drawn()
     page = namespace(crops, pixels, target)
     exec(cell("def build("), page)

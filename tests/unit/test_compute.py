@@ -119,20 +119,20 @@ def test_the_smaller_batch_is_kept_through_a_kill(course, monkeypatch):
     assert len(run.history) == 2
 
 
-def test_where_not_one_image_fits_that_is_said(course, monkeypatch):
+def test_where_not_one_image_fits_that_is_said(course, untraced, monkeypatch):
     small_memory(monkeypatch, 0, RuntimeError("out of memory"))
     with pytest.raises(training.TrainingError, match="Not even one image fits"):
         fit(course, batch_size=2)
 
 
-def test_another_error_is_not_taken_for_a_full_memory(course, monkeypatch):
+def test_another_error_is_not_taken_for_a_full_memory(course, untraced, monkeypatch):
     small_memory(monkeypatch, 0, RuntimeError("the disk is full"))
     with pytest.raises(RuntimeError, match="the disk is full"):
         fit(course)
 
 
 @pytest.mark.parametrize("optimizer", ["rmsprop", "sgd"])
-def test_the_optimizer_is_the_one_asked_for(course, optimizer):
+def test_the_optimizer_is_the_one_asked_for(course, untraced, optimizer):
     run = fit(course, optimizer=optimizer, epochs=1)
     assert run.record["recipe"]["optimizer"] == optimizer
     assert type(run.model.optimizer).__name__.lower() == optimizer

@@ -88,7 +88,7 @@ def test_training_learns_and_ends_with_its_best_weights(trained):
     assert loss == pytest.approx(history["val_loss"].min(), rel=1e-3)
 
 
-def test_each_loss_is_of_its_own_batch():
+def test_each_loss_is_of_its_own_batch(untraced):
     """Keras gives the running mean of all steps unless its metrics are reset."""
     model = dcnn.build(SIZE)
     score = model.predict_on_batch(IMAGES)[:, 0]
@@ -102,7 +102,7 @@ def test_each_loss_is_of_its_own_batch():
     assert history["loss"].to_numpy() == pytest.approx(wanted, rel=1e-3)
 
 
-def test_training_is_repeated_exactly_and_a_marker_in_the_test_split_leaves_no_trace():
+def test_training_is_repeated_exactly_and_a_marker_in_the_test_split_leaves_no_trace(untraced):
     marked, turned = IMAGES.copy(), TARGET.copy()
     marked[TEST, 0, 0] = np.where(TARGET[TEST, None] == 1, 255, 0)
     turned[TEST] = 1 - TARGET[TEST]
@@ -126,7 +126,7 @@ def test_training_is_repeated_exactly_and_a_marker_in_the_test_split_leaves_no_t
         (TRAIN, VAL, {"learning_rate": 1e30, "iterations": 20}, "lower the learning rate"),
     ],
 )
-def test_trainings_that_cannot_be_are_told(rows, val, options, sentence):
+def test_trainings_that_cannot_be_are_told(untraced, rows, val, options, sentence):
     with pytest.raises(ModelError, match=sentence):
         dcnn.train(dcnn.build(SIZE), IMAGES, TARGET, rows, val, **options)
 

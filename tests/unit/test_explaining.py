@@ -370,12 +370,16 @@ def test_maps_are_drawn_with_a_scale():
 
 
 def test_occlusion_speed(benchmark):
+    if benchmark.disabled:
+        pytest.skip("measured with --benchmark-enable")
     model = custom_cnn.build(48)
     images = RNG.integers(1, 256, (4, 48, 48, 3), dtype=np.uint8)
     benchmark(explaining.occlusion, model, images)
 
 
 def test_integrated_gradients_speed(benchmark):
+    if benchmark.disabled:
+        pytest.skip("measured with --benchmark-enable")
     model = custom_cnn.build(48)
     images = RNG.integers(1, 256, (4, 48, 48, 3), dtype=np.uint8)
     benchmark(explaining.integrated_gradients, model, images)

@@ -131,6 +131,8 @@ def test_blocks_of_resamples_give_what_all_at_once_give(monkeypatch):
 @pytest.mark.parametrize("by", ["subject", "image_id"])
 def test_speed_of_a_report_of_2000_cells_and_2000_resamples(benchmark, by):
     """All ten figures with their intervals; wanted: under a second."""
+    if benchmark.disabled:
+        pytest.skip("measured with --benchmark-enable")
     predictions = clustered(subjects=40, each=50)
     report = benchmark(metrics.report, predictions, resamples=2000, by=by)
     assert len(report) == len(metrics.METRICS)

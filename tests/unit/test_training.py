@@ -190,7 +190,7 @@ def test_a_killed_process_costs_one_epoch(course, undisturbed, tmp_path):
     assert same_weights(resumed.model.get_weights(), undisturbed.model.get_weights())
 
 
-def test_two_that_start_the_same_run_train_it_once(course, monkeypatch):
+def test_two_that_start_the_same_run_train_it_once(course, untraced, monkeypatch):
     table, images = make_squares()
     trained = []
     train = training._train
@@ -213,7 +213,7 @@ def test_two_that_start_the_same_run_train_it_once(course, monkeypatch):
     assert len(trained) == 1
 
 
-def test_training_stops_when_validation_gets_no_better(course):
+def test_training_stops_when_validation_gets_no_better(course, untraced):
     table, images = make_squares()
     # Labels of the validation images turned round: the better, the worse.
     val = table["split"] == "val"
@@ -223,7 +223,7 @@ def test_training_stops_when_validation_gets_no_better(course):
     assert len(run.history) == run.record["best_epoch"] + 2 < 12
 
 
-def test_a_class_weight_moves_the_scores(course, undisturbed):
+def test_a_class_weight_moves_the_scores(course, undisturbed, untraced):
     table, images = make_squares()
     light = fit(course, table, images, class_weight={0: 5.0, 1: 0.1})
     plain = undisturbed.model.predict_on_batch(images)
@@ -252,7 +252,7 @@ def test_what_cannot_be_trained_on_is_refused(course, broken, message):
         fit(course, *broken(*make_squares()))
 
 
-def test_a_diverged_training_says_so(course):
+def test_a_diverged_training_says_so(course, untraced):
     table, images = make_squares()
     with pytest.raises(training.TrainingError, match=r"no longer a number.*learning rate"):
         fit(course, table, images, learning_rate=float("inf"))
