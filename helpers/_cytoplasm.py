@@ -40,7 +40,9 @@ def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | No
     near = (away < max(4.0, 0.3 * radius)) & clear
     level = 0.05
     if near.any():
-        level = max(level, 0.45 * float(np.percentile(total[near], 60)))
+        level = max(
+            level, 0.45 * float(np.percentile(total[near], 80))
+        )  # a thin rim is few of them
     stuff = total > level
     member, reach = stuff, 0.75 * radius
     far = stuff & (away > max(6.0, 0.8 * radius)) & clear

@@ -41,3 +41,10 @@ def test_a_dark_cell_with_its_nucleus_at_the_edge():
     image = cv2.GaussianBlur(image, (0, 0), 0.8)
     assert dice(segment_cell(image).nucleus, truth > 0) > 0.95
     assert dice(segment_field(image).nucleus, truth > 0) > 0.95
+
+
+def test_cells_of_phantom_fields_end_where_the_glass_begins(fields):
+    found = [segment_field(field.image).cells > 0 for field in fields]
+    similar = [dice(f, t.cells > 0) for f, t in zip(found, fields, strict=True)]
+    assert np.mean(similar) > 0.91
+    assert min(similar) > 0.85
