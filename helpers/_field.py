@@ -97,15 +97,13 @@ def _leukocytes(rows):
 
 def _best_of_each_nest(images, rows) -> np.ndarray:
     chosen = np.zeros(images[0].shape, np.uint8)
-    areas = []
     for index, number, _, _, _, _, (x, y, w, h) in rows:
         window = np.s_[y : y + h, x : x + w]
         here = images[index][window] == number
         if not chosen[window][here].any():
             chosen[window][here] = 1
-            areas.append(np.count_nonzero(here))
-    if areas:  # platelets and debris are small beside the field's nuclei
-        areas = np.sort(areas)
+    if chosen.any():  # platelets and debris are small beside the field's nuclei, not its clumps
+        areas = np.sort(np.bincount(part_touching(chosen).ravel())[1:])
         smallest = 0.2 * float(np.median(areas[areas >= 0.1 * areas[-1]]))
         _, labels, stats, _ = cv2.connectedComponentsWithStats(chosen, connectivity=4)
         keep = stats[:, cv2.CC_STAT_AREA] >= smallest

@@ -43,6 +43,16 @@ def test_a_dark_cell_with_its_nucleus_at_the_edge():
     assert dice(segment_field(image).nucleus, truth > 0) > 0.95
 
 
+def test_a_nucleus_beside_a_clump_of_many_is_no_speck():
+    image = np.full((260, 320, 3), (238, 234, 228), np.uint8)
+    middles = [(30 + 29 * i, 60) for i in range(10)]
+    for x, y in [*middles, (260, 200)]:
+        cv2.circle(image, (x, y), 16, (92, 48, 140), -1)
+    found = segment_field(cv2.GaussianBlur(image, (0, 0), 0.8))
+    assert found.nuclei[200, 260]
+    assert found.count == 11
+
+
 def test_cells_of_phantom_fields_end_where_the_glass_begins(fields):
     found = [segment_field(field.image).cells > 0 for field in fields]
     similar = [dice(f, t.cells > 0) for f, t in zip(found, fields, strict=True)]
