@@ -25,15 +25,19 @@ FLAGS = [
 ]
 
 
-def pytest_collection_finish() -> None:
-    """Take what was imported and collected out of the garbage collector's rounds, and make few.
+def pytest_configure() -> None:
+    """Let the garbage collector go round seldom.
 
     TensorFlow, JAX and the tests are most of a million objects that live to the end:
     walking them again and again took a tenth of the unit tests' time.
     """
+    gc.set_threshold(5000, 20, 100)
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported and collected out of the garbage collector's rounds."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5000, 20, 20)
 
 
 @pytest.fixture(scope="session")
