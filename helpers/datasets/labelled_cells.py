@@ -96,6 +96,10 @@ def load_with_report(
 
     Files that bear no label are counted in it as well.
     """
+    if not folder or not isinstance(folder, str | os.PathLike):
+        raise DatasetError(
+            f"{folder!r} is not a folder: give the one that holds the labelled cells."
+        )
     folder = data_files.absolute(folder)
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder: give the one that holds the labelled cells.")

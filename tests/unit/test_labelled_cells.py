@@ -125,6 +125,9 @@ def test_the_only_table_is_found_by_itself(tmp_path):
 
 
 def test_errors_say_what_was_found(tmp_path):
+    for nothing in (None, "", 3):  # "" would be wherever one stands
+        with pytest.raises(DatasetError, match="is not a folder"):
+            labelled_cells.load(nothing)
     with pytest.raises(DatasetError, match="is not a folder"):
         labelled_cells.load(tmp_path / "no")
     with pytest.raises(DatasetError, match="no image is there"):
