@@ -6,6 +6,7 @@ predictions, report. ``CONTRIBUTING.md`` is the map of the modules.
 
 __version__ = "0.1.0"
 
-from helpers import _quiet
+from helpers import _memory, _quiet
 
+_memory.keep()
 _quiet.install()

@@ -296,8 +296,16 @@ def local_mean(values: np.ndarray, where: np.ndarray, sigma: float) -> np.ndarra
     return cv2.resize(mean, size, interpolation=cv2.INTER_LINEAR) if shrink > 1 else mean
 
 
+def is_whole(mask: np.ndarray) -> bool:
+    """Return whether a mask is one piece, which its outlines tell sooner than labels do."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return len(contours) == 1
+
+
 def largest(mask: np.ndarray) -> np.ndarray:
     """Keep the largest component."""
+    if is_whole(mask):
+        return mask
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     if count < 2:
         return np.zeros_like(mask)

@@ -35,15 +35,16 @@ def describe(mask: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
     rim = mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
     points = np.argwhere(rim)[:, ::-1].astype(np.int32)
     perimeter = _crofton(_runs(padded))
-    corners = (2 * points[:, None] + np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])).reshape(-1, 2)
-    hull = cv2.convexHull(corners.astype(np.int32)).reshape(-1, 2) / 2
+    # A hull of pixels is a hull of what stands around the hull of their middles.
+    middles = cv2.convexHull(points).reshape(-1, 2)
+    hull = _hull_around(middles, [[-1, -1], [-1, 1], [1, -1], [1, 1]])
     found = {
         "area": area,
         "perimeter": perimeter,
         "major_axis": 4 * np.sqrt(major),
         "minor_axis": 4 * np.sqrt(minor),
         "circularity": 4 * np.pi * area / perimeter**2,
-        "solidity": area / _hull_pixels(points),
+        "solidity": area / _hull_pixels(_hull_around(middles, [[-1, 0], [1, 0], [0, -1], [0, 1]])),
         "convexity": min(1.0, _crofton(_extents(points)) / perimeter),
         "eccentricity": np.sqrt(1 - minor / major) if major > 0 else 0.0,
         "notch": _depth(points, hull),
@@ -70,18 +71,22 @@ def _extents(points: np.ndarray) -> tuple[int, int, int, int]:
     return tuple(int(np.ptp(values)) + 1 for values in (y, x, x - y, x + y))
 
 
-def _hull_pixels(points: np.ndarray) -> int:
-    """Return how many pixels have their middle in the convex hull, as scikit-image counts them.
+def _hull_around(points: np.ndarray, halves: list[list[int]]) -> np.ndarray:
+    """Return the corners of the hull of all points moved by each of `halves` of a pixel."""
+    moved = (2 * points[:, None] + np.array(halves)).reshape(-1, 2).astype(np.int32)
+    return cv2.convexHull(moved).reshape(-1, 2) / 2
 
-    The hull is that of the middles of the pixels' sides.
+
+def _hull_pixels(hull: np.ndarray) -> int:
+    """Return how many pixels have their middle in a convex hull, as scikit-image counts them.
+
+    There, the hull is that of the middles of the pixels' sides.
     """
-    sides = 2 * points[:, None] + np.array([[-1, 0], [1, 0], [0, -1], [0, 1]])
-    corners = cv2.convexHull(sides.reshape(-1, 2).astype(np.int32)).reshape(-1, 2) / 2
-    corners = np.vstack([corners, corners[:1]])
+    corners = np.vstack([hull, hull[:1]])
     (x, y), (across, down) = corners[:-1].T, np.diff(corners, axis=0).T
     sloping = down != 0
     x, y, across, down = (values[sloping] for values in (x, y, across, down))
-    rows = np.arange(points[:, 1].min(), points[:, 1].max() + 1)[:, None]
+    rows = np.arange(np.ceil(hull[:, 1].min()), np.floor(hull[:, 1].max()) + 1)[:, None]
     part = (rows - y) / down  # where on each edge a row meets it, from 0 to 1
     met = (part >= 0) & (part <= 1)
     place = x + part * across
@@ -101,6 +106,11 @@ def _depth(points: np.ndarray, hull: np.ndarray) -> float:
 
 def lobes(nucleus: np.ndarray) -> int:
     """Return how many pieces hold more than a twentieth of the nucleus."""
+    contours, _ = cv2.findContours(
+        nucleus.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    if len(contours) == 1:  # told sooner than by labels
+        return 1
     _, _, numbers, _ = cv2.connectedComponentsWithStats(nucleus.view(np.uint8), connectivity=8)
     areas = numbers[1:, cv2.CC_STAT_AREA]
     return int(np.count_nonzero(20 * areas > areas.sum()))
