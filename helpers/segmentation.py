@@ -31,6 +31,8 @@ from helpers.errors import CourseError
 
 #: Channels below this on most of the border mean a frame that was cut out and blackened.
 _BLACK = 12
+#: What is lit of this part of its rectangle is a photograph in black bars: a round cell fills 0.8.
+_FULL = 0.97
 # Smaller images are worked on at twice their size, larger ones at this size (longest side).
 _CELL_SIDES, _FIELD_SIDES = (100, 200), (350, 1000)
 
@@ -111,6 +113,9 @@ def segment_cell(image: np.ndarray) -> Segmentation:
         When no cell is there, or `image` is no RGB image of 8 bits.
     """
     _require_rgb(image)
+    window = _inside_padding(image)
+    if window is not None:
+        return _placed(segment_cell(np.ascontiguousarray(image[window])), window, image.shape[:2])
     if _on_black(image):
         nucleus, cytoplasm = _cut_out_cell(image)
     else:
@@ -138,6 +143,9 @@ def segment_field(image: np.ndarray) -> Segmentation:
         When `image` is no RGB image of 8 bits.
     """
     _require_rgb(image)
+    window = _inside_padding(image)
+    if window is not None:
+        return _placed(segment_field(np.ascontiguousarray(image[window])), window, image.shape[:2])
     if _on_black(image):
         try:
             return segment_cell(image)
@@ -161,6 +169,9 @@ def otsu_nucleus(image: np.ndarray) -> np.ndarray:
     cut-out is looked at. Otsu 1979, 10.1109/TSMC.1979.4310076.
     """
     _require_rgb(image)
+    window = _inside_padding(image)
+    if window is not None:
+        return _placed_in(otsu_nucleus(image[window]), window, image.shape[:2])
     green = cv2.GaussianBlur(image[..., 1], (0, 0), 1)
     inside = image.max(axis=2) > _BLACK if _on_black(image) else np.ones(green.shape, bool)
     if not inside.any():
@@ -246,6 +257,33 @@ def _on_border(mask: np.ndarray) -> bool:
 def _nothing(image: np.ndarray) -> Segmentation:
     mask, labels = np.zeros(image.shape[:2], bool), np.zeros(image.shape[:2], np.int32)
     return Segmentation(mask, mask.copy(), labels, labels.copy())
+
+
+def _inside_padding(image: np.ndarray) -> tuple[slice, slice] | None:
+    """Return the rectangle that black bars leave free, or None where there are no bars.
+
+    A cell that was cut out is no rectangle: its black is left where it is.
+    """
+    sides = image[0], image[-1], image[:, 0], image[:, -1]
+    if all(side.max() > _BLACK for side in sides):
+        return None
+    lit = (brightest_channel(image) > _BLACK).view(np.uint8)
+    x, y, width, height = cv2.boundingRect(lit)
+    if min(width, height) < 8 or (height, width) == lit.shape:
+        return None
+    window = np.s_[y : y + height, x : x + width]
+    return window if cv2.countNonZero(lit[window]) > _FULL * width * height else None
+
+
+def _placed(found: Segmentation, window: tuple[slice, slice], shape: tuple) -> Segmentation:
+    masks = found.nucleus, found.cytoplasm, found.nuclei, found.cells
+    return Segmentation(*(_placed_in(mask, window, shape) for mask in masks))
+
+
+def _placed_in(mask: np.ndarray, window: tuple[slice, slice], shape: tuple) -> np.ndarray:
+    whole = np.zeros(shape, mask.dtype)
+    whole[window] = mask
+    return whole
 
 
 def _on_black(image: np.ndarray) -> bool:

@@ -33,7 +33,7 @@ def test_real_frames_hold_one_large_nucleus():
 
 def test_real_fields_hold_some_leukocytes_of_one_size_and_no_red_cells():
     shares, areas = [], []
-    for path in some("taleqani/Original/*/*.jpg", 8):
+    for path in some("taleqani/Original/*/*.jpg", 4):
         image = read_image(path)
         found = segment_field(image)
         assert 1 <= found.count <= 60
