@@ -37,8 +37,15 @@ book: $(READY)
 run: $(READY)
 	@$(COURSE) run $(SETTINGS)
 
+# The fast tests side by side, then what needs the cores for itself. TensorFlow in each
+# worker: more than four of them would want more memory than a usual machine has.
 test: check
+ifdef TESTS
 	@$(RUN) -m pytest $(TESTS)
+else
+	@$(RUN) -m pytest -m fast --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(RUN) -m pytest -m 'not fast'
+endif
 
 check: $(READY)
 	@$(RUN) -m ruff check .
