@@ -92,10 +92,14 @@ def find_nucleus(density: np.ndarray) -> np.ndarray | None:
     return cv2.medianBlur(chosen, 3)
 
 
-def outlined(density, mask) -> np.ndarray:
-    """Settle the outline in the channel that shows it best; both follow from the other."""
+def outlined(density, mask, reach=0.8, shrink=0.25) -> np.ndarray:
+    """Settle the outline in the channel that shows it best; both follow from the other.
+
+    The channel is told by the nucleus and by what lies around it, up to `reach` of its
+    radius away. The less `shrink`, the less counts what differs within each of the two.
+    """
     for _ in range(2):
-        mask = settled(_contrast_channel(density, mask), mask)
+        mask = settled(_contrast_channel(density, mask, reach, shrink), mask)
     return mask
 
 
@@ -226,17 +230,17 @@ def _edge(channel, mask) -> float:
     return size * step * float(level[0, 0] - out[0, 0]) / noise**0.5 if step > 0 else 0.0
 
 
-def _contrast_channel(density, mask) -> np.ndarray:
+def _contrast_channel(density, mask, reach, shrink) -> np.ndarray:
     """Return the mixture of R, G, B that parts the nucleus best from what is around it."""
     radius = float(np.sqrt(cv2.countNonZero(mask) / np.pi))
     core = cv2.erode(mask, disc(2))
     if cv2.countNonZero(core) < 20:
         core = mask
     near = cv2.dilate(mask, disc(2))
-    around = cv2.dilate(mask, disc(max(4, int(0.8 * radius)))) - near
+    around = cv2.dilate(mask, disc(max(4, int(reach * radius)))) - near
     if not around.any():
         around = 1 - mask
-    return cv2.transform(density, contrast_weights(density, core, around, 0.25)[None])
+    return cv2.transform(density, contrast_weights(density, core, around, shrink)[None])
 
 
 def contrast_weights(density, one, other, shrink) -> np.ndarray:
