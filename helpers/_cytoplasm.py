@@ -10,6 +10,7 @@ import numpy as np
 
 from helpers._leukocyte import contrast_weights, disc, filled, settled, with_nucleus
 
+_LONG = 2.0  # radii of its nucleus reaches the cytoplasm of a plasma cell beyond it
 _SOLID = 0.95  # of its convex hull is in a cell that touches no other
 _LEAST = 0.5  # of what its nucleus takes up
 _CLEAR = 2.5  # standard deviations between a cell and what lies around it
@@ -42,8 +43,14 @@ def _grown(smooth, nucleus, blocked=None) -> np.ndarray:
     radius = float(np.sqrt(cv2.countNonZero(hull) / np.pi))
     away = cv2.distanceTransform(1 - hull, cv2.DIST_L2, 5)
     total = smooth.sum(axis=2)
-    wall = nucleus if blocked is None else nucleus | blocked
+    wall, mine = nucleus, True
+    if blocked is not None and blocked.any():
+        wall = nucleus | blocked
+        other = cv2.distanceTransform(1 - blocked, cv2.DIST_L2, 5)
+        mine = away <= other
     clear = cv2.dilate(wall, disc(2)) == 0
+    if clear.any():  # a field is not equally bright everywhere
+        total -= min(max(float(np.percentile(total[clear], 5)), 0.0), 0.15)
     near = (away < max(4.0, 0.3 * radius)) & clear
     level = 0.05
     if near.any():
@@ -52,12 +59,14 @@ def _grown(smooth, nucleus, blocked=None) -> np.ndarray:
         )  # a thin rim is few of them
     stuff = total > level
     member, reach = stuff, 0.75 * radius
-    own = with_nucleus((stuff & (wall == nucleus)).astype(np.uint8) | nucleus, nucleus) > 0
-    alone = away[own].max() < 1.5 * radius and _is_round(own)
+    own = with_nucleus((stuff & (wall == nucleus) & mine).astype(np.uint8) | nucleus, nucleus) > 0
+    alone = away[own].max() < _LONG * radius and _is_round(own)
     far = stuff & (away > max(6.0, 0.8 * radius)) & clear
+    if wall is not nucleus:  # what belongs to other nuclei are no red cells
+        far &= other > 0.5 * radius
     near &= stuff
     if alone:  # all around it is glass: there the cell ends, whatever lies beyond
-        member, reach = own, 1.5 * radius
+        member, reach = own, _LONG * radius
     elif np.count_nonzero(far) > 60 and np.count_nonzero(near) > 20:
         weights = contrast_weights(smooth, near, far, 0.3)
         score = cv2.transform(smooth, weights[None])
