@@ -144,7 +144,7 @@ def _outlined_cell(smooth, cell, nucleus, blocked) -> np.ndarray:
     weights = np.linalg.solve(spread, 0.5 * (a + b) - ground)
     weights = (weights / (np.abs(weights).sum() + 1e-9)).astype(np.float32)
     low, noise = parts[2] @ weights, [float((part @ weights).std()) for part in parts]
-    steps = [float(part.mean(axis=0) @ weights) - float(low.mean()) for part in parts[:2]]
+    steps = [float(part @ weights) - float(low.mean()) for part in (a, b)]
     if min(steps) < _CLEAR * max(noise):
         return cell
     score = cv2.transform(smooth, weights[None])
