@@ -37,6 +37,7 @@ def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | No
 
 
 def _grown(smooth, nucleus, blocked=None) -> np.ndarray:
+    """Grow a cell in a density that is smooth already."""
     hull = np.zeros_like(nucleus)
     points = cv2.findNonZero(nucleus).reshape(-1, 2)  # OpenCV 4 and 5 differ in its shape
     cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
