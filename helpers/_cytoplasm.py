@@ -139,7 +139,7 @@ def _outlined_cell(smooth, cell, nucleus, blocked) -> np.ndarray:
     rim &= smooth.sum(axis=2) >= np.median(smooth[rim].sum(axis=1))
     parts = [smooth[part] for part in (core, rim, around)]
     a, b, ground = (part.mean(axis=0) for part in parts)
-    b = b * max(1.0, _LEAST * float(a.sum() / b.sum()))  # a thin rim is half glass
+    b = b * max(1.0, _LEAST * float(a.sum() / max(b.sum(), 0.05)))  # a thin rim is half glass
     spread = sum(np.cov(part.T) for part in parts) / 3
     spread += np.outer(a - b, a - b) + (0.05 * np.trace(spread) / 3 + 1e-4) * np.eye(3)
     weights = np.linalg.solve(spread, 0.5 * (a + b) - ground)
