@@ -33,7 +33,9 @@ def grow_cell(density: np.ndarray, nucleus: np.ndarray, blocked: np.ndarray | No
     Cytoplasm is what takes up light beside the nucleus and does not look like what takes
     up light far from it, which are red cells. Its reach is bounded by the nucleus's size.
     """
-    return _grown(cv2.GaussianBlur(density, (0, 0), 1.0), nucleus, blocked)
+    smooth = cv2.GaussianBlur(density, (0, 0), 1.0)
+    others = np.zeros_like(nucleus) if blocked is None else blocked
+    return _outlined_cell(smooth, _grown(smooth, nucleus, blocked), nucleus, others)
 
 
 def _grown(smooth, nucleus, blocked=None) -> np.ndarray:
