@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -302,8 +303,9 @@ def _build(catalog: pd.DataFrame, workers: int, kind: str) -> pd.DataFrame:
         except CourseError as error:
             return {}, 0, str(error)
 
-    threads = cv2.getNumThreads()
+    threads, interval = cv2.getNumThreads(), sys.getswitchinterval()
     cv2.setNumThreads(1)  # each of our threads has its own image: OpenCV's would only compete
+    sys.setswitchinterval(2e-4)  # and asks sooner for Python's lock than the usual 5 ms
     try:
         with ThreadPoolExecutor(workers) as pool:
             rows = zip(catalog["path"], catalog["transform"], strict=True)
@@ -315,6 +317,7 @@ def _build(catalog: pd.DataFrame, workers: int, kind: str) -> pd.DataFrame:
                     bar.update()
     finally:
         cv2.setNumThreads(threads)
+        sys.setswitchinterval(interval)
     values = pd.DataFrame([found for found, _, _ in done], columns=list(NAMES), dtype=float)
     values.insert(0, "image_id", catalog["image_id"].to_numpy())
     values.insert(1, "cells", [count for _, count, _ in done])
