@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from helpers.course.project import Chapter, Parameters, Project
@@ -159,13 +160,14 @@ def _modules(helpers: Path) -> dict[str, Path]:
     return found
 
 
-def _imports(source: str, module: str, is_package: bool) -> list[str]:
+@cache  # each chapter reaches most of the modules
+def _imports(source: str, module: str, is_package: bool) -> tuple[str, ...]:
     """Return the names below ``helpers`` that `source` imports; a ``*`` ends a prefix."""
     try:
         # IPython's own lines (%matplotlib, !pip) are not Python; they import no helper.
         tree = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "pass", source))
     except SyntaxError:
-        return ["helpers*"]
+        return ("helpers*",)
     base = module if is_package else module.rpartition(".")[0]
     found = []
     for node in ast.walk(tree):
@@ -179,7 +181,7 @@ def _imports(source: str, module: str, is_package: bool) -> list[str]:
             found += [f"{origin}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__"):
             found.append(_dynamic(node, base))
-    return [name for name in found if re.match(r"helpers(\.|\*|$)", name)]
+    return tuple(name for name in found if re.match(r"helpers(\.|\*|$)", name))
 
 
 def _dynamic(call: ast.Call, base: str) -> str:
