@@ -56,10 +56,8 @@ def _grown(smooth, nucleus, blocked=None) -> np.ndarray:
         total -= min(max(float(np.percentile(total[clear], 5)), 0.0), 0.15)
     near = (away < max(4.0, 0.3 * radius)) & clear
     level = 0.05
-    if near.any():
-        level = max(
-            level, 0.45 * float(np.percentile(total[near], 80))
-        )  # a thin rim is few of them
+    if near.any():  # a thin rim is few of these pixels
+        level = max(level, 0.45 * float(np.percentile(total[near], 80)))
     stuff = total > level
     member, reach = stuff, 0.75 * radius
     own = with_nucleus((stuff & (wall == nucleus) & mine).astype(np.uint8) | nucleus, nucleus) > 0
