@@ -13,19 +13,17 @@ import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from helpers import augmentation, images, provenance, settings, shape, texture
+from helpers import augmentation, code, images, settings, shape, texture
 from helpers import catalog as catalogs
 from helpers._cores import cores
 from helpers.errors import CourseError
-from helpers.files import write_csv
+from helpers.files import kept, write_csv
 
 _SHAPE = {
     "area": "px^2",
@@ -208,16 +206,11 @@ def table(
     if kind not in ("auto", "cell", "field"):
         raise FeatureError(f"The kind is {kind!r}, but must be auto, cell or field.")
     path = settings.artifacts_folder() / "features" / f"cells-{_key(catalog, kind)}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = _open(path, catalog)
-    if made is None:
-        with FileLock(path.with_suffix(".lock")):
-            made = _open(path, catalog)  # another process may have made it meanwhile
-            if made is None:
-                made = _build(catalog, workers or cores(), kind)
-                lost = catalog.loc[(made["problem"] != "").to_numpy(), "path"]
-                if all(map(os.path.isfile, lost)):  # a file that is not there may come back
-                    write_csv(path, made)
+    made = kept(
+        path,
+        lambda path: _open(path, catalog),
+        lambda path: write_csv(path, _build(catalog, workers or cores(), kind)),
+    )
     made.index = catalog.index
     if say and (made["problem"] != "").any():
         print(unmeasured(made))
@@ -389,20 +382,14 @@ def _key(catalog: pd.DataFrame, kind: str) -> str:
     import skimage
 
     digest = hashlib.sha256(catalogs.fingerprint(catalog).encode())
-    for path in catalog.loc[catalog["sha256"] == "", "path"]:
-        if os.path.isfile(path):
+    for path, known in zip(catalog["path"], catalog["sha256"], strict=True):
+        if not os.path.isfile(path):  # a file that is missing may come back
+            digest.update(b"missing " + os.fsencode(path))
+        elif known == "":
             digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    code = provenance.code_version(*_deciding())
     software = cv2.__version__, skimage.__version__, scipy.__version__
-    digest.update(repr((kind, code, software)).encode())
+    digest.update(repr((kind, code.version(__name__), software)).encode())
     return digest.hexdigest()[:16]
-
-
-@cache
-def _deciding() -> tuple[str, ...]:
-    """Return the modules that decide what the numbers are, however segmentation is divided up."""
-    parts = ("shape", "texture", "segmentation", "_decoding", "augmentation")
-    return "features", *provenance.with_imports(*parts)
 
 
 def _open(path: Path, catalog: pd.DataFrame) -> pd.DataFrame | None:

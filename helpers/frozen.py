@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from helpers import _compute, augmentation, provenance
+from helpers import _compute, augmentation, code, provenance
 from helpers import catalog as catalogs
 from helpers import images as image_files
 from helpers import settings as course
 from helpers.errors import CourseError
-from helpers.files import atomic_path
+from helpers.files import kept, read_array
 from helpers.models import transfer
 
 if TYPE_CHECKING:
@@ -96,18 +95,12 @@ def features(
     shape = (len(catalog), length)
     if len(transforms) > 1:
         shape = (len(catalog), len(transforms), length)
-    folder = course.artifacts_folder() / "features"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{backbone.name}-{_key(extractor, images, transforms)}.npy"
-    made = _open(path, shape)
-    if made is None:
-        with FileLock(path.with_suffix(".lock")):
-            made = _open(path, shape)  # another process may have made them meanwhile
-            if made is None:
-                with atomic_path(path) as temporary:
-                    _build(temporary, extractor, images, transforms, shape, batch_size)
-                made = _open(path, shape)
-    return made
+    name = f"{backbone.name}-{_key(extractor, images, transforms)}.npy"
+    return kept(
+        course.artifacts_folder() / "features" / name,
+        lambda path: read_array(path, shape, "float32"),
+        lambda path: _build(path, extractor, images, transforms, shape, batch_size),
+    )
 
 
 def _build(
@@ -156,14 +149,5 @@ def _key(extractor: keras.Model, images: np.ndarray, transforms: tuple[str, ...]
         digest.update(np.ascontiguousarray(weight))
     digest.update(repr((extractor.input_shape, extractor.output_shape, transforms)).encode())
     software = provenance.keras_version()
-    code = provenance.code_version("frozen", "models.transfer", "augmentation")
-    digest.update(repr((sorted(software.items()), code)).encode())
+    digest.update(repr((sorted(software.items()), code.version(__name__))).encode())
     return digest.hexdigest()[:16]
-
-
-def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    try:
-        made = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
-        return None
-    return made if made.shape == shape and made.dtype == np.float32 else None

@@ -6,22 +6,17 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from tqdm import tqdm
 
 from helpers import (
-    _cell_rows,
-    _decoding,
     _image_workers,
     _preparing,
-    augmentation,
-    cropping,
+    code,
     settings,
 )
 from helpers import catalog as catalogs
@@ -29,7 +24,7 @@ from helpers._cores import cores
 from helpers._decoding import ImageError, decode
 from helpers._preparing import DESK, is_frame
 from helpers.cropping import CropError
-from helpers.files import atomic_path
+from helpers.files import kept, read_array
 
 _BATCH = 64  # images that a thread hands over at once
 
@@ -126,21 +121,12 @@ def load_images(
     catalogs.check(catalog)
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise ImageError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
-    folder = settings.artifacts_folder() / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_key(catalog, size, crop)}.npy"
     shape = (len(catalog), size, size, 3)
-    images = _open(path, shape)
-    if images is None:
-        with FileLock(path.with_suffix(".lock")):
-            images = _open(path, shape)  # another process may have made it meanwhile
-            if images is None:
-                for stale in folder.glob(f".{path.stem}-*"):
-                    stale.unlink(missing_ok=True)  # of a build that was killed
-                with atomic_path(path) as temporary:
-                    _build(temporary, catalog, shape, crop, workers)
-                images = _open(path, shape)
-    return images
+    return kept(
+        settings.artifacts_folder() / "images" / f"{_key(catalog, size, crop)}.npy",
+        lambda path: read_array(path, shape, "uint8"),
+        lambda path: _build(path, catalog, shape, crop, workers),
+    )
 
 
 def readable(
@@ -218,14 +204,6 @@ def _rows(catalog: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(catalog["path"], catalog["transform"], strict=True))
 
 
-def _open(path: Path, shape: tuple) -> np.ndarray | None:
-    try:
-        images = np.load(path, mmap_mode="r")
-    except (OSError, ValueError, EOFError):
-        return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
-
-
 def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
     content = catalogs.fingerprint(catalog)
     unknown = catalog.loc[catalog["sha256"] == "", "path"]
@@ -234,13 +212,4 @@ def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
         for path in unknown:
             digest.update(hashlib.sha256(DESK.read(path)).digest())
         content = digest.hexdigest()[:16]
-    return f"{content}-{size}-{'crop' if crop else 'whole'}-{_code_version()}"
-
-
-@cache
-def _code_version() -> str:
-    """Return a hash of the code that decides what the pixels are."""
-    digest = hashlib.sha256()
-    for module in (_decoding, _cell_rows, _preparing, cropping, augmentation):
-        digest.update(Path(module.__file__).read_bytes())
-    return digest.hexdigest()[:8]
+    return f"{content}-{size}-{'crop' if crop else 'whole'}-{code.version(__name__)}"

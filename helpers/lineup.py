@@ -17,15 +17,16 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from helpers import catalog as catalogs
-from helpers import datasets, images, provenance, splitting, weights
+from helpers import code, datasets, images, splitting, weights
 from helpers.errors import CourseError
+from helpers.files import kept
 from helpers.settings import Settings
 
 if TYPE_CHECKING:
@@ -195,14 +196,14 @@ def predictions(
     for name in chosen:
         found = weights.find(MODELS[name].backbone) if MODELS[name].backbone else None
         key = _key(name, table, course, found)
-        path = folder / f"{name}-{split}-{key}.csv"
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
-                scores = _scores(name, table, course, split, found)
-                made = table[["image_id", "subject", "label", "split"]].assign(score=scores)
-                zoo.save_predictions(path, made)
-            # Read back even what was just made: kept or new, the digits are the same.
-            result[name] = zoo.load_predictions(path)
+
+        def make(path: Path, name: str = name, found: weights.Weights | None = found) -> None:
+            scores = _scores(name, table, course, split, found)
+            made = table[["image_id", "subject", "label", "split"]].assign(score=scores)
+            zoo.save_predictions(path, made)
+
+        # Read back even what was just made: kept or new, the digits are the same.
+        result[name] = kept(folder / f"{name}-{split}-{key}.csv", zoo.read_predictions, make)
     return result
 
 
@@ -409,17 +410,7 @@ def _key(name: str, table: pd.DataFrame, course: Settings, found: weights.Weight
         "seed": course.seed,
         "side": _side(name, course),
         "weights": "" if found is None else found.sha256 or "random",
-        "code": provenance.code_version(
-            "lineup",
-            "_decoding",
-            "_preparing",
-            "images",
-            "cropping",
-            "frozen",
-            "training",
-            "models.transfer",
-            "models.custom_cnn",
-        ),
+        "code": code.version(__name__),
         "software": _software() if MODELS[name].kind != "baseline" else "",
     }
     if MODELS[name].kind == "network":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -84,30 +83,6 @@ def commit() -> str | None:
         return json.loads(text or "{}").get("vcs_info", {}).get("commit_id")
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def code_version(*modules: str) -> str:
-    """Return a hash of the source of the named helpers, 12 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for name in modules:
-        spec = importlib.util.find_spec(f"helpers.{name}")
-        digest.update(Path(spec.origin).read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def with_imports(*modules: str) -> tuple[str, ...]:
-    """Return the named modules of `helpers` and all that they take from others by name, sorted.
-
-    What they import as a whole (``from helpers import images``) is not followed.
-    """
-    found, waiting = set(), list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-            waiting += re.findall(r"(?m)^\s*from helpers\.(\w+) import", text)
-    return tuple(sorted(found))
 
 
 def model_facts(model: keras.Model) -> dict:

@@ -12,14 +12,15 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from helpers import catalog as catalogs
-from helpers import ensembling, lineup, provenance, splitting, weights
+from helpers import code, ensembling, lineup, provenance, splitting, weights
 from helpers.errors import CourseError
+from helpers.files import kept
 from helpers.settings import Settings, artifacts_folder
 
 #: How a paper dealt its images out, and how it should have been done.
@@ -333,17 +334,18 @@ def _dcnn(course: Settings, protocol: str) -> pd.DataFrame:
         "pixels": provenance.digest(np.asarray(pixels)),
         "rows": catalogs.fingerprint(table, ("image_id", "label", "split")),
         "run": [seed, _iterations(course)],
-        "code": provenance.code_version("rebuilding", "models.dcnn", "selection"),
+        "code": code.version(__name__),
         "software": lineup._software(),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
+
+    def make(path: Path) -> None:
+        scores = _dcnn_scores(course, table, np.asarray(pixels))
+        made = table[["image_id", "subject", "label", "split"]].assign(score=scores)
+        zoo.save_predictions(path, made[made["split"] != ""].reset_index(drop=True))
+
     path = course.folder("predictions", "rebuilt") / f"dcnn-{protocol}-{key}.csv"
-    with FileLock(path.with_suffix(".lock")):
-        if not path.is_file():
-            scores = _dcnn_scores(course, table, np.asarray(pixels))
-            made = table[["image_id", "subject", "label", "split"]].assign(score=scores)
-            zoo.save_predictions(path, made[made["split"] != ""].reset_index(drop=True))
-        return zoo.load_predictions(path)
+    return kept(path, zoo.read_predictions, make)
 
 
 def _dcnn_scores(course: Settings, table: pd.DataFrame, pixels: np.ndarray) -> np.ndarray:

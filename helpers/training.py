@@ -21,12 +21,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from helpers import _compute, provenance
+from helpers import _compute, code, provenance
 from helpers import catalog as catalogs
 from helpers.errors import CourseError
-from helpers.files import atomic_path, write_csv, write_json
+from helpers.files import atomic_path, kept, write_csv, write_json
 from helpers.settings import Profile, Settings
 
 if TYPE_CHECKING:
@@ -142,17 +141,26 @@ def fit(
             "train": len(train),
             "val": len(val),
         },
-        "code": provenance.code_version("training", "_compute"),
+        "code": code.version(__name__),
         "software": provenance.keras_version(),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     folder = settings.folder("runs", f"{name}-{key}")
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not (folder / "record.json").is_file():
-            started = {"name": name, "key": key, **facts, "settings": settings.as_dict()}
-            with _compute.devices(profile) as started["devices"]:
-                _train(model, catalog, images, train, val, folder, started)
-        return load(folder)
+
+    def make(record: Path) -> None:
+        started = {"name": name, "key": key, **facts, "settings": settings.as_dict()}
+        with _compute.devices(profile) as started["devices"]:
+            write_json(record, _train(model, catalog, images, train, val, folder, started))
+
+    run = kept(folder / "record.json", finished, make)
+    for leftover in (*folder.glob("epoch-*.keras"), *folder.glob("state.json")):
+        leftover.unlink(missing_ok=True)  # only now: until the record stands, they may be needed
+    return run
+
+
+def finished(record: Path) -> Run | None:
+    """Return the run whose record is `record`, None where it is not finished."""
+    return load(record.parent) if record.is_file() else None
 
 
 def load(folder: str | os.PathLike) -> Run:
@@ -221,7 +229,8 @@ def _train(
     val: np.ndarray,
     folder: Path,
     started: dict,
-) -> None:
+) -> dict:
+    """Train until it is time to stop; return what the record tells of it."""
     from tqdm import tqdm
 
     recipe = started["recipe"]
@@ -255,7 +264,7 @@ def _train(
         bar.set_postfix(val_loss=f"{row['val_loss']:.3f}", refresh=False)
         bar.update()
     bar.close()
-    _finish(state, folder, started, len(train))
+    return _finish(state, folder, started, len(train))
 
 
 def _epoch(
@@ -382,7 +391,7 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
     if (folder / "state.json").is_file():
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         return state, keras.saving.load_model(folder / _checkpoint(state["epoch"]))
-    for stale in folder.iterdir():  # of a training killed before its first epoch was kept
+    for stale in folder.glob("epoch-*.keras"):  # of a training killed in its first epoch
         stale.unlink()
     # Through a file, like after a kill: the caller's model stays as it is, and a
     # model that cannot be saved says so before hours of training, not after.
@@ -427,15 +436,15 @@ def _keep(
             file.unlink()
 
 
-def _finish(state: dict, folder: Path, started: dict, images: int) -> None:
-    """Leave the best model, the history and the record; the record comes last and says finished."""
+def _finish(state: dict, folder: Path, started: dict, images: int) -> dict:
+    """Leave the best model and the history; return the record, which comes last."""
     if not (folder / "best.keras").is_file() or (folder / _checkpoint(state["best"])).is_file():
         with atomic_path(folder / "best.keras") as path:
             _finished_model(folder / _checkpoint(state["best"]), path, started["recipe"])
     write_csv(folder / "history.csv", pd.DataFrame(state["history"], columns=HISTORY))
     # The first epoch also compiles.
     steady = state["seconds"][1:] or state["seconds"]
-    record = {
+    return {
         **started,
         "best_epoch": state["best"],
         "epochs": state["epoch"],
@@ -444,10 +453,6 @@ def _finish(state: dict, folder: Path, started: dict, images: int) -> None:
         "images_per_second": round(images / float(np.median(steady)), 1),
         "environment": provenance.environment(),
     }
-    write_json(folder / "record.json", record)
-    for name in [file.name for file in folder.iterdir()]:
-        if name not in ("best.keras", "history.csv", "record.json"):
-            (folder / name).unlink()
 
 
 def _finished_model(checkpoint: Path, path: Path, recipe: dict) -> None:

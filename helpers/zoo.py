@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from helpers import _compute, frozen, metrics, provenance, training, weights
+from helpers import _compute, code, frozen, metrics, provenance, training, weights
 from helpers import catalog as catalogs
 from helpers import images as image_files
 from helpers.errors import CourseError
-from helpers.files import atomic_path, write_csv, write_json
+from helpers.files import atomic_path, kept, write_csv, write_json
 from helpers.models import transfer
 from helpers.settings import Settings
 
@@ -105,23 +104,24 @@ def load_or_train(
             "rows": catalogs.fingerprint(used, ("sha256", "transform", "label", "split")),
             "pixels": provenance.digest(images),
         },
-        "code": provenance.code_version("training", "_compute", "frozen", "models.transfer", "zoo"),
+        "code": code.version(__name__),
         "software": provenance.keras_version(),
     }
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     folder = settings.folder("runs", f"{name}-{key}")
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
-        if not (folder / "record.json").is_file():
-            started = {
-                "name": name,
-                "key": key,
-                **facts,
-                "published": recipe.published,
-                "weights": {**found.as_dict(), "note": str(found)},
-                "settings": settings.as_dict(),
-            }
-            _train_stages(recipe, used, images, settings, found, folder, started)
-        return training.load(folder)
+
+    def make(record: Path) -> None:
+        started = {
+            "name": name,
+            "key": key,
+            **facts,
+            "published": recipe.published,
+            "weights": {**found.as_dict(), "note": str(found)},
+            "settings": settings.as_dict(),
+        }
+        write_json(record, _train_stages(recipe, used, images, settings, found, folder, started))
+
+    return kept(folder / "record.json", training.finished, make)
 
 
 def _train_stages(
@@ -132,8 +132,8 @@ def _train_stages(
     found: weights.Weights,
     folder: Path,
     started: dict,
-) -> None:
-    """Run the stages one after the other; each may have been finished before, or half."""
+) -> dict:
+    """Run the stages one after the other, each perhaps done before; return the record."""
     import keras
 
     model = transfer.build(recipe, started["size"], settings.seed, found)
@@ -177,7 +177,7 @@ def _train_stages(
     before = len(history) - len(histories[-1])
     save_model(folder / "best.keras", model)
     write_csv(folder / "history.csv", history[["stage", *training.HISTORY]])
-    record = {
+    return {
         **started,
         "stages": stages,
         "epochs": len(history),
@@ -188,7 +188,6 @@ def _train_stages(
         "parameters": model.count_params(),
         "environment": provenance.environment(),
     }
-    write_json(folder / "record.json", record)
 
 
 def predict(
@@ -292,6 +291,14 @@ def load_predictions(path: str | os.PathLike) -> pd.DataFrame:
         return metrics.check(table)
     except (metrics.MetricsError, ValueError) as error:
         raise ZooError(f"{path} does not hold sound predictions. {error}") from error
+
+
+def read_predictions(path: Path) -> pd.DataFrame | None:
+    """Return the predictions in `path`, None where there are none or they are damaged."""
+    try:
+        return load_predictions(path)
+    except ZooError:
+        return None
 
 
 def save_model(path: str | os.PathLike, model: keras.Model) -> Path:

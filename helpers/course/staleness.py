@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
+from helpers import code as source_code
 from helpers.course.project import Chapter, Parameters, Project
 
 #: Tags that change what a cell does when the notebook runs.
@@ -108,103 +106,9 @@ def helpers_digest(helpers: Path, number: str, code: Iterable[str]) -> str:
         The chapter's two digits: of the exercises only its own module counts.
     code : iterable of str
         Sources of the chapter's code cells.
-
-    Notes
-    -----
-    Imports are followed through the syntax trees, those inside functions
-    included. Where a module imports by a name that is made at run time, all that
-    the name could be is taken; when nothing is known of the name, everything.
     """
-    modules = _modules(helpers)
-    reached: set[str] = set()
-    pending = ["helpers"]
-    for cell in code:
-        pending += _imports(cell, "helpers", False)
-    while pending:
-        name = pending.pop()
-        if name.endswith("*"):
-            prefix = name[:-1]
-            if prefix.startswith("helpers.exercises."):
-                prefix = f"helpers.exercises.chapter_{number}"
-            pending += [known for known in modules if known.startswith(prefix)]
-            continue
-        # `from helpers.plots import show` names a function: its module is what counts.
-        while name and name not in modules:
-            name = name.rpartition(".")[0]
-        if not name or name in reached:
-            continue
-        reached.add(name)
-        pending.append(name.rpartition(".")[0])
-        path = modules[name]
-        pending += _imports(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
-    parts: list[str | bytes] = []
-    for name in sorted(reached):
-        path = modules[name]
-        parts += [name, path.read_bytes()]
-        if path.name == "__init__.py":
-            for other in sorted(path.parent.iterdir()):
-                if other.is_file() and other.suffix not in (".py", ".pyc"):
-                    parts += [other.name, other.read_bytes()]
-    return _hash(*parts)
-
-
-def _modules(helpers: Path) -> dict[str, Path]:
-    found = {}
-    for path in sorted(helpers.rglob("*.py")):
-        parts = path.relative_to(helpers).with_suffix("").parts
-        if parts[0] in ("course", "__main__") or "__pycache__" in parts:
-            continue
-        if parts[-1] == "__init__":
-            parts = parts[:-1]
-        found[".".join(("helpers", *parts))] = path
-    return found
-
-
-@cache  # each chapter reaches most of the modules
-def _imports(source: str, module: str, is_package: bool) -> tuple[str, ...]:
-    """Return the names below ``helpers`` that `source` imports; a ``*`` ends a prefix."""
-    try:
-        # IPython's own lines (%matplotlib, !pip) are not Python; they import no helper.
-        tree = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "pass", source))
-    except SyntaxError:
-        return ("helpers*",)
-    base = module if is_package else module.rpartition(".")[0]
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            origin = node.module or ""
-            if node.level:
-                parts = base.split(".")
-                origin = ".".join([*parts[: len(parts) - node.level + 1], origin]).rstrip(".")
-            found += [f"{origin}.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__"):
-            found.append(_dynamic(node, base))
-    return tuple(name for name in found if re.match(r"helpers(\.|\*|$)", name))
-
-
-def _dynamic(call: ast.Call, base: str) -> str:
-    argument = call.args[0] if call.args else None
-    if isinstance(argument, ast.Constant):
-        name = str(argument.value)
-        return f"{base}{name}" if name.startswith(".") else name
-    start = ""
-    if isinstance(argument, ast.JoinedStr) and argument.values:
-        first = argument.values[0]
-        if isinstance(first, ast.Constant):
-            start = str(first.value)
-        elif isinstance(first, ast.FormattedValue) and _name(first.value) == "__name__":
-            start = f"{base}."
-    if start.startswith("."):
-        start = base + start
-    if start and not start.startswith("helpers"):
-        return start  # another package's module
-    return f"{start or 'helpers'}*"
-
-
-def _name(node: ast.expr) -> str:
-    return getattr(node, "id", None) or getattr(node, "attr", None) or ""
+    names = [name for cell in code for name in source_code.imports(cell)]
+    return source_code.digest(source_code.upstream(["helpers", *names], helpers, number))[:16]
 
 
 def _data_state(data_dir: str, code: Iterable[str]) -> str:

@@ -7,7 +7,6 @@ network that has met a subject in training knows it again in the test set.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import struct
@@ -23,8 +22,8 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from helpers import code
 from helpers._cores import cores
-from helpers.datasets import phantom_cells
 from helpers.datasets.drawn import PhantomError, draw_once, read_stamp
 from helpers.datasets.phantom_cells import SIDE, TRAITS, Phantom, Style, draw_cell
 from helpers.files import atomic_path
@@ -234,10 +233,7 @@ def styles(recipe: Recipe) -> dict[str, Style]:
 
 def code_version() -> str:
     """Return 12 digits that change when the code that draws changes."""
-    digest = hashlib.sha256()
-    for name in (__file__, phantom_cells.__file__):
-        digest.update(Path(name).read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()[:12]
+    return code.version(__name__)
 
 
 # Properties of a style that are drawn for each subject, as standard normal values.

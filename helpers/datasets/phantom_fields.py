@@ -7,7 +7,6 @@ and crops that are split at random leak here as they do in the real data.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,12 +18,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from helpers import code
 from helpers._cores import cores
 from helpers.datasets import (
     phantom,
-    phantom_cells,
-    phantom_field_cells,
-    phantom_field_drawing,
 )
 from helpers.datasets.drawn import PhantomError, draw_once, read_stamp
 from helpers.datasets.phantom_field_cells import TRAITS, Stain
@@ -222,11 +219,7 @@ def plan(recipe: Recipe) -> pd.DataFrame:
 
 def code_version() -> str:
     """Return 12 digits that change when the code that draws changes."""
-    digest = hashlib.sha256()
-    for module in (phantom_field_drawing, phantom_field_cells, phantom_cells):
-        digest.update(Path(module.__file__).read_bytes().replace(b"\r\n", b"\n"))
-    digest.update(Path(__file__).read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()[:12]
+    return code.version(__name__)
 
 
 _SPREAD = (

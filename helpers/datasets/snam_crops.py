@@ -10,19 +10,17 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from helpers import catalog as catalogs
-from helpers import provenance, segmentation
+from helpers import code, segmentation
 from helpers._cores import cores
 from helpers.errors import CourseError
-from helpers.files import atomic_path, write_csv
+from helpers.files import kept, read_array, write_csv
 from helpers.images import read_image
 from helpers.settings import DEFAULT_SEED, artifacts_folder
 
@@ -334,24 +332,23 @@ def _made(
     chosen: pd.DataFrame, size: int, letter: str, what: str, find: Callable, workers: int | None
 ) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
     """Return boxes and pixels, from disk where they were made before, and fields without any."""
-    folder = artifacts_folder() / "crops"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{_key(chosen, workers)}-{size}-{what}-{_code_version()}.npy"
-    found = _kept(path, size)
-    if found is None:
-        with FileLock(path.with_suffix(".lock")):
-            found = _kept(path, size)  # another process may have made it meanwhile
-            if found is None:
-                _make(path, chosen, size, letter, find, workers)
-                found = _kept(path, size)
-    table, images = found
+    name = f"{_key(chosen, workers)}-{size}-{what}-{code.version(__name__)}.npy"
+    path = artifacts_folder() / "crops" / name
+
+    def make(temporary: Path) -> None:
+        table, images = _make(chosen, size, letter, find, workers)
+        write_csv(path.with_suffix(".csv"), table)
+        with open(temporary, "wb") as file:  # renamed last: where it is, its table is too
+            np.save(file, images)
+
+    table, images = kept(path, lambda path: _read(path, size), make)
     empty = sorted(set(chosen.index) - set(table["field"]))
     return table, images, [chosen["image_id"].iloc[place] for place in empty]
 
 
 def _make(
-    path: Path, chosen: pd.DataFrame, size: int, letter: str, find: Callable, workers: int | None
-) -> None:
+    chosen: pd.DataFrame, size: int, letter: str, find: Callable, workers: int | None
+) -> tuple[pd.DataFrame, np.ndarray]:
     def work(row) -> tuple[list[tuple], np.ndarray]:
         image = read_image(row.path)
         boxes = find(image, row)
@@ -366,20 +363,16 @@ def _make(
         done = list(pool.map(work, chosen.itertuples()))
     table = pd.DataFrame([box for boxes, _ in done for box in boxes], columns=list(_COLUMNS))
     order = table["image_id"].argsort(kind="stable").to_numpy()  # as catalogs are sorted
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, np.concatenate([pixels for _, pixels in done])[order])
-    write_csv(path.with_suffix(".csv"), table.iloc[order])
+    return table.iloc[order], np.concatenate([pixels for _, pixels in done])[order]
 
 
-def _kept(path: Path, size: int) -> tuple[pd.DataFrame, np.ndarray] | None:
+def _read(path: Path, size: int) -> tuple[pd.DataFrame, np.ndarray] | None:
     try:
         table = pd.read_csv(path.with_suffix(".csv"))
-        # Nothing can be mapped from a file without a row.
-        images = np.load(path, mmap_mode="r" if len(table) else None)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
         return None
-    fits = images.shape == (len(table), size, size, 3) and images.dtype == np.uint8
-    return (table, images) if fits and list(table.columns) == list(_COLUMNS) else None
+    images = read_array(path, (len(table), size, size, 3), "uint8")
+    return None if images is None or list(table.columns) != list(_COLUMNS) else (table, images)
 
 
 def _key(chosen: pd.DataFrame, workers: int | None) -> str:
@@ -415,10 +408,3 @@ def _as_catalog(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
         for field, box in zip(rows["sha256"], place, strict=True)
     ]
     return catalogs.make(pd.concat([rows, boxes], axis=1))
-
-
-@cache
-def _code_version() -> str:
-    """Return a hash of the code that decides what the crops are."""
-    parts = provenance.with_imports("segmentation", "_decoding")
-    return provenance.code_version("datasets.snam_crops", *parts)[:8]

@@ -220,7 +220,7 @@ def test_the_array_is_aligned_read_only_and_on_disk(rows, artifacts):
         loaded[0] = 0
     np.testing.assert_array_equal(load_images(rows, 32, crop=False), expected(rows, crop=False))
     assert len(list(artifacts.glob("*.npy"))) == 2
-    assert not list(artifacts.glob(".*"))
+    assert not list(artifacts.glob(".*.npy"))
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -252,7 +252,7 @@ def test_made_once_and_again_when_what_it_is_made_of_changes(rows, artifacts, mo
     load_images(rows, 17)
     load_images(rows.iloc[1:], 16)
     load_images(rows.assign(sha256=rows["sha256"].str.replace("0", "1")), 16)
-    monkeypatch.setattr(images, "_code_version", lambda: "other")
+    monkeypatch.setattr(images.code, "version", lambda *_: "other")
     load_images(rows, 16)
     assert len(calls) == 4
 
@@ -412,7 +412,7 @@ def test_a_killed_build_leaves_nothing_that_is_taken_for_whole(rows, tmp_path, a
     assert list(artifacts.glob(".*.npy"))
     assert not list(artifacts.glob("[!.]*.npy"))
     np.testing.assert_array_equal(load_images(rows, 32), expected(rows))
-    assert not list(artifacts.glob(".*"))
+    assert not list(artifacts.glob(".*.npy"))
 
 
 def test_two_processes_at_once_make_it_once(rows, tmp_path, artifacts):

@@ -276,17 +276,6 @@ def test_crops_are_made_once_and_anew_when_a_mask_changes(tmp_path, monkeypatch)
     assert len(snam.crops(catalog, size=16)[0]) == 1
 
 
-def test_a_change_of_any_part_of_the_segmentation_makes_new_crops(monkeypatch):
-    asked = []
-    monkeypatch.setattr(
-        snam_crops.provenance, "code_version", lambda *modules: asked.extend(modules) or "0"
-    )
-    snam_crops._code_version.__wrapped__()
-    assert {"datasets.snam_crops", "segmentation", "_field", "_cytoplasm", "_decoding"} <= set(
-        asked
-    )
-
-
 def test_a_damaged_or_half_written_store_is_made_again(tmp_path):
     picture(tmp_path / "d/ALL_1.bmp")
     mask(tmp_path / "d/ALL_1_nucleus_mask.bmp")

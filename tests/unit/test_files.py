@@ -1,0 +1,199 @@
+"""What is computed once is kept whole, read without a lock, and made by one process only."""
+
+import errno
+import multiprocessing
+import os
+import threading
+import time
+
+import filelock
+import numpy as np
+import pytest
+
+from helpers.files import FileError, atomic_path, kept, locked, read_array, write_text
+
+
+def read(path):
+    return path.read_text() if path.is_file() else None
+
+
+def test_a_result_is_made_once_and_then_read(tmp_path):
+    made = []
+
+    def make(temporary):
+        made.append(temporary.suffix)
+        temporary.write_text("42")
+
+    for _ in range(3):
+        assert kept(tmp_path / "new" / "answer.txt", read, make) == "42"
+    assert made == [".txt"]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [".answer.lock", "answer.txt"]
+
+
+def test_a_finished_result_is_read_without_a_lock_and_without_a_write(tmp_path, monkeypatch):
+    (tmp_path / "answer.txt").write_text("42")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
+    assert kept(tmp_path / "answer.txt", read, refuse) == "42"
+    assert [p.name for p in tmp_path.iterdir()] == ["answer.txt"]
+
+
+def test_a_damaged_file_is_made_again(tmp_path):
+    path = tmp_path / "array.npy"
+    path.write_bytes(b"\x93NUMPY and then the disk was full")
+    array = kept(
+        path,
+        lambda path: read_array(path, (3,), "uint8"),
+        lambda path: np.save(path, np.arange(3, dtype=np.uint8)),
+    )
+    assert array.tolist() == [0, 1, 2]
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path):
+    def fail(temporary):
+        temporary.write_text("half")
+        raise ValueError("stopped")
+
+    with pytest.raises(ValueError, match="stopped"):
+        kept(tmp_path / "answer.txt", read, fail)
+    assert [p.name for p in tmp_path.iterdir() if p.suffix != ".lock"] == []
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / ".answer-0123.txt").write_text("half")
+    kept(tmp_path / "answer.txt", read, lambda path: path.write_text("42"))
+    assert not (tmp_path / ".answer-0123.txt").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_disk_that_refuses_is_one_sentence_with_the_remedy(tmp_path, number):
+    def refuse(temporary):
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(FileError, match=r"answer.txt cannot be written .*COURSE_ARTIFACTS"):
+        kept(tmp_path / "answer.txt", read, refuse)
+
+
+def test_a_file_that_cannot_be_read_back_is_said(tmp_path):
+    with pytest.raises(FileError, match="was written but cannot be read back"):
+        kept(tmp_path / "answer.txt", lambda path: None, lambda path: path.write_text("42"))
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOSYS, "no locks")])
+def test_a_disk_without_locks_is_served_without_one(tmp_path, monkeypatch, error):
+    def refuse(self, *_, **__):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    assert kept(tmp_path / "a.txt", read, lambda path: path.write_text("42")) == "42"
+
+
+def test_another_refusal_of_the_lock_is_not_hidden(tmp_path, monkeypatch):
+    def refuse(self, *_, **__):
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(OSError, match="broken"), locked(tmp_path / "a.lock"):
+        pass
+
+
+def test_a_disk_that_refuses_chmod_keeps_the_file(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    assert write_text(tmp_path / "a.txt", "42").read_text() == "42"
+
+
+def test_new_files_have_the_rights_that_the_umask_asks_for(tmp_path):
+    old = os.umask(0o027)
+    try:
+        write_text(tmp_path / "a.txt", "42")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
+
+
+def test_writing_never_changes_the_umask_of_other_threads(tmp_path):
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            write_text(tmp_path / "a.txt", "42")
+
+    old = os.umask(0o077)
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        for number in range(300):
+            path = tmp_path / f"private-{number}"
+            path.touch()
+            assert path.stat().st_mode & 0o777 == 0o600
+    finally:
+        stop.set()
+        thread.join()
+        os.umask(old)
+
+
+def test_a_disk_that_refuses_mmap_has_its_array_read_into_memory(tmp_path, monkeypatch):
+    np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3))
+
+    def refuse(*_, **__):
+        raise OSError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(np, "memmap", refuse)
+    monkeypatch.setattr(np.lib.format, "open_memmap", refuse)
+    array = read_array(tmp_path / "a.npy", (2, 3), "int64")
+    assert array.tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(ValueError, match="read-only"):
+        array[0, 0] = 7
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((3, 2), "int64"), ((2, 3), "uint8")])
+def test_an_array_of_another_shape_or_type_is_not_taken(tmp_path, shape, dtype):
+    np.save(tmp_path / "a.npy", np.arange(6).reshape(2, 3))
+    assert read_array(tmp_path / "a.npy", shape, dtype) is None
+
+
+def test_an_array_without_a_row_is_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((0, 4, 4, 3), np.uint8))
+    assert read_array(tmp_path / "a.npy", (0, 4, 4, 3), "uint8").shape == (0, 4, 4, 3)
+
+
+def count(folder, number):
+    def make(temporary):
+        time.sleep(0.1)
+        with open(folder / "made.txt", "a") as file:
+            file.write("x")
+        temporary.write_text("42")
+
+    assert kept(folder / "answer.txt", read, make) == "42"
+
+
+def test_of_several_processes_one_makes_the_result(tmp_path):
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=count, args=(tmp_path, n)) for n in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=30)
+        assert worker.exitcode == 0
+    assert (tmp_path / "made.txt").read_text() == "x"
+
+
+def test_a_path_keeps_its_old_content_when_writing_fails(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+
+    def fail():
+        with atomic_path(tmp_path / "a.txt") as temporary:
+            temporary.write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
