@@ -50,6 +50,7 @@ endif
 check: $(READY)
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check --exclude notebooks .
+	@$(VENV)/bin/lint-imports --no-logo --no-cache
 	@$(COURSE) check
 
 # The stamp is made last: an installation that failed is not taken for done, and one

@@ -48,7 +48,7 @@ def course_root() -> Path:
 @pytest.fixture(scope="session")
 def leukocyte_cells():
     """Eighty drawn leukocytes of five kinds and four subjects; several modules look at them."""
-    from helpers.datasets import leukocytes
+    from helpers.datasets.drawn import leukocytes
 
     cells = leukocytes.make(each=16, subjects=4, seed=24)
     for array in (cells.images, cells.nuclei, cells.cytoplasms):

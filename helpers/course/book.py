@@ -12,12 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from helpers.base.errors import CourseError
+from helpers.base.files import write_json
 from helpers.course import banner, checks, repository, staleness
 from helpers.course.executor import copy_path
 from helpers.course.project import Parameters, Project, toc_files
 from helpers.course.runner import State, states
-from helpers.errors import CourseError
-from helpers.files import write_json
 
 #: In the published folder: what the book was made from.
 _SEAL = ".course.json"

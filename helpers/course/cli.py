@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from helpers.errors import CourseError
+from helpers.base.errors import CourseError
 
 app = typer.Typer(
     no_args_is_help=True,

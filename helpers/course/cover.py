@@ -14,9 +14,12 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
-from helpers import datasets, images, metrics, plots, splitting
-from helpers.files import atomic_path
-from helpers.settings import DEFAULT_SEED
+from helpers import datasets, images
+from helpers.base.files import atomic_path
+from helpers.base.settings import DEFAULT_SEED
+from helpers.catalog import splitting
+from helpers.predictions import metrics
+from helpers.report import plots
 
 #: The two ways to split, by how the picture calls them.
 WAYS: dict[str, Callable[[pd.DataFrame, int], pd.DataFrame]] = {

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from helpers.settings import DEFAULT_SEED
+from helpers.base.settings import DEFAULT_SEED
 
 app = typer.Typer(help="Fetch, draw and check the data sets.", no_args_is_help=True)
 
@@ -27,8 +27,8 @@ def verify(
     Exit status 1 if a file is altered or in the wrong folder; a part of the
     release that is intact is fine, unless --complete is asked for.
     """
-    from helpers.datasets import verify as checks
-    from helpers.files import write_csv
+    from helpers.base.files import write_csv
+    from helpers.datasets.copies import verify as checks
 
     result = checks.verify(folder, progress=True)
     typer.echo("\n".join(result.lines(None if everything else 5)))
@@ -42,8 +42,8 @@ def verify(
 @app.command()
 def cnmc(out: Out = None, source: Source = None) -> None:
     """Fetch C-NMC 2019 (about 10 GB, CC BY 3.0) from Kaggle and check each file."""
-    from helpers.datasets import download
-    from helpers.datasets import verify as checks
+    from helpers.datasets.copies import download
+    from helpers.datasets.copies import verify as checks
 
     folder = download.fetch("cnmc", out, source)
     typer.echo(f"C-NMC is in {folder}; checking each file against the release's index.")
@@ -58,7 +58,7 @@ def cnmc(out: Out = None, source: Source = None) -> None:
 def taleqani(out: Out = None, source: Source = None) -> None:
     """Fetch the Taleqani fields from Kaggle and count them."""
     from helpers import datasets
-    from helpers.datasets import download
+    from helpers.datasets.copies import download
 
     folder = download.fetch("taleqani", out, source)
     counts = datasets.load("taleqani", folder, "full")["label"].value_counts().sort_index()
@@ -70,7 +70,7 @@ def taleqani(out: Out = None, source: Source = None) -> None:
 @app.command("all_idb")
 def all_idb() -> None:
     """Say how to get ALL-IDB, which is given on request only."""
-    from helpers.datasets import download
+    from helpers.datasets.copies import download
 
     typer.echo(download.ALL_IDB)
 
@@ -82,7 +82,7 @@ def phantom(
     seed: Annotated[int, typer.Option(help="Other seed, other cells.")] = DEFAULT_SEED,
 ) -> None:
     """Draw phantoms: cells made by the course itself, in C-NMC's folders and names."""
-    from helpers.datasets import phantom as phantoms
+    from helpers.datasets.drawn import frames as phantoms
 
     folder = phantoms.draw(out, profile, seed)
     count = sum(1 for _ in Path(folder).rglob("UID_*.bmp"))
@@ -95,7 +95,7 @@ def snam(
 ) -> None:
     """Say how to get SN-AM from TCIA; given a folder, say what is in it."""
     from helpers import datasets
-    from helpers.datasets import download
+    from helpers.datasets.copies import download
 
     if folder is None:
         typer.echo(download.SNAM)
@@ -120,7 +120,7 @@ def phantom_fields(
     ] = False,
 ) -> None:
     """Draw phantom fields: smears made by the course itself, in SN-AM's names, with masks."""
-    from helpers.datasets import phantom_fields as fields
+    from helpers.datasets.drawn import fields
 
     folder = fields.draw(out, profile, seed, laboratories)
     count = len(fields.plan(fields.recipe_of(profile, seed, laboratories)))

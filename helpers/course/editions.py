@@ -8,10 +8,10 @@ from pathlib import Path
 
 import nbformat
 
+from helpers.base.errors import CourseError
+from helpers.base.files import write_text
 from helpers.course import repository
 from helpers.course.project import Project, find
-from helpers.errors import CourseError
-from helpers.files import write_text
 
 #: In a folder that this module made, so that it may replace it.
 MARK = ".student-edition"

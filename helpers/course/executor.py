@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from helpers._cores import cores
+from helpers.base.errors import CourseError
+from helpers.base.files import write_json
+from helpers.base.runtime import cores
 from helpers.course import staleness
 from helpers.course.project import Chapter, Parameters, Project
-from helpers.errors import CourseError
-from helpers.files import write_json
 
 #: Packages whose versions a run record names, where they are installed.
 _PACKAGES = (
@@ -188,7 +188,7 @@ def is_drawn(run: Parameters) -> bool:
     """Return whether a run's images were drawn by the course, under whatever data set's name."""
     if run.dataset == "phantom" or not run.data_dir:
         return run.dataset == "phantom"
-    from helpers.datasets.drawn import are_drawn  # brings pandas along
+    from helpers.datasets.drawn.folder import are_drawn  # brings pandas along
 
     return are_drawn(run.data_dir)
 

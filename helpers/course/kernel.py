@@ -17,18 +17,18 @@ from nbclient.exceptions import CellExecutionError
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
-from helpers._cores import cores
+from helpers.base.runtime import cores
 
 #: Called with the index of the cell that begins.
 OnCell = Callable[[int], None]
 
 # Asked of the kernel after the last cell, since only it knows what it ran on. A helper that
-# loads pretrained weights notes them in `helpers.models.WEIGHTS_USED`, a list of sentences.
+# loads pretrained weights notes them in `helpers.models.weights.WEIGHTS_USED`, a list of sentences.
 _PROBE = """
 def _course_probe():
     import json, sys
     found = {"weights": [], "gpu": []}
-    models = sys.modules.get("helpers.models")
+    models = sys.modules.get("helpers.models.weights")
     found["weights"] = sorted({str(item) for item in getattr(models, "WEIGHTS_USED", [])})
     keras = sys.modules.get("keras")
     found["backend"] = keras.backend.backend() if keras else ""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from helpers import settings
-from helpers.errors import CourseError
+from helpers.base import settings
+from helpers.base.errors import CourseError
 
 
 class ProjectError(CourseError, ValueError):
@@ -72,7 +72,7 @@ def parameters(
 
     Raises
     ------
-    helpers.settings.SettingsError
+    helpers.base.settings.SettingsError
         When one of them is unknown, or a real data set comes without its folder.
     """
     checked = settings.read(dataset, profile, seed, data_dir)
@@ -154,7 +154,7 @@ class Project:
     def helpers(self) -> Path:
         """Sources of the helpers that the chapters import: the clone's, else the installed."""
         own = self.root / "helpers"
-        return own if own.is_dir() else Path(settings.__file__).parent
+        return own if own.is_dir() else Path(settings.__file__).parents[1]
 
     @cached_property
     def commit(self) -> str:
@@ -183,7 +183,7 @@ def find(root: str | os.PathLike | None = None, build: str | os.PathLike | None 
     ProjectError
         When no ``_toc.yml`` is there: an installed package alone has no chapters.
     """
-    beside = Path(settings.__file__).resolve().parent.parent
+    beside = Path(settings.__file__).resolve().parents[2]
     place = Path(root).resolve() if root else settings.course_root() or beside
     if not (place / "_toc.yml").is_file():
         raise ProjectError(

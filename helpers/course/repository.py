@@ -12,9 +12,9 @@ import re
 import tomllib
 from pathlib import Path
 
+from helpers.base.errors import CourseError
+from helpers.base.files import write_text
 from helpers.course.project import find
-from helpers.errors import CourseError
-from helpers.files import write_text
 
 #: The address before the course has one. Nothing published links to it.
 PLACEHOLDER = "https://github.com/OWNER/REPOSITORY"

@@ -14,17 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers import settings
+from helpers.base import settings
+from helpers.base.errors import CourseError
 from helpers.course import staleness
-from helpers.course.executor import (
-    Result,
-    Task,
-    copy_path,
-    execute,
-    record_path,
-)
+from helpers.course.executor import Result, Task, copy_path, execute, record_path
 from helpers.course.project import Chapter, Parameters, Project
-from helpers.errors import CourseError
 
 #: Longest time of one cell, in seconds, where none is asked for.
 CELL_TIMEOUT = {"smoke": 300, "quick": 900, "full": 6 * 3600}

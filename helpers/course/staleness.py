@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from helpers import code as source_code
+from helpers.base import code as source_code
 from helpers.course.project import Chapter, Parameters, Project
 
 #: Tags that change what a cell does when the notebook runs.

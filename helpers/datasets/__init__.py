@@ -14,12 +14,8 @@ from types import ModuleType
 import pandas as pd
 
 from helpers import catalog as catalogs
-from helpers.catalog import UNLABELLED
-from helpers.datasets import files as data_files
-from helpers.datasets.errors import DatasetError
-from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
-from helpers.datasets.sampling import take
-from helpers.settings import (
+from helpers.base.errors import DatasetError
+from helpers.base.settings import (
     DATASETS,
     DEFAULT_SEED,
     Profile,
@@ -27,6 +23,10 @@ from helpers.settings import (
     artifacts_folder,
     profile_of,
 )
+from helpers.catalog.table import UNLABELLED
+from helpers.datasets import files as data_files
+from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+from helpers.datasets.sampling import take
 
 __all__ = ["DatasetError", "load", "load_with_report"]
 
@@ -149,11 +149,11 @@ def _load(
 
 def _reader(name: str) -> ModuleType:
     module = "cnmc" if name == "phantom" else name
-    return importlib.import_module(f"helpers.datasets.{module}")
+    return importlib.import_module(f"helpers.datasets.readers.{module}")
 
 
 def _drawn(profile: Profile, seed: int) -> os.PathLike:
-    from helpers.datasets import phantom
+    from helpers.datasets.drawn import frames as phantom
 
     recipe = phantom.recipe_of(profile, seed)
     # Named by what it is drawn from and by, so that a better brush draws anew.

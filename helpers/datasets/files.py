@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 
 import filelock
 
-from helpers.files import write_text
-from helpers.settings import artifacts_folder
+from helpers.base.files import write_text
+from helpers.base.settings import artifacts_folder
 
 IMAGE_ENDINGS = {
     ".bmp": "BMP",

@@ -1,1 +1,5 @@
-"""The checkers of the exercises, one module a chapter."""
+"""The exercises: one call checks an answer, one module a chapter holds the checkers."""
+
+from helpers.exercises.checking import check
+
+__all__ = ["check"]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from helpers import splitting
-from helpers.check import Point, checker
+from helpers.catalog import splitting
+from helpers.exercises.checking import Point, checker
 
 
 @checker("02-a")

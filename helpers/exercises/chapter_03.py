@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from helpers.check import Point, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("03-a")

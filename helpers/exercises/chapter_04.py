@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from helpers import cropping
-from helpers.check import Point, checker
+from helpers.base.errors import ImageError
+from helpers.exercises.checking import Point, checker
+from helpers.images import cropping
 
 
 @checker("04-a")
@@ -69,7 +70,7 @@ def threshold(answer: int, frame: np.ndarray, noisy: np.ndarray) -> Iterator[Poi
     yield 0 <= answer <= 255, "It is a brightness, from 0 to 255."
     try:
         found = cropping.find_cell(noisy, int(answer))
-    except cropping.CropError:
+    except ImageError:
         yield False, "Some of the cell is left above it."
         return
     clean = cropping.find_cell(frame)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
-from helpers.check import Point, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("05-a")

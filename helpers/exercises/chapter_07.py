@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from helpers.check import Point, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("07-a")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.check import Point, checker
+from helpers.exercises.checking import Point, checker
 
 
 def _separable(picture: np.ndarray, depthwise: np.ndarray, pointwise: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.check import Point, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("12-a")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.check import Point, checker
+from helpers.exercises.checking import Point, checker
 
 
 class _Network:

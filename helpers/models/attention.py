@@ -11,7 +11,7 @@ import math
 import keras
 from keras import ops
 
-from helpers.models.custom_cnn import ModelError
+from helpers.base.errors import ModelError
 
 
 @keras.saving.register_keras_serializable(package="course")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from helpers.models.custom_cnn import ModelError
+from helpers.base.errors import ModelError
 
 if TYPE_CHECKING:
     import keras

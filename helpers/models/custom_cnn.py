@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from helpers.errors import CourseError
+from helpers.base.errors import ModelError
 
 if TYPE_CHECKING:
     import keras
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 FILTERS = (32, 64, 128, 256)
 #: Each block's pooling; 300 pixels become 100, 33, 11 and 5.
 POOLS = (3, 3, 3, 2)
-
-
-class ModelError(CourseError, ValueError):
-    """An architecture that cannot be built as asked."""
 
 
 def build(

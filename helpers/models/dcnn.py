@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from keras import layers, ops
 
-from helpers.models.custom_cnn import ModelError
+from helpers.base.errors import ModelError
 
 #: Filters of the two convolutions and units of the dense layer: the course's own.
 FILTERS, DENSE = (16, 32), 64

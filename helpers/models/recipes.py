@@ -1,7 +1,7 @@
 """Recipes of transfer learning as plain data, the papers' own ladders among them.
 
 :mod:`helpers.models.transfer` builds the network of a recipe,
-:func:`helpers.zoo.load_or_train` trains it.
+:func:`helpers.training.zoo.load_or_train` trains it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from helpers import settings
+from helpers.base import settings
 
 
 @dataclass(frozen=True)

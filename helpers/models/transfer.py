@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from helpers import settings
-from helpers import weights as weight_files
-from helpers.models.custom_cnn import ModelError
+from helpers.base import settings
+from helpers.base.errors import ModelError
+from helpers.models import weights as weight_files
 from helpers.models.recipes import RECIPES, Recipe, Stage, for_profile, recipe_of
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def build(
         Of the head's first weights, the dropout, the augmentation and, without
         ImageNet weights, of the backbone.
     weights : Weights, optional
-        By default what :func:`helpers.weights.find` finds.
+        By default what :func:`helpers.models.weights.find` finds.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def build(
     ------
     ModelError
         When the recipe names what is not there, or the images are too small.
-    helpers.weights.WeightsError
+    ModelError
         When a weight file is not what its name says.
     """
     import keras

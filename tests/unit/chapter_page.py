@@ -8,7 +8,7 @@ from typing import Any
 import nbformat
 import numpy as np
 
-from helpers.check import check
+from helpers.exercises import check
 from tests.conftest import ROOT
 
 

@@ -7,13 +7,13 @@ import nbformat
 import numpy as np
 import pytest
 
-from helpers.check import check
+from helpers.exercises import check
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
-from helpers import zoo  # noqa: E402
+from helpers.base.errors import ModelError  # noqa: E402
 from helpers.models import attention, cost, custom_cnn  # noqa: E402
-from helpers.models.custom_cnn import ModelError  # noqa: E402
+from helpers.training import zoo  # noqa: E402
 
 CHAPTER = Path(__file__).parents[2] / "notebooks" / "09_more_backbones.ipynb"
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from helpers import augmentation
-from helpers.errors import CourseError
+from helpers.base.errors import CatalogError, CourseError
+from helpers.catalog import augmentation
 
 CORNERS = np.array([[1, 2], [3, 4]], np.uint8)[..., None]
 
@@ -67,7 +67,7 @@ def test_a_stack_is_turned_image_by_image(image, transform):
 
 
 def test_unknown_names_and_wrong_arrays_are_refused_in_one_sentence():
-    with pytest.raises(augmentation.TransformError, match=r"'rot45', but must be one of identity"):
+    with pytest.raises(CatalogError, match=r"'rot45', but must be one of identity"):
         augmentation.apply(CORNERS, "rot45")
     with pytest.raises(CourseError, match=r"\(2, 2\) is no image"):
         augmentation.apply(CORNERS[..., 0], "rot90")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from helpers import augmentation, balancing, splitting
 from helpers import catalog as catalogs
-from helpers.balancing import BalanceError
+from helpers.base.errors import CatalogError
+from helpers.catalog import augmentation, balancing, splitting
 
 
 def table(sizes, others=5):
@@ -58,7 +58,7 @@ def test_any_sizes_that_copies_can_make_equal(sizes, seed):
     before = table(sizes)
     goal, smallest = sum(sizes.values()) // 2, min(sizes.values())
     if goal > 8 * smallest:
-        with pytest.raises(BalanceError, match="even all 7 symmetries"):
+        with pytest.raises(CatalogError, match="even all 7 symmetries"):
             balancing.balance_by_copies(before, seed)
         return
     after = balancing.balance_by_copies(before, seed)
@@ -114,13 +114,13 @@ def test_the_seed_decides_and_the_order_of_rows_does_not():
 
 def test_what_cannot_be_balanced_is_refused():
     before = table({"all": 40, "hem": 20})
-    with pytest.raises(BalanceError, match="no training rows: split it first"):
+    with pytest.raises(CatalogError, match="no training rows: split it first"):
         balancing.balance_by_copies(before.assign(split=""))
-    with pytest.raises(BalanceError, match="balance it once"):
+    with pytest.raises(CatalogError, match="balance it once"):
         balancing.balance_by_copies(balancing.balance_by_copies(before))
-    with pytest.raises(BalanceError, match=r"Unknown transforms \['identity', 'rot45'\]"):
+    with pytest.raises(CatalogError, match=r"Unknown transforms \['identity', 'rot45'\]"):
         balancing.balance_by_copies(before, transforms=["rot45", "identity"])
-    with pytest.raises(BalanceError, match=r"holds only \['all'\]"):
+    with pytest.raises(CatalogError, match=r"holds only \['all'\]"):
         balancing.balance_by_copies(table({"all": 40, "hem": 0}))
 
 
@@ -143,9 +143,9 @@ def test_weights_of_a_balanced_catalog_are_one():
 
 
 def test_weights_need_both_classes_in_training():
-    with pytest.raises(BalanceError, match="0 negative and 40 positive"):
+    with pytest.raises(CatalogError, match="0 negative and 40 positive"):
         balancing.class_weights(table({"all": 40, "hem": 0}))
-    with pytest.raises(BalanceError, match="no training rows"):
+    with pytest.raises(CatalogError, match="no training rows"):
         balancing.class_weights(table({"all": 40}).assign(split="val"))
 
 
@@ -185,9 +185,9 @@ def test_over_epochs_the_whole_larger_class_is_seen():
 
 
 def test_batches_that_cannot_be_even_are_refused():
-    with pytest.raises(BalanceError, match="multiple of the 2 classes"):
+    with pytest.raises(CatalogError, match="multiple of the 2 classes"):
         next(balancing.balanced_batches([0, 1, 1], 7))
-    with pytest.raises(BalanceError, match="All 3 targets are of one class"):
+    with pytest.raises(CatalogError, match="All 3 targets are of one class"):
         next(balancing.balanced_batches([1, 1, 1], 8))
 
 
@@ -237,7 +237,7 @@ def test_the_pages_batches_are_those_of_the_helper(page, few, many, epoch):
     ],
 )
 def test_wrong_answers_to_the_exercises_are_told_so(name, answer, capsys):
-    from helpers.check import check
+    from helpers.exercises import check
 
     check(name, answer)
     assert capsys.readouterr().out.endswith("not solved yet.\n")

@@ -10,7 +10,9 @@ from scipy.special import expit, logit
 from sklearn import metrics as sk
 from sklearn.isotonic import IsotonicRegression
 
-from helpers import calibration, metrics
+from helpers.base.errors import PredictionsError
+from helpers.predictions import calibration, metrics
+from helpers.predictions.table import check
 from tests.unit.evaluation_tables import study, table
 
 some = st.lists(st.tuples(st.booleans(), st.integers(0, 20)), min_size=1, max_size=60)
@@ -204,26 +206,26 @@ def test_what_was_fitted_leaves_the_rest_of_the_table_alone(fit):
     mended = fit(validation).apply(test)
     assert test.equals(kept)
     assert mended.drop(columns="score").equals(test.drop(columns="score"))
-    assert metrics.check(mended) is mended
+    assert check(mended) is mended
     unlabelled = fit(validation).apply(test.assign(label="unlabelled"))
     assert unlabelled["score"].equals(mended["score"])
 
 
 @pytest.mark.parametrize("fit", [calibration.fit_temperature, calibration.fit_isotonic])
 def test_nothing_is_fitted_on_one_class_or_on_what_is_no_table(fit):
-    with pytest.raises(calibration.CalibrationError, match=r"both classes.*all 3 rows.*positive"):
+    with pytest.raises(PredictionsError, match=r"both classes.*all 3 rows.*positive"):
         fit(table([1, 1, 1], [0.2, 0.6, 0.7]))
-    with pytest.raises(metrics.MetricsError, match="no rows"):
+    with pytest.raises(PredictionsError, match="no rows"):
         fit(table([], []))
-    with pytest.raises(metrics.MetricsError, match="not probabilities"):
+    with pytest.raises(PredictionsError, match="not probabilities"):
         fit(table([0, 1], [0.2, np.nan]))
 
 
 def test_bins_that_are_none_are_refused():
     predictions = table([0, 1], [0.2, 0.8])
-    with pytest.raises(calibration.CalibrationError, match="got 0 of equal 'width'"):
+    with pytest.raises(PredictionsError, match="got 0 of equal 'width'"):
         calibration.ece(predictions, 0)
-    with pytest.raises(calibration.CalibrationError, match="of equal 'size'"):
+    with pytest.raises(PredictionsError, match="of equal 'size'"):
         calibration.reliability(predictions, 10, "size")
 
 

@@ -11,8 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import cards, metrics, settings
 from helpers import catalog as catalogs
+from helpers.base import settings
+from helpers.base.errors import ReportError
+from helpers.predictions import metrics
+from helpers.predictions.table import COLUMNS
+from helpers.report import cards
 
 
 def course(folder, dataset="phantom", profile="smoke"):
@@ -28,7 +32,7 @@ def predictions(labels=("hem", "all"), seed=1):
         for place in range(5):
             score = float(np.clip(0.35 + 0.3 * positive + rng.normal(0, 0.2), 0, 1))
             rows.append((f"{number}_{place}", f"S{number}", labels[positive], split, score))
-    return pd.DataFrame(rows, columns=list(metrics.COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def smears():
@@ -76,7 +80,7 @@ def test_a_leak_is_told(tmp_path):
 
 def test_a_card_needs_test_images(tmp_path):
     table = predictions()
-    with pytest.raises(cards.CardError, match="'net' have no test rows"):
+    with pytest.raises(ReportError, match="'net' have no test rows"):
         cards.model_card("net", table[table["split"] != "test"], course(tmp_path))
 
 
@@ -136,7 +140,7 @@ def test_the_data_sheet_counts(tmp_path):
 
 def test_every_data_set_has_an_origin(tmp_path):
     assert set(cards.ORIGINS) == set(settings.DATASETS)
-    with pytest.raises(cards.CardError, match="'mine'"):
+    with pytest.raises(ReportError, match="'mine'"):
         cards.data_sheet(smears(), course(tmp_path, "mine"))
 
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import catalog as catalogs
-from helpers.catalog import COLUMNS, CatalogError
+from helpers.base.errors import CatalogError
+from helpers.catalog.table import COLUMNS
 
 
 def rows(*labels: str) -> list[dict]:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers._cell_rows import read_cell
-from helpers._decoding import Desk
-from helpers.cropping import CropError, find_cell
-from helpers.images import is_frame, read_image
+from helpers.base.errors import ImageError
+from helpers.images.cropping import find_cell
+from helpers.images.decoding import Desk
+from helpers.images.frame_rows import read_cell
+from helpers.images.loading import is_frame, read_image
 
 REAL = Path(__file__).resolve().parents[2] / "../shared/data/cnmc"
 
@@ -27,7 +28,7 @@ def by_the_whole_file(path):
     image = read_image(path)
     try:
         x, y, width, height = find_cell(image)
-    except CropError:
+    except ImageError:
         return None
     return image[y : y + height, x : x + width, ::-1] if is_frame(image) else None
 

@@ -11,9 +11,12 @@ from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.morphology import disk
 
-from helpers import datasets, features, images, segmentation
-from helpers.check import exercises
-from helpers.datasets import phantom
+from helpers import datasets
+from helpers.cells import features
+from helpers.cells.segmentation import segment as segmentation
+from helpers.datasets.drawn import frames as phantom
+from helpers.exercises.checking import exercises
+from helpers.images import loading as images
 from tests.conftest import SHARED
 from tests.unit.chapter_page import code_cells, solutions, verdict
 

@@ -10,7 +10,7 @@ from tests.unit.chapter_page import code_cells, solutions, verdict
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
 from helpers.models import dcnn  # noqa: E402
-from helpers.selection import ChiSquareSelection  # noqa: E402
+from helpers.models.selection import ChiSquareSelection  # noqa: E402
 
 CELLS = code_cells("12")
 SIDE = 12

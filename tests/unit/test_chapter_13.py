@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import ensembling
-from helpers.check import exercises
+from helpers.exercises.checking import exercises
+from helpers.predictions import ensembling
 from tests.unit.chapter_page import code_cells, solutions, verdict
 
 CELLS = code_cells("13")

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import calibration, comparing, metrics, operating
-from helpers.check import exercises
+from helpers.exercises.checking import exercises
+from helpers.predictions import calibration, comparing, metrics, thresholds
 from tests.unit.chapter_page import code_cells, solutions, verdict
 
 CELLS = code_cells("14")
@@ -77,7 +77,7 @@ def test_the_threshold_on_the_page_is_the_one_that_ships(wanted):
     for seed in range(5):
         made = table(150, seed, decimals=1)  # many ties
         ours = shown(made["score"].to_numpy(), (made["label"] == "all").to_numpy(), wanted)
-        assert ours == operating.threshold_for(made, sensitivity=wanted)
+        assert ours == thresholds.threshold_for(made, sensitivity=wanted)
 
 
 def test_the_temperature_on_the_page_is_the_one_that_ships():

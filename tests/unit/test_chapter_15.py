@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.check import exercises
+from helpers.exercises.checking import exercises
 from tests.unit.chapter_page import run, solutions, verdict
 
 

@@ -9,8 +9,8 @@ import nbformat
 import numpy as np
 import pytest
 
-from helpers import papers
-from helpers.check import exercises
+from helpers.exercises.checking import exercises
+from helpers.studies import papers
 from tests.unit.chapter_page import verdict
 
 PAGE = Path(__file__).parents[2] / "notebooks" / "17_reproducing_the_papers.ipynb"

@@ -3,10 +3,11 @@ import re
 import numpy as np
 import pytest
 
-from helpers import check as module
-from helpers.check import check, checker, exercises
 from helpers.course.project import find
 from helpers.course.staleness import read_notebook, source_of
+from helpers.exercises import check
+from helpers.exercises import checking as module
+from helpers.exercises.checking import checker, exercises
 
 SECRET = 4711
 

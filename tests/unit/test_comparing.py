@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats import contingency_tables, multitest
 
-from helpers import comparing, metrics
+from helpers.base.errors import PredictionsError
+from helpers.predictions import comparing, metrics
 from tests.unit.evaluation_tables import study, table
 
 scores = st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 6)), max_size=60)
@@ -134,7 +135,7 @@ def test_holm_keeps_type_order_and_gaps():
     assert got.tolist()[::2] == [0.04, 0.02]
     assert np.isnan(got["y"])
     assert comparing.holm([]) == []
-    with pytest.raises(comparing.ComparingError, match="between 0 and 1"):
+    with pytest.raises(PredictionsError, match="between 0 and 1"):
         comparing.holm([0.2, 1.2])
 
 
@@ -195,32 +196,13 @@ def test_two_splits_are_compared_with_the_subjects_of_each():
     assert got.high - got.low == pytest.approx(wide, rel=0.15)
 
 
-def test_models_of_several_classes_are_compared_too():
-    rng = np.random.default_rng(0)
-    names = ["benign", "early", "pre", "pro"]
-    truth = rng.integers(0, 4, 400)
-    tables = []
-    for strength in (3, 1):
-        score = rng.dirichlet(np.ones(4), 400) + strength * np.eye(4)[truth] * rng.random((400, 1))
-        score /= score.sum(axis=1, keepdims=True)
-        predictions = table(truth, truth * 0.0, [f"s{k % 40}" for k in range(400)])
-        predictions = predictions.drop(columns="score").assign(
-            label=np.array(names)[truth], **{f"score_{n}": score[:, k] for k, n in enumerate(names)}
-        )
-        tables.append(predictions)
-    found = comparing.compare(dict(zip("ab", tables, strict=True)), "macro_f1", resamples=200)
-    assert found["low"][0] > 0
-    assert found["p_mcnemar"][0] < 0.01
-    assert np.isnan(found["p_delong"][0])  # of two classes only
-
-
 def test_every_pair_is_compared_and_corrected():
     models = dict(zip("abcd", study(8, models=4), strict=True))
     found = comparing.compare(models, resamples=100)
     assert len(found) == 6
     wanted = multitest.multipletests(found["p_subjects"], method="holm")[1]
     assert found["p_holm"].tolist() == pytest.approx(wanted.tolist())
-    with pytest.raises(comparing.ComparingError, match="two models"):
+    with pytest.raises(PredictionsError, match="two models"):
         comparing.compare({"a": models["a"]})
 
 
@@ -252,13 +234,13 @@ def test_tables_that_do_not_match_are_refused_by_name(test, change, message):
 
 def test_surplus_rows_of_the_second_are_named_as_the_firsts_lack():
     predictions = table([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.4])
-    with pytest.raises(comparing.ComparingError, match=r"first table lacks 1 .*'i3'"):
+    with pytest.raises(PredictionsError, match=r"first table lacks 1 .*'i3'"):
         comparing.mcnemar(predictions[:3], predictions)
 
 
 def test_what_one_class_or_one_subject_leaves_open():
     one_class = table([1, 1, 1], [0.9, 0.2, 0.8])
-    with pytest.raises(comparing.ComparingError, match="two images of each class"):
+    with pytest.raises(PredictionsError, match="two images of each class"):
         comparing.delong(one_class, one_class)
     open_auc = comparing.paired_bootstrap(one_class, one_class, resamples=20)
     assert np.isnan(open_auc.difference)

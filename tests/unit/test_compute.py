@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import _compute, settings, training
+from helpers.base import settings
+from helpers.base.errors import TrainingError
 from helpers.models import custom_cnn
+from helpers.training import compute
+from helpers.training import runs as training
 from tests.unit.squares import SIZE, make_squares
 from tests.unit.tiny_backbone import eager
 
@@ -78,8 +81,8 @@ def test_every_backends_way_to_say_it_is_understood():
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
         MemoryError(),
     ):
-        assert _compute.out_of_memory(error)
-    assert not _compute.out_of_memory(OSError("No space left on device"))
+        assert compute.out_of_memory(error)
+    assert not compute.out_of_memory(OSError("No space left on device"))
 
 
 @pytest.mark.slow
@@ -121,7 +124,7 @@ def test_the_smaller_batch_is_kept_through_a_kill(course, monkeypatch):
 
 def test_where_not_one_image_fits_that_is_said(course, untraced, monkeypatch):
     small_memory(monkeypatch, 0, RuntimeError("out of memory"))
-    with pytest.raises(training.TrainingError, match="Not even one image fits"):
+    with pytest.raises(TrainingError, match="Not even one image fits"):
         fit(course, batch_size=2)
 
 
@@ -153,7 +156,7 @@ def test_half_precision_trains_and_leaves_a_model_in_float32(course, precision):
 
 def test_scaling_and_probability_keep_float32():
     model = small()
-    _compute.set_precision(model, "mixed_bfloat16")
+    compute.set_precision(model, "mixed_bfloat16")
     found = {layer.name: layer.compute_dtype for layer in model.layers}
     assert found == {
         "scale": "float32",
@@ -163,7 +166,7 @@ def test_scaling_and_probability_keep_float32():
         "probability": "float32",
     }
     network = custom_cnn.build(32)
-    _compute.set_precision(network, "mixed_bfloat16")
+    compute.set_precision(network, "mixed_bfloat16")
     half = [layer.name for layer in network.layers if layer.compute_dtype == "bfloat16"]
     assert "conv1" in half
     assert not {"scale", "standardise", "probability"} & set(half)
@@ -185,14 +188,14 @@ def test_the_settings_are_one_word_each(monkeypatch):
 
 @pytest.mark.parametrize("gpu", [True, False])
 def test_full_uses_half_precision_and_xla_on_a_gpu_only(monkeypatch, gpu):
-    monkeypatch.setattr(_compute.provenance, "has_gpu", lambda: gpu)
-    monkeypatch.setattr(_compute, "_has_bfloat16", lambda: True)
+    monkeypatch.setattr(compute.provenance, "has_gpu", lambda: gpu)
+    monkeypatch.setattr(compute, "_has_bfloat16", lambda: True)
     full = settings.PROFILES["full"]
-    assert _compute.policy(full) == ("mixed_bfloat16" if gpu else "float32")
-    assert _compute.jit(full) == ("auto" if gpu else False)
-    assert _compute.jit(dataclasses.replace(full, xla=False)) is False
-    monkeypatch.setattr(_compute, "_has_bfloat16", lambda: False)
-    assert _compute.policy(full) == ("mixed_float16" if gpu else "float32")
+    assert compute.policy(full) == ("mixed_bfloat16" if gpu else "float32")
+    assert compute.jit(full) == ("auto" if gpu else False)
+    assert compute.jit(dataclasses.replace(full, xla=False)) is False
+    monkeypatch.setattr(compute, "_has_bfloat16", lambda: False)
+    assert compute.policy(full) == ("mixed_float16" if gpu else "float32")
 
 
 TWO_DEVICES = """
@@ -200,7 +203,7 @@ TWO_DEVICES = """
     from helpers import _compute, settings, training
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    _compute._tensorflow_devices = lambda: ["CPU:0", "CPU:1"]
+    compute._tensorflow_devices = lambda: ["CPU:0", "CPU:1"]
     from tests.unit.test_compute import small
     from tests.unit.squares import make_squares
     table, images = make_squares(71)  # 15 images to stop by: one does not come in pairs

@@ -4,8 +4,8 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
+from helpers.base.errors import ModelError  # noqa: E402
 from helpers.models import cost  # noqa: E402
-from helpers.models.custom_cnn import ModelError  # noqa: E402
 
 #: Network, side, parameters as Keras documents them, millions of multiply-adds, source.
 PRINTED = [

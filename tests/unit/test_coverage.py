@@ -7,7 +7,7 @@ subjects are independent; the cells of one share its shift.
 import numpy as np
 import pytest
 
-from helpers import comparing, curves, metrics
+from helpers.predictions import comparing, curves, metrics
 from tests.unit.evaluation_tables import study
 
 

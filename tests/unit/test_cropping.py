@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from helpers import cropping, images
-from helpers.cropping import CropError, crop_to_cell, find_cell
-from helpers.errors import CourseError
+from helpers.base.errors import CourseError, ImageError
+from helpers.images import cropping
+from helpers.images import loading as images
+from helpers.images.cropping import crop_to_cell, find_cell
 
 ROOT = Path(__file__).resolve().parents[2]
 CNMC = ROOT.parent / "shared" / "data" / "cnmc"
@@ -88,7 +89,7 @@ def test_one_dim_channel_is_enough_to_be_cell():
     image = np.zeros((60, 60, 3), np.uint8)
     image[20:40, 10:50, 2] = 1
     assert find_cell(image) == (10, 20, 40, 20)
-    with pytest.raises(CropError, match="holds nothing"):
+    with pytest.raises(ImageError, match="holds nothing"):
         find_cell(image, threshold=1)
 
 
@@ -117,7 +118,7 @@ def test_a_cell_at_the_edge_is_kept():
     ],
 )
 def test_what_cannot_be_cropped_is_refused_by_name(image, sentence):
-    with pytest.raises(CropError, match=sentence) as caught:
+    with pytest.raises(ImageError, match=sentence) as caught:
         crop_to_cell(image)
     assert isinstance(caught.value, CourseError)
     assert isinstance(caught.value, ValueError)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from helpers import curves, metrics
+from helpers.base.errors import PredictionsError
+from helpers.predictions import curves, metrics
 from tests.unit.evaluation_tables import study, table
 
 mixed = st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40).filter(
@@ -123,9 +124,9 @@ def test_scores_all_equal_make_the_diagonal():
 
 def test_what_has_no_curve_is_told():
     for ask in (curves.roc, curves.precision_recall, curves.band):
-        with pytest.raises(metrics.MetricsError, match="both classes; all 2 rows are positive"):
+        with pytest.raises(PredictionsError, match="both classes; all 2 rows are positive"):
             ask(table([1, 1], [0.2, 0.8]))
-    with pytest.raises(metrics.MetricsError, match="got 'det' at 101"):
+    with pytest.raises(PredictionsError, match="got 'det' at 101"):
         curves.band(table([0, 1], [0.2, 0.8]), "det")
     one_subject = curves.band(table([0, 1], [0.2, 0.8], ["s", "s"]), points=3)
     assert one_subject["low"].isna().all()

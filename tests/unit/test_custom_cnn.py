@@ -6,7 +6,8 @@ import nbformat
 import numpy as np
 import pytest
 
-from helpers.check import check
+from helpers.base.errors import ModelError
+from helpers.exercises import check
 from helpers.models import custom_cnn
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
@@ -70,7 +71,7 @@ def test_augmentation_is_for_training_only():
 
 
 def test_too_small_images_are_refused():
-    with pytest.raises(custom_cnn.ModelError, match="at least 27 pixels, got 26"):
+    with pytest.raises(ModelError, match="at least 27 pixels, got 26"):
         custom_cnn.build(26)
 
 

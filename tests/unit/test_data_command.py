@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from helpers.base.errors import CourseError, DatasetError
 from helpers.course.data import app
-from helpers.datasets import download
-from helpers.datasets import verify as checks
-from helpers.datasets.index import cnmc_index
-from helpers.errors import CourseError
+from helpers.datasets.copies import download
+from helpers.datasets.copies import verify as checks
+from helpers.datasets.copies.index import cnmc_index
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -101,7 +101,7 @@ def test_a_source_that_is_gone_gives_way_to_the_next(kaggle, copy):
 def test_without_network_one_sentence_says_where_to_fetch_it(kaggle):
     kaggle.answers += [ConnectionError("no route to host\nlong story")] * 4
     done = run("cnmc")
-    assert isinstance(done.exception, download.DownloadError)
+    assert isinstance(done.exception, DatasetError)
     text = str(done.exception)
     assert "no route to host" in text
     assert "long story" not in text

@@ -15,10 +15,11 @@ import pytest
 
 from helpers import catalog as catalogs
 from helpers import datasets
-from helpers.datasets import DatasetError, all_idb, cnmc
-from helpers.datasets.index import linked_subjects
+from helpers.base.errors import DatasetError
+from helpers.base.settings import Profile, SettingsError
+from helpers.datasets.copies.index import linked_subjects
+from helpers.datasets.readers import all_idb, cnmc
 from helpers.datasets.sampling import take
-from helpers.settings import Profile, SettingsError
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 KAGGLE = "C-NMC_Leukemia/training_data/fold_{fold}/{label}"

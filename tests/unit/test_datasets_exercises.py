@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.check import check
-from helpers.datasets.index import cnmc_index
+from helpers.datasets.copies.index import cnmc_index
+from helpers.exercises import check
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from helpers import catalog as catalogs
-from helpers.datasets import DatasetError
+from helpers.base.errors import DatasetError
 from helpers.datasets import files as data_files
-from helpers.datasets import verify as checks
-from helpers.datasets.index import as_catalog, cnmc_index, linked_subjects
+from helpers.datasets.copies import verify as checks
+from helpers.datasets.copies.index import as_catalog, cnmc_index, linked_subjects
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 TRAIN = "C-NMC_Leukemia/training_data"

@@ -5,13 +5,13 @@ import functools
 import numpy as np
 import pytest
 
-from helpers.selection import ChiSquareSelection
+from helpers.models.selection import ChiSquareSelection
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
-from helpers import zoo  # noqa: E402
+from helpers.base.errors import ModelError  # noqa: E402
 from helpers.models import cost, dcnn  # noqa: E402
-from helpers.models.custom_cnn import ModelError  # noqa: E402
+from helpers.training import zoo  # noqa: E402
 
 SIZE = 12
 RNG = np.random.default_rng(24)

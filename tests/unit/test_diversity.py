@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import diversity
+from helpers.base.errors import PredictionsError
+from helpers.predictions import diversity
 
 
 def table(scores, labels):
@@ -102,7 +103,7 @@ def test_a_label_without_a_column_is_refused():
             "score_benign": [0.4],
         }
     )
-    with pytest.raises(diversity.EnsembleError, match="pro"):
+    with pytest.raises(PredictionsError, match="pro"):
         diversity.right({"a": rows})
 
 

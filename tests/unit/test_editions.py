@@ -5,12 +5,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from helpers.course.editions import (
-    MARK,
-    EditionError,
-    without_solutions,
-    write_student_edition,
-)
+from helpers.course.editions import MARK, EditionError, without_solutions, write_student_edition
 from helpers.course.project import find
 
 ANSWER = "answer = [cell for cell in cells if cell.area > 1234]"

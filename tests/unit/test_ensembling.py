@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import augmentation, ensembling
-from helpers.ensembling import EnsembleError
+from helpers.base.errors import PredictionsError
+from helpers.catalog import augmentation
+from helpers.predictions import ensembling
 from tests.unit.member_tables import binary, catalog_like, matrix, models, several, three_classes
 
 # Few examples of many rows: what costs is a call, not its rows.
@@ -303,10 +304,10 @@ def test_the_order_of_columns_and_of_tables_without_names_does_not_matter():
 def test_a_missing_image_is_refused_by_its_name_and_the_models():
     tables = models([0.1, 0.2, 0.3], [0.1, 0.2, 0.3])
     tables["m1"] = tables["m1"].drop(index=[0, 1])
-    with pytest.raises(EnsembleError, match=r"'m1' lacks 2 images that 'm0' has, first 'i0'"):
+    with pytest.raises(PredictionsError, match=r"'m1' lacks 2 images that 'm0' has, first 'i0'"):
         ensembling.soft_vote(tables)
     turned = {"m1": tables["m1"], "m0": tables["m0"]}
-    with pytest.raises(EnsembleError, match=r"'m1' lacks 2 images that 'm0' has, first 'i0'"):
+    with pytest.raises(PredictionsError, match=r"'m1' lacks 2 images that 'm0' has, first 'i0'"):
         ensembling.soft_vote(turned)
 
 
@@ -314,31 +315,31 @@ def test_a_missing_image_is_refused_by_its_name_and_the_models():
 def test_tables_of_different_splits_or_labels_are_refused(column):
     tables = models([0.1, 0.2], [0.1, 0.2])
     tables["m1"].loc[1, column] = "val" if column == "split" else "hem"
-    with pytest.raises(EnsembleError, match=f"differ in the {column} of 1 images, first 'i1'"):
+    with pytest.raises(PredictionsError, match=f"differ in the {column} of 1 images, first 'i1'"):
         ensembling.majority_vote(tables)
 
 
 def test_broken_scores_are_refused_with_the_models_name():
     for wrong in (np.nan, 1.5, -0.1):
         tables = models([0.1, 0.2], [0.1, wrong])
-        with pytest.raises(EnsembleError, match=r"'m1'.*'i1'"):
+        with pytest.raises(PredictionsError, match=r"'m1'.*'i1'"):
             ensembling.fuzzy_rank(tables)
     doubled = models([0.1, 0.2])
     doubled["m0"]["image_id"] = "same"
-    with pytest.raises(EnsembleError, match=r"'m0'.*repeat"):
+    with pytest.raises(PredictionsError, match=r"'m0'.*repeat"):
         ensembling.soft_vote(doubled)
 
 
 def test_tables_of_other_classes_are_refused():
-    with pytest.raises(EnsembleError, match="one score"):
+    with pytest.raises(PredictionsError, match="one score"):
         ensembling.soft_vote({"a": binary([0.1]), "b": several([[0.2, 0.3, 0.5]])})
-    with pytest.raises(EnsembleError, match="same classes"):
+    with pytest.raises(PredictionsError, match="same classes"):
         ensembling.soft_vote(
             {"a": several([[0.2, 0.3, 0.5]]), "b": several([[0.2, 0.3, 0.5]], ("x", "y", "z"))}
         )
-    with pytest.raises(EnsembleError, match=r"'i0' sum to 1\.1"):
+    with pytest.raises(PredictionsError, match=r"'i0' sum to 1\.1"):
         ensembling.soft_vote({"a": several([[0.3, 0.3, 0.5]])})
-    with pytest.raises(EnsembleError, match="beside a column 'score'"):
+    with pytest.raises(PredictionsError, match="beside a column 'score'"):
         ensembling.soft_vote({"a": several([[0.2, 0.3, 0.5]]).assign(score=0.5)})
 
 
@@ -367,7 +368,7 @@ def test_tables_of_other_classes_are_refused():
     ],
 )
 def test_what_cannot_be_combined_is_told_in_a_sentence(call, words):
-    with pytest.raises(EnsembleError, match=words):
+    with pytest.raises(PredictionsError, match=words):
         call()
 
 

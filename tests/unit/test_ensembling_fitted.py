@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import ensembling
-from helpers.ensembling import EnsembleError
+from helpers.base.errors import PredictionsError
+from helpers.predictions import ensembling
 from tests.unit.member_tables import binary, catalog_like, matrix, several
 
 # -- weights ----------------------------------------------------------------------------------
@@ -228,7 +228,7 @@ def test_too_few_subjects_to_bag_are_refused():
 
 def test_a_fit_of_the_wrong_shape_is_refused():
     table = catalog_like()
-    with pytest.raises(EnsembleError, match=r"shape \(3,\)"):
+    with pytest.raises(PredictionsError, match=r"shape \(3,\)"):
         ensembling.bag(table, lambda rows: np.zeros(3), 1)
 
 

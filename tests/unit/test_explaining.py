@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
-from helpers import explaining
-from helpers.explaining import ExplainError
+from helpers.base.errors import ExplainError
+from helpers.explaining import maps as explaining
+from helpers.explaining import overlays, sanity
 from helpers.models import custom_cnn
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
@@ -235,22 +236,22 @@ def test_the_network_is_left_as_it_was():
     before, config = nested.get_weights(), nested.to_json()
     end = nested.get_layer("backbone").get_layer("end")
     explaining.grad_cam(nested, IMAGES)
-    explaining.sanity_check(nested, IMAGES, explaining.grad_cam, stops=2)
+    sanity.sanity_check(nested, IMAGES, explaining.grad_cam, stops=2)
     assert nested.to_json() == config
     assert "call" not in vars(end)
     for a, b in zip(before, nested.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ZeroDivisionError), explaining._gradients.probed(end):
+    with pytest.raises(ZeroDivisionError), explaining.gradients.probed(end):
         raise ZeroDivisionError
     assert "call" not in vars(end)
 
 
 def test_randomise_shuffles_what_it_is_told_and_nothing_else():
     nested, _ = twins()
-    names = explaining.weighted_layers(nested)
+    names = sanity.weighted_layers(nested)
     assert names == ["probability", "backbone/second", "backbone/first"]
-    made = explaining.randomise(nested, ["second"], seed=5)
-    again = explaining.randomise(nested, ["backbone/second", "probability"], seed=5)
+    made = sanity.randomise(nested, ["second"], seed=5)
+    again = sanity.randomise(nested, ["backbone/second", "probability"], seed=5)
     changed = [
         not np.array_equal(a, b)
         for a, b in zip(nested.get_weights(), made.get_weights(), strict=True)
@@ -263,7 +264,7 @@ def test_randomise_shuffles_what_it_is_told_and_nothing_else():
     kernel, shuffled, same = (layer.get_weights()[0] for layer in inside)
     np.testing.assert_array_equal(np.sort(kernel.ravel()), np.sort(shuffled.ravel()))
     np.testing.assert_array_equal(shuffled, same)  # whatever else is shuffled
-    other = explaining.randomise(nested, ["second"], seed=6)
+    other = sanity.randomise(nested, ["second"], seed=6)
     assert not np.array_equal(
         shuffled, other.get_layer("backbone").get_layer("second").get_weights()[0]
     )
@@ -271,32 +272,32 @@ def test_randomise_shuffles_what_it_is_told_and_nothing_else():
 
 def test_a_map_that_does_not_need_the_network_survives_the_check():
     nested, _ = twins()
-    picture = explaining.sanity_check(nested, IMAGES, lambda _, images: images.mean(axis=-1))
+    picture = sanity.sanity_check(nested, IMAGES, lambda _, images: images.mean(axis=-1))
     assert (picture["rank"] > 0.999).all()
     assert (picture["ssim"] > 0.999).all()
     assert picture["random"].tolist() == [1] * 3 + [2] * 3 + [3] * 3
     model, _ = linear()
-    slopes = explaining.sanity_check(model, IMAGES, explaining.integrated_gradients)
+    slopes = sanity.sanity_check(model, IMAGES, explaining.integrated_gradients)
     assert slopes["rank"].abs().max() < 0.4  # all of its map was in the weights
-    alone = explaining.sanity_check(nested, IMAGES, explaining.grad_cam, cascading=False, stops=2)
+    alone = sanity.sanity_check(nested, IMAGES, explaining.grad_cam, cascading=False, stops=2)
     assert alone["layer"].tolist() == ["probability"] * 3 + ["backbone/first"] * 3
     assert (alone["random"] == 1).all()
 
 
 def test_similarity_has_known_ends():
     a = RNG.normal(size=(9, 9))
-    assert explaining.similarity(a, 3 * a) == pytest.approx((1, 1))
-    assert explaining.similarity(a, -a)[0] == pytest.approx(-1)
-    assert explaining.similarity(a, np.exp(a))[0] == pytest.approx(1)  # only the order counts
+    assert sanity.similarity(a, 3 * a) == pytest.approx((1, 1))
+    assert sanity.similarity(a, -a)[0] == pytest.approx(-1)
+    assert sanity.similarity(a, np.exp(a))[0] == pytest.approx(1)  # only the order counts
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.isnan(explaining.similarity(a, np.zeros((9, 9)))).all()
+        assert np.isnan(sanity.similarity(a, np.zeros((9, 9)))).all()
     # On common black ground any two maps agree; inside the cell they do not.
     cell = np.zeros((40, 40), bool)
     cell[12:28, 12:28] = True
     one, two = np.abs(np.random.default_rng(2).normal(size=(2, 40, 40))) * cell
-    assert explaining.similarity(one, two)[0] > 0.7
-    assert abs(explaining.similarity(one, two, cell)[0]) < 0.2
+    assert sanity.similarity(one, two)[0] > 0.7
+    assert abs(sanity.similarity(one, two, cell)[0]) < 0.2
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.95))
@@ -341,9 +342,9 @@ BAD = {
     ),
     "large square": (lambda: explaining.occlusion(linear()[0], IMAGES, 13), "13 pixels"),
     "gaps": (lambda: explaining.occlusion(linear()[0], IMAGES, 3, 4), "moved by 4"),
-    "nothing to shuffle": (lambda: explaining.randomise(twins()[0], ["pool"]), "no weights"),
+    "nothing to shuffle": (lambda: sanity.randomise(twins()[0], ["pool"]), "no weights"),
     "shapes": (lambda: explaining.share_inside(np.ones((3, 3)), np.ones((3, 4))), "(3, 4)"),
-    "small maps": (lambda: explaining.similarity(np.ones((5, 5)), np.ones((5, 5))), "7 x 7"),
+    "small maps": (lambda: sanity.similarity(np.ones((5, 5)), np.ones((5, 5))), "7 x 7"),
 }
 
 
@@ -360,13 +361,13 @@ def test_maps_are_drawn_with_a_scale():
     matplotlib.use("Agg")
     maps = RNG.normal(size=(3, SIDE, SIDE))
     for drawn, each in ((maps, True), (np.abs(maps), False), (np.zeros_like(maps), True)):
-        figure = explaining.show_maps(IMAGES, drawn, ["a", "b", "c"], columns=2, each=each)
+        figure = overlays.show_maps(IMAGES, drawn, ["a", "b", "c"], columns=2, each=each)
         assert len(figure.axes) == 5  # two rows of two, and the scale
         assert len(figure.axes[-1].get_yticklabels()) >= 2
         figure.canvas.draw()
         matplotlib.pyplot.close(figure)
     with pytest.raises(ExplainError):
-        explaining.show_maps(IMAGES, maps[:2])
+        overlays.show_maps(IMAGES, maps[:2])
 
 
 def test_occlusion_speed(benchmark):

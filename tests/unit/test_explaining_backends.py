@@ -21,8 +21,8 @@ MAPS = """
     for path in sys.argv[3:]:
         model = zoo.load_model(path)
         name = model.name
-        first = explaining.weighted_layers(model)[0]
-        shuffled = explaining.randomise(model, [first], seed=5)
+        first = sanity.weighted_layers(model)[0]
+        shuffled = sanity.randomise(model, [first], seed=5)
         found |= {
             f"{name} logits": explaining.logits(model, images),
             f"{name} shuffled": explaining.logits(shuffled, images),

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers import explaining, weights
-from helpers.models import custom_cnn, dcnn, transfer
+from helpers.explaining import maps as explaining
+from helpers.models import custom_cnn, dcnn, transfer, weights
 
 SIDE = 80  # a little more than the neediest backbone takes
 BLANK = weights.Weights(None, "random", "")

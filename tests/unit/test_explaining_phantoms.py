@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.datasets import phantom, phantom_pairs
-from helpers.datasets.phantom import PhantomError
-from helpers.files import write_json
+from helpers.base.errors import DatasetError
+from helpers.base.files import write_json
+from helpers.datasets.drawn import frames as phantom
+from helpers.datasets.drawn import pairs as phantom_pairs
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +67,9 @@ def test_nucleoli_come_and_go_whole(some):
 
 
 def test_what_cannot_be_changed_is_refused(some, tmp_path):
-    with pytest.raises(PhantomError, match="only filling, openness, nucleoli, basophilia"):
+    with pytest.raises(DatasetError, match="only filling, openness, nucleoli, basophilia"):
         phantom_pairs.change(some[0], "size", 1)
-    with pytest.raises(PhantomError, match=re.escape(phantom.MARKER)):
+    with pytest.raises(DatasetError, match=re.escape(phantom.MARKER)):
         phantom_pairs.change(tmp_path / "UID_1_1_1_all.bmp", "openness", 1)
-    with pytest.raises(PhantomError, match="UID_999_1_1_all"):
+    with pytest.raises(DatasetError, match="UID_999_1_1_all"):
         phantom_pairs.change(some[0].with_name("UID_999_1_1_all.bmp"), "openness", 1)

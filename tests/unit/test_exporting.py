@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers import exporting
+from helpers.base.errors import TrainingError
+from helpers.training import exporting
 
 keras = pytest.importorskip("keras")
 pytestmark = pytest.mark.skipif(
@@ -53,20 +54,20 @@ def test_nothing_is_written_to_the_page(model, capfd):
 
 
 def test_what_does_not_fit_is_refused(model, files):
-    with pytest.raises(exporting.ExportError, match="'int4', but must be one of float32"):
+    with pytest.raises(TrainingError, match="'int4', but must be one of float32"):
         exporting.convert(model, ["int4"])
-    with pytest.raises(exporting.ExportError, match="needs a sample"):
+    with pytest.raises(TrainingError, match="needs a sample"):
         exporting.convert(model, ["int8"])
-    with pytest.raises(exporting.ExportError, match="needs a sample"):
+    with pytest.raises(TrainingError, match="needs a sample"):
         exporting.convert(model, ["int8"], IMAGES[:, :8])
-    with pytest.raises(exporting.ExportError, match=r"takes images of shape \(16, 16, 3\)"):
+    with pytest.raises(TrainingError, match=r"takes images of shape \(16, 16, 3\)"):
         exporting.predict(files["float32"], IMAGES[:, :8])
-    with pytest.raises(exporting.ExportError, match="not an exported network"):
+    with pytest.raises(TrainingError, match="not an exported network"):
         exporting.predict(files["float32"][:100], IMAGES)
 
 
 def test_another_backend_is_told_in_a_sentence(monkeypatch, model):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert "jax" in exporting.unavailable()
-    with pytest.raises(exporting.ExportError, match="jax"):
+    with pytest.raises(TrainingError, match="jax"):
         exporting.convert(model)

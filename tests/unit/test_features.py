@@ -14,9 +14,10 @@ from skimage.color import rgb2hsv, rgb2lab
 from skimage.feature import graycomatrix, graycoprops
 from skimage.morphology import disk
 
-from helpers import catalog, features, shape, texture
-from helpers.datasets import phantom
-from helpers.errors import CourseError
+from helpers import catalog
+from helpers.base.errors import CellError, CourseError
+from helpers.cells import features, shape, texture
+from helpers.datasets.drawn import frames as phantom
 
 
 def grid(side=240):
@@ -324,7 +325,7 @@ def test_one_colour_has_no_texture_and_no_warning(recwarn):
     ],
 )
 def test_what_cannot_be_measured_is_refused(image, nucleus, cytoplasm, words):
-    with pytest.raises(features.FeatureError, match=words) as error:
+    with pytest.raises(CellError, match=words) as error:
         features.measure(image, nucleus, cytoplasm)
     assert isinstance(error.value, CourseError)
 
@@ -399,5 +400,5 @@ def test_a_copy_is_measured_as_it_is_turned(cells):
 
 
 def test_an_unknown_kind_is_refused(cells):
-    with pytest.raises(features.FeatureError, match="auto, cell or field"):
+    with pytest.raises(CellError, match="auto, cell or field"):
         features.table(cells, kind="smear")

@@ -2,8 +2,10 @@
 
 import pytest
 
-from helpers import catalog, features, segmentation
-from helpers.datasets import phantom
+from helpers import catalog
+from helpers.cells import features
+from helpers.cells.segmentation import segment as segmentation
+from helpers.datasets.drawn import frames as phantom
 
 CELLS = 160
 

@@ -10,7 +10,7 @@ import filelock
 import numpy as np
 import pytest
 
-from helpers.files import FileError, atomic_path, kept, locked, read_array, write_text
+from helpers.base.files import FileError, atomic_path, kept, locked, read_array, write_text
 
 
 def read(path):

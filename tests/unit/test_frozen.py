@@ -6,9 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from helpers import augmentation, frozen, training, weights
-from helpers import settings as course_settings
-from helpers.models import transfer
+from helpers.base import settings as course_settings
+from helpers.base.errors import TrainingError
+from helpers.catalog import augmentation
+from helpers.models import transfer, weights
+from helpers.training import frozen
+from helpers.training import runs as training
 from tests.conftest import SHARED
 from tests.unit.squares import SIZE, make_squares
 from tests.unit.tiny_backbone import HEAD, tiny  # noqa: F401 - a fixture
@@ -108,9 +111,9 @@ def test_a_full_memory_halves_the_batch_and_says_so(tiny, capsys, monkeypatch): 
 def test_what_does_not_fit_is_refused(tiny):  # noqa: F811
     _, table, images = tiny
     _, model = build()
-    with pytest.raises(frozen.FrozenError, match=r"shape \(71, 32, 32, 3\).*\(72, 32, 32, 3\)"):
+    with pytest.raises(TrainingError, match=r"shape \(71, 32, 32, 3\).*\(72, 32, 32, 3\)"):
         frozen.features(model, table, images=images[:71])
-    with pytest.raises(frozen.FrozenError, match="must be some of"):
+    with pytest.raises(TrainingError, match="must be some of"):
         frozen.features(model, table, transforms=("rot45",))
 
 

@@ -15,10 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import _image_workers, augmentation, catalog, images
-from helpers.cropping import crop_to_cell
-from helpers.errors import CourseError
-from helpers.images import ImageError, load_images, prepare, read_image, readable
+from helpers import catalog
+from helpers.base.errors import CourseError, ImageError
+from helpers.catalog import augmentation
+from helpers.images import loading as images
+from helpers.images import workers
+from helpers.images.cropping import crop_to_cell
+from helpers.images.loading import load_images, prepare, read_image, readable
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 RNG = np.random.default_rng
@@ -321,24 +324,22 @@ def test_nothing_is_printed_where_no_terminal_is(rows, capfd):
 @pytest.fixture
 def processes(monkeypatch):
     """Even the smallest build is shared with a second process, image by image."""
-    monkeypatch.setattr(_image_workers, "WORTH", 0)
-    monkeypatch.setattr(_image_workers, "_PART", 3)
-    started, start = [], _image_workers._start
-    monkeypatch.setattr(
-        _image_workers, "_start", lambda: started.append(process := start()) or process
-    )
+    monkeypatch.setattr(workers, "WORTH", 0)
+    monkeypatch.setattr(workers, "_PART", 3)
+    started, start = [], workers._start
+    monkeypatch.setattr(workers, "_start", lambda: started.append(process := start()) or process)
     return started
 
 
 def slow_down(monkeypatch, pause=0.03):
     """Leave a second process time to come up before all is done."""
-    write = _image_workers._write_part
+    write = workers._write_part
 
     def slowly(*all_):
         time.sleep(pause)
         return write(*all_)
 
-    monkeypatch.setattr(_image_workers, "_write_part", slowly)
+    monkeypatch.setattr(workers, "_write_part", slowly)
 
 
 def test_processes_give_the_same(rows, processes, monkeypatch):
@@ -378,12 +379,13 @@ def test_a_process_that_dies_is_replaced(rows, processes, monkeypatch, pause):
 
 SLOW = """
 import sys, time
-from helpers import _preparing, catalog, images
-prepare = _preparing.read_and_prepare
+from helpers import catalog, images
+from helpers.images import preparing
+prepare = preparing.read_and_prepare
 def slowly(*all_):
     time.sleep(float(sys.argv[2]))
     return prepare(*all_)
-_preparing.read_and_prepare = slowly
+preparing.read_and_prepare = slowly
 print("ready", flush=True)
 images.load_images(catalog.read(sys.argv[1]), 32, workers=1)
 print("done", flush=True)

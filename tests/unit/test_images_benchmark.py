@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import catalog, images
+from helpers import catalog
+from helpers.images import loading as images
 
 FRAMES = 400
 

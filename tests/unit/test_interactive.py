@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import interactive, operating
-from helpers.interactive import InteractiveError
+from helpers.base.errors import ReportError
+from helpers.predictions import thresholds
+from helpers.report import interactive
 
 THRESHOLDS = np.linspace(0.02, 0.98, 49).round(2)
 SWEEP = pd.DataFrame(
@@ -28,7 +29,7 @@ def test_of_ten_thousand_people_as_many_as_bayes_says(prevalence):
     found, alarms, missed, cleared = interactive.people(0.95, 0.9, prevalence)
     assert found + alarms + missed + cleared == 10_000
     assert abs(found + missed - 10_000 * prevalence) <= 0.5
-    ppv, npv = operating.predictive_values(0.95, 0.9, prevalence)
+    ppv, npv = thresholds.predictive_values(0.95, 0.9, prevalence)
     assert abs(found / (found + alarms) - ppv) < 0.005
     assert abs(cleared / (cleared + missed) - npv) < 0.005
 
@@ -86,13 +87,13 @@ def test_nobody_called_is_said_and_not_divided_by():
 
 
 def test_bad_input_is_refused_in_one_sentence():
-    with pytest.raises(InteractiveError, match=r"without \['specificity'\]"):
+    with pytest.raises(ReportError, match=r"without \['specificity'\]"):
         interactive.predictive_values(SWEEP.drop(columns="specificity"))
-    with pytest.raises(InteractiveError, match="0 rows"):
+    with pytest.raises(ReportError, match="0 rows"):
         interactive.predictive_values(SWEEP.iloc[:0])
-    with pytest.raises(InteractiveError, match="from 0 to 1"):
+    with pytest.raises(ReportError, match="from 0 to 1"):
         interactive.predictive_values(SWEEP.assign(sensitivity=np.nan))
-    with pytest.raises(InteractiveError, match="letters, digits"):
+    with pytest.raises(ReportError, match="letters, digits"):
         interactive.predictive_values(SWEEP, name='x" onload="')
 
 

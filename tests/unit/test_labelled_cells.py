@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.datasets import DatasetError, labelled_cells, leukocytes
+from helpers.base.errors import DatasetError
+from helpers.datasets.drawn import leukocytes
+from helpers.datasets.readers import labelled_cells
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +153,7 @@ def test_errors_say_what_was_found(tmp_path):
 
 
 def test_saved_phantoms_come_back_pixel_by_pixel(tmp_path):
-    from helpers import images
+    from helpers.images import loading as images
 
     cells = leukocytes.make(2, 2, seed=5)
     saved = leukocytes.save(cells, tmp_path)

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import catalog as catalogs
-from helpers.datasets import leukocytes
-from helpers.datasets.leukocyte_cells import RADII
+from helpers.base.errors import DatasetError
+from helpers.datasets.drawn import leukocytes
+from helpers.datasets.drawn.leukocyte_cell import RADII
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +113,12 @@ def test_subjects_differ_in_stain_and_light():
 
 
 def test_bad_input_is_told_in_one_sentence():
-    with pytest.raises(leukocytes.LeukocyteError, match="not 'platelet'"):
+    with pytest.raises(DatasetError, match="not 'platelet'"):
         leukocytes.make(1, 1, kinds=["platelet"])
-    with pytest.raises(leukocytes.LeukocyteError, match="not 'blast'"):
+    with pytest.raises(DatasetError, match="not 'blast'"):
         leukocytes.draw_leukocyte("blast", leukocytes.Slide(), np.random.default_rng(1))
     for each, subjects, kinds in ((0, 1, leukocytes.KINDS), (1, 0, leukocytes.KINDS), (1, 1, [])):
-        with pytest.raises(leukocytes.LeukocyteError, match="cannot be drawn"):
+        with pytest.raises(DatasetError, match="cannot be drawn"):
             leukocytes.make(each, subjects, kinds=kinds)
 
 

@@ -10,7 +10,12 @@ import pandas as pd
 import pytest
 
 from helpers import catalog as catalogs
-from helpers import lineup, settings, splitting, weights, zoo
+from helpers.base import settings
+from helpers.base.errors import StudyError
+from helpers.catalog import splitting
+from helpers.models import weights
+from helpers.predictions.table import save_predictions
+from helpers.studies import lineup
 
 CHEAP = ("size_and_colour", "thumbnail")
 
@@ -87,7 +92,7 @@ def test_what_is_kept_is_what_is_made_anew(course, made):
 def test_tables_that_a_chapter_left_do_not_change_the_lineup(course, made):
     other = made["subject"]["thumbnail"].assign(score=0.5)
     path = course.folder("predictions") / "thumbnail-subject.csv"
-    zoo.save_predictions(path, other)
+    save_predictions(path, other)
     again = lineup.predictions(course, "subject", ["thumbnail"])["thumbnail"]
     pd.testing.assert_frame_equal(again, made["subject"]["thumbnail"], check_exact=True)
     path.unlink()
@@ -110,14 +115,14 @@ def test_the_key_knows_the_weights_the_split_and_the_training(course):
 
 @pytest.mark.parametrize("name", ["resnet", "", "custom_cnn.keras"])
 def test_an_unknown_model_is_refused_by_name(course, name):
-    with pytest.raises(lineup.LineupError, match="There is no model"):
+    with pytest.raises(StudyError, match="There is no model"):
         lineup.predictions(course, "subject", [name])
-    with pytest.raises(lineup.LineupError, match="There is no model"):
+    with pytest.raises(StudyError, match="There is no model"):
         lineup.sources([name])
 
 
 def test_an_unknown_split_is_refused(course):
-    with pytest.raises(lineup.LineupError, match="'patient'"):
+    with pytest.raises(StudyError, match="'patient'"):
         lineup.predictions(course, "patient", CHEAP)
 
 
@@ -174,7 +179,7 @@ def test_the_probe_is_fitted_on_train_and_chosen_on_val():
 def test_one_class_in_training_is_refused():
     rows = [{"image_id": str(i), "path": "", "label": "all", "split": "train"} for i in range(4)]
     table = catalogs.make([*rows, {"image_id": "9", "path": "", "label": "hem", "split": "val"}])
-    with pytest.raises(lineup.LineupError, match="holds only"):
+    with pytest.raises(StudyError, match="holds only"):
         lineup.probe(np.eye(5), table)
 
 
@@ -183,7 +188,7 @@ def test_features_are_row_by_row_those_of_the_predictions(course, made):
     table = lineup.catalog(course)
     scores = lineup.probe(found, table, course.seed)
     assert np.array_equal(scores, made["subject"]["thumbnail"]["score"])
-    with pytest.raises(lineup.LineupError, match="fixed features"):
+    with pytest.raises(StudyError, match="fixed features"):
         lineup.features(course, "custom_cnn")
 
 

@@ -9,7 +9,8 @@ from scipy import stats
 from sklearn import metrics as sk
 from statsmodels.stats.proportion import proportion_confint
 
-from helpers import _resampling, metrics
+from helpers.base.errors import PredictionsError
+from helpers.predictions import metrics, resampling
 from tests.unit.evaluation_tables import table
 
 
@@ -113,18 +114,18 @@ def test_a_report_holds_every_figure_inside_its_interval(method, by):
 
 
 def test_a_resample_draws_as_many_subjects_as_there_are_with_replacement():
-    draws = _resampling.draw(30, 4000, 1)
+    draws = resampling.draw(30, 4000, 1)
     assert draws.shape == (4000, 30)
     assert (draws.sum(axis=1) == 30).all()
     assert draws.mean(axis=0) == pytest.approx(1, abs=0.06)
     assert draws.var() == pytest.approx(1 - 1 / 30, abs=0.02)
-    np.testing.assert_array_equal(draws[:5], _resampling.draw(30, 5, 1))
+    np.testing.assert_array_equal(draws[:5], resampling.draw(30, 5, 1))
 
 
 def test_blocks_of_resamples_give_what_all_at_once_give(monkeypatch):
     predictions = clustered(subjects=10, each=8)
     whole = metrics.report(predictions, resamples=50)
-    monkeypatch.setattr(_resampling, "_BLOCK", 7 * len(predictions))
+    monkeypatch.setattr(resampling, "_BLOCK", 7 * len(predictions))
     pd.testing.assert_frame_equal(metrics.report(predictions, resamples=50), whole)
 
 
@@ -141,11 +142,11 @@ def test_speed_of_a_report_of_2000_cells_and_2000_resamples(benchmark, by):
 def test_the_interval_by_t_of_a_mean_is_the_textbooks():
     """Mean and t times standard error, where each subject is one number."""
     numbers = np.random.default_rng(0).beta(5, 5, 25)
-    draws = _resampling.draw(25, 10_000, 0)
-    drawn = _resampling.Resampled(numbers.mean(), draws @ numbers / 25, freedom=24)
+    draws = resampling.draw(25, 10_000, 0)
+    drawn = resampling.Resampled(numbers.mean(), draws @ numbers / 25, freedom=24)
     wanted = stats.t.interval(0.95, 24, numbers.mean(), stats.sem(numbers))
     assert drawn.interval(0.95, "t") == pytest.approx(wanted, abs=0.002)
-    shifted = _resampling.Resampled(numbers.mean() - 0.4, draws @ numbers / 25 - 0.4, 24)
+    shifted = resampling.Resampled(numbers.mean() - 0.4, draws @ numbers / 25 - 0.4, 24)
     assert shifted.p_value("t") == pytest.approx(stats.ttest_1samp(numbers, 0.4).pvalue, rel=0.1)
 
 
@@ -156,11 +157,11 @@ def test_bca_is_scipys():
         mean = weights @ numbers / weights.sum(axis=1)
         return np.sqrt(weights @ numbers**2 / weights.sum(axis=1) - mean**2)
 
-    drawn = _resampling.Resampled(
+    drawn = resampling.Resampled(
         numbers.std(),
-        spread(_resampling.draw(30, 10_000, 0)),
+        spread(resampling.draw(30, 10_000, 0)),
         freedom=29,
-        left=spread(_resampling.without_one(30)),
+        left=spread(resampling.without_one(30)),
     )
     for ours, theirs in (("bca", "BCa"), ("percentile", "percentile")):
         wanted = stats.bootstrap((numbers,), np.std, n_resamples=9999, method=theirs, rng=0)
@@ -312,13 +313,13 @@ def test_what_is_not_a_table_of_predictions_is_refused(broken, message):
 
 def test_unknown_names_are_refused():
     predictions = table([0, 1], [0.2, 0.8])
-    with pytest.raises(metrics.MetricsError, match="no figure 'acuracy'; known are accuracy"):
+    with pytest.raises(PredictionsError, match="no figure 'acuracy'; known are accuracy"):
         metrics.bootstrap_interval(predictions, "acuracy")
-    with pytest.raises(metrics.MetricsError, match="no column 'patient'"):
+    with pytest.raises(PredictionsError, match="no column 'patient'"):
         metrics.bootstrap_interval(predictions, "accuracy", by="patient")
-    with pytest.raises(metrics.MetricsError, match="no interval by 'bayes'"):
+    with pytest.raises(PredictionsError, match="no interval by 'bayes'"):
         metrics.report(predictions, method="bayes")
-    with pytest.raises(metrics.MetricsError, match="level 95"):
+    with pytest.raises(PredictionsError, match="level 95"):
         metrics.bootstrap_interval(predictions, "accuracy", level=95)
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import metrics, operating
+from helpers.base.errors import PredictionsError
+from helpers.predictions import metrics, thresholds
 from tests.unit.evaluation_tables import study, table
 
 mixed = st.lists(st.tuples(st.booleans(), st.integers(0, 10)), min_size=2, max_size=40).filter(
@@ -20,10 +21,10 @@ def made(rows):
 
 def test_a_threshold_on_paper():
     validation = table([1] * 5 + [0] * 5, [0.9, 0.8, 0.6, 0.4, 0.1, 0.7, 0.5, 0.3, 0.2, 0.05])
-    assert operating.threshold_for(validation, sensitivity=0.8) == 0.4
-    assert operating.threshold_for(validation, sensitivity=0.81) == 0.1
-    assert operating.threshold_for(validation, sensitivity=1) == 0.1
-    cut = operating.threshold_for(validation, specificity=0.8)
+    assert thresholds.threshold_for(validation, sensitivity=0.8) == 0.4
+    assert thresholds.threshold_for(validation, sensitivity=0.81) == 0.1
+    assert thresholds.threshold_for(validation, sensitivity=1) == 0.1
+    cut = thresholds.threshold_for(validation, specificity=0.8)
     assert 0.5 < cut < 0.5001
     assert metrics.specificity(validation, cut) == 0.8
 
@@ -32,7 +33,7 @@ def test_a_threshold_on_paper():
 @given(mixed, st.integers(1, 100))
 def test_the_threshold_is_the_largest_that_reaches_the_sensitivity(rows, percent):
     validation, wanted = made(rows), percent / 100
-    cut = operating.threshold_for(validation, sensitivity=wanted)
+    cut = thresholds.threshold_for(validation, sensitivity=wanted)
     assert metrics.sensitivity(validation, cut) >= wanted - 1e-9
     assert metrics.sensitivity(validation, np.nextafter(cut, 2)) < wanted - 1e-9
     # Any threshold that reaches it leaves no more negatives alone.
@@ -45,14 +46,14 @@ def test_the_threshold_is_the_largest_that_reaches_the_sensitivity(rows, percent
 @given(mixed, st.integers(1, 100))
 def test_the_threshold_is_the_smallest_that_reaches_the_specificity(rows, percent):
     validation, wanted = made(rows), percent / 100
-    cut = operating.threshold_for(validation, specificity=wanted)
+    cut = thresholds.threshold_for(validation, specificity=wanted)
     assert metrics.specificity(validation, cut) >= wanted - 1e-9
     assert metrics.specificity(validation, np.nextafter(cut, -1)) < wanted - 1e-9
 
 
 def test_tied_positives_are_found_together():
     validation = table([1, 1, 1, 1, 0], [0.9, 0.5, 0.5, 0.5, 0.5])
-    cut = operating.threshold_for(validation, sensitivity=0.5)
+    cut = thresholds.threshold_for(validation, sensitivity=0.5)
     assert cut == 0.5
     assert metrics.sensitivity(validation, cut) == 1
     assert metrics.specificity(validation, cut) == 0
@@ -61,14 +62,14 @@ def test_tied_positives_are_found_together():
 def test_a_wish_of_seven_in_a_hundred_is_seven():
     # 0.07 x 100 is 7.000000000000001: eight positives would be one too many.
     validation = table([1] * 100 + [0], [*np.arange(1, 101) / 100, 0])
-    assert operating.threshold_for(validation, sensitivity=0.07) == 0.94
+    assert thresholds.threshold_for(validation, sensitivity=0.07) == 0.94
 
 
 def test_all_scores_equal_leave_one_threshold():
     validation = table([0, 1, 1], [0.4, 0.4, 0.4])
-    assert operating.threshold_for(validation, sensitivity=0.9) == 0.4
+    assert thresholds.threshold_for(validation, sensitivity=0.9) == 0.4
     assert (
-        metrics.specificity(validation, operating.threshold_for(validation, specificity=0.9)) == 1
+        metrics.specificity(validation, thresholds.threshold_for(validation, specificity=0.9)) == 1
     )
 
 
@@ -83,26 +84,26 @@ def test_all_scores_equal_leave_one_threshold():
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused(wish, message):
-    with pytest.raises(operating.OperatingError, match=message):
-        operating.threshold_for(table([0, 1], [0.1, 0.9]), **wish)
+    with pytest.raises(PredictionsError, match=message):
+        thresholds.threshold_for(table([0, 1], [0.1, 0.9]), **wish)
 
 
 def test_a_missing_class_or_row_is_told():
-    with pytest.raises(operating.OperatingError, match="is positive: no sensitivity"):
-        operating.threshold_for(table([0, 0], [0.1, 0.9]), sensitivity=0.9)
-    with pytest.raises(operating.OperatingError, match="is negative: no specificity"):
-        operating.threshold_for(table([1, 1], [0.1, 0.9]), specificity=0.9)
-    with pytest.raises(metrics.MetricsError, match="no rows"):
-        operating.threshold_for(table([], []), sensitivity=0.9)
-    for figure in (operating.by_prevalence, operating.sweep):
-        with pytest.raises(operating.OperatingError, match="both classes; all 2 rows are positive"):
+    with pytest.raises(PredictionsError, match="is positive: no sensitivity"):
+        thresholds.threshold_for(table([0, 0], [0.1, 0.9]), sensitivity=0.9)
+    with pytest.raises(PredictionsError, match="is negative: no specificity"):
+        thresholds.threshold_for(table([1, 1], [0.1, 0.9]), specificity=0.9)
+    with pytest.raises(PredictionsError, match="no rows"):
+        thresholds.threshold_for(table([], []), sensitivity=0.9)
+    for figure in (thresholds.by_prevalence, thresholds.sweep):
+        with pytest.raises(PredictionsError, match="both classes; all 2 rows are positive"):
             figure(table([1, 1], [0.1, 0.9]))
 
 
 def test_the_threshold_is_carried_over_as_it_is():
     validation, test = study(0), study(1)
-    told = operating.carried_over(validation, test, sensitivity=0.9, resamples=200)
-    cut = operating.threshold_for(validation, sensitivity=0.9)
+    told = thresholds.carried_over(validation, test, sensitivity=0.9, resamples=200)
+    cut = thresholds.threshold_for(validation, sensitivity=0.9)
     assert set(told["threshold"]) == {cut}
     assert told["on"].tolist() == ["validation", "validation", "test", "test"]
     found = told.set_index(["on", "metric"])["value"]
@@ -115,14 +116,14 @@ def test_the_threshold_is_carried_over_as_it_is():
 
 def test_predictive_values_of_a_textbook():
     # Sensitivity 0.9, specificity 0.91, one in a hundred ill: 9 in 98.1 alarms are true.
-    ppv, npv = operating.predictive_values(0.9, 0.91, 0.01)
+    ppv, npv = thresholds.predictive_values(0.9, 0.91, 0.01)
     assert ppv == pytest.approx(0.009 / (0.009 + 0.0891))
     assert npv == pytest.approx(0.9009 / (0.9009 + 0.001))
-    assert operating.predictive_values(1, 1, 0.3) == (1, 1)
-    assert operating.predictive_values(0.5, 0.5, 0.2) == pytest.approx((0.2, 0.8))
-    assert np.isnan(operating.predictive_values(0, 1, 0.5)[0])
-    with pytest.raises(operating.OperatingError, match="prevalence lies from 0 to 1"):
-        operating.predictive_values(0.9, 0.9, 20)
+    assert thresholds.predictive_values(1, 1, 0.3) == (1, 1)
+    assert thresholds.predictive_values(0.5, 0.5, 0.2) == pytest.approx((0.2, 0.8))
+    assert np.isnan(thresholds.predictive_values(0, 1, 0.5)[0])
+    with pytest.raises(PredictionsError, match="prevalence lies from 0 to 1"):
+        thresholds.predictive_values(0.9, 0.9, 20)
 
 
 @settings(max_examples=40, deadline=None)
@@ -130,7 +131,7 @@ def test_predictive_values_of_a_textbook():
 def test_bayes_gives_back_the_counted_values_at_the_tables_own_prevalence(tp, fn, tn, fp):
     predictions = table([1] * (tp + fn) + [0] * (tn + fp), [1] * tp + [0] * (fn + tn) + [1] * fp)
     share = (tp + fn) / len(predictions)
-    ppv, npv = operating.predictive_values(
+    ppv, npv = thresholds.predictive_values(
         metrics.sensitivity(predictions), metrics.specificity(predictions), share
     )
     assert ppv == pytest.approx(metrics.precision(predictions))
@@ -140,11 +141,11 @@ def test_bayes_gives_back_the_counted_values_at_the_tables_own_prevalence(tp, fn
 @pytest.mark.parametrize("method", ["t", "percentile", "bca"])
 def test_predictive_values_by_prevalence_have_intervals_that_hold_them(method):
     predictions = study(3)
-    told = operating.by_prevalence(predictions, 0.6, resamples=300, method=method)
-    assert told["prevalence"].tolist() == list(operating.PREVALENCES)
+    told = thresholds.by_prevalence(predictions, 0.6, resamples=300, method=method)
+    assert told["prevalence"].tolist() == list(thresholds.PREVALENCES)
     sensitivity = metrics.sensitivity(predictions, 0.6)
     specificity = metrics.specificity(predictions, 0.6)
-    wanted = operating.predictive_values(sensitivity, specificity, told["prevalence"].to_numpy())
+    wanted = thresholds.predictive_values(sensitivity, specificity, told["prevalence"].to_numpy())
     for name, values in zip(("ppv", "npv"), wanted, strict=True):
         assert told[name].tolist() == pytest.approx(values.tolist())
         assert (told[f"{name}_low"] < told[name]).all()
@@ -159,13 +160,13 @@ def test_the_share_of_positives_in_the_table_plays_no_part():
     doubled = predictions[predictions["label"] == "all"]
     more = doubled.assign(image_id="more" + doubled["image_id"])
     both = pd.concat([predictions, more])
-    one, other = (operating.by_prevalence(t, resamples=20)["ppv"] for t in (predictions, both))
+    one, other = (thresholds.by_prevalence(t, resamples=20)["ppv"] for t in (predictions, both))
     assert one.tolist() == pytest.approx(other.tolist())
 
 
 def test_a_sweep_is_the_report_at_each_threshold():
     predictions = study(5)
-    told = operating.sweep(predictions, [0.3, 0.5, 0.8], resamples=100)
+    told = thresholds.sweep(predictions, [0.3, 0.5, 0.8], resamples=100)
     for row in told.to_dict("records"):
         report = metrics.report(
             predictions, ["sensitivity", "specificity"], 100, threshold=row["threshold"]
@@ -176,4 +177,4 @@ def test_a_sweep_is_the_report_at_each_threshold():
             )
     assert told["sensitivity"].is_monotonic_decreasing
     assert told["specificity"].is_monotonic_increasing
-    assert len(operating.sweep(predictions, resamples=10)) == 49
+    assert len(thresholds.sweep(predictions, resamples=10)) == 49

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from helpers import settings
+from helpers.base import settings
 from helpers.course.project import find, toc_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +92,7 @@ def test_settings_table_says_the_defaults_and_every_data_set():
 
 
 def test_data_page_says_what_the_index_says():
-    index = pytest.importorskip("helpers.datasets.index").cnmc_index()
+    index = pytest.importorskip("helpers.datasets.copies.index").cnmc_index()
     page = text_of("book/datasets.md")
     parts = index["part"].value_counts()
     assert f"{len(index):,} frames" in page

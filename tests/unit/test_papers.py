@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import papers, rebuilding
+from helpers.base.errors import StudyError
 from helpers.models import recipes, transfer
+from helpers.studies import paper_systems, papers
 
 
 def test_every_figure_belongs_to_a_paper_and_can_be_a_share():
@@ -16,7 +17,7 @@ def test_every_figure_belongs_to_a_paper_and_can_be_a_share():
         assert figure.paper in papers.PAPERS
         assert np.isnan(figure.value) or 0 < figure.value < 1
         assert figure.source
-        assert figure.rebuilt in ("", *rebuilding.SYSTEMS)
+        assert figure.rebuilt in ("", *paper_systems.SYSTEMS)
         assert figure.rung in ("", *transfer.RECIPES)
     assert {figure.paper for figure in papers.FIGURES} == set(papers.PAPERS)
 
@@ -65,7 +66,7 @@ def test_the_interval_is_wilsons():
     assert all(np.isnan(papers.at_best(0.9, None)))
     assert all(np.isnan(papers.at_best(float("nan"), 100)))
     for value, images in ((1.2, 10), (-0.1, 10), (0.5, 0)):
-        with pytest.raises(papers.PapersError, match="share"):
+        with pytest.raises(StudyError, match="share"):
             papers.at_best(value, images)
 
 
@@ -75,7 +76,7 @@ def test_impossible_counts():
     assert papers.possible_counts(0.965, 57, 3) == [55]
     assert papers.possible_counts(0.9348, 100, 4) == []
     assert papers.possible_counts(0.125, 1000, 2) == [120 + place for place in range(11)]
-    with pytest.raises(papers.PapersError, match="0 images"):
+    with pytest.raises(StudyError, match="0 images"):
         papers.possible_counts(0.5, 0, 2)
 
 
@@ -110,7 +111,7 @@ def test_sonawanes_table_is_not_about_all_of_cnmc():
 
 
 def test_every_bug_has_its_exercise():
-    from helpers import check
+    from helpers.exercises import checking as check
 
     assert [bug.exercise for bug in papers.BUGS] == check.exercises("17")
     assert {bug.paper for bug in papers.BUGS} <= set(papers.PAPERS)
@@ -118,5 +119,5 @@ def test_every_bug_has_its_exercise():
 
 def test_an_unknown_paper():
     assert papers.paper("gohil").authors == "Gohil, Pandya"
-    with pytest.raises(papers.PapersError, match="the five are devi"):
+    with pytest.raises(StudyError, match="the five are devi"):
         papers.paper("Gohil")

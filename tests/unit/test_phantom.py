@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.datasets import phantom
-from helpers.datasets.phantom import MARKER, PhantomError, Recipe
-from helpers.datasets.phantom_cells import TRAITS, Style, draw_cell, filled
-from helpers.settings import Profile
+from helpers.base.errors import DatasetError
+from helpers.base.settings import Profile
+from helpers.datasets.drawn import frames as phantom
+from helpers.datasets.drawn.frame_cell import TRAITS, Style, draw_cell, filled
+from helpers.datasets.drawn.frames import MARKER, Recipe
 
 TINY = Profile("tiny", 48, 48, 12, 48, 1, 1, 8, 10)
 
@@ -177,8 +178,8 @@ def test_a_stopped_drawing_is_completed(drawn, remembered, tmp_path, monkeypatch
 
 def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
     code = (
-        "import sys; from helpers.datasets import phantom; "
-        "phantom.draw(sys.argv[1], 'smoke', workers=1)"
+        "import sys; from helpers.datasets.drawn import frames; "
+        "frames.draw(sys.argv[1], 'smoke', workers=1)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=os.getcwd())
     deadline = time.monotonic() + 30
@@ -198,7 +199,7 @@ def test_frames_of_an_older_version_are_drawn_anew(drawn, remembered, tmp_path, 
         phantom.draw(tmp_path, TINY, seed=24)
     first = next(iter(sorted(tmp_path.rglob("*.bmp"))))
     first.write_bytes(first.read_bytes()[::-1])
-    with pytest.raises(PhantomError, match="another version"):
+    with pytest.raises(DatasetError, match="another version"):
         phantom.redraw(tmp_path, "UID_1_1_1_all")
     assert digests(phantom.draw(tmp_path, TINY, seed=24)) == digests(drawn)
 
@@ -207,16 +208,16 @@ def test_what_is_not_ours_is_left_alone(drawn, tmp_path):
     kept = tmp_path / "C-NMC_Leukemia" / "real.bmp"
     kept.parent.mkdir()
     kept.write_bytes(b"BM")
-    with pytest.raises(PhantomError, match="not drawn by the course"):
+    with pytest.raises(DatasetError, match="not drawn by the course"):
         phantom.draw(tmp_path, TINY)
     assert kept.read_bytes() == b"BM"
-    with pytest.raises(PhantomError, match="other phantoms"):
+    with pytest.raises(DatasetError, match="other phantoms"):
         phantom.draw(drawn, TINY, seed=25)
-    with pytest.raises(PhantomError, match="No phantom is called"):
+    with pytest.raises(DatasetError, match="No phantom is called"):
         phantom.redraw(drawn, "UID_0_0_0_all")
-    with pytest.raises(PhantomError, match="is no phantom"):
+    with pytest.raises(DatasetError, match="is no phantom"):
         phantom.truth(kept)
-    with pytest.raises(PhantomError, match="cannot be drawn"):
+    with pytest.raises(DatasetError, match="cannot be drawn"):
         phantom.plan(Recipe(20, 8, 24))
     with pytest.raises(ValueError, match="'all' or 'hem'"):
         draw_cell("mm", Style(), np.random.default_rng(0))

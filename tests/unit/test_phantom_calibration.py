@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers.datasets import phantom
+from helpers.datasets.drawn import frames as phantom
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cnmc"
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.datasets import phantom_fields
-from helpers.datasets.phantom import PhantomError
-from helpers.datasets.phantom_field_cells import Stain, draw_cell, platelet, red_cell
-from helpers.datasets.phantom_fields import MARKER, Recipe
+from helpers.base.errors import DatasetError
+from helpers.datasets.drawn import fields as phantom_fields
+from helpers.datasets.drawn.field_cell import Stain, draw_cell, platelet, red_cell
+from helpers.datasets.drawn.fields import MARKER, Recipe
 
 TINY = Recipe(2, 5, 36, 0.2)
 
@@ -137,7 +137,7 @@ def test_fields_of_an_older_version_are_drawn_anew(drawn, tmp_path, monkeypatch)
     monkeypatch.undo()
     path = tmp_path / "ALL_1.bmp"
     path.write_bytes(b"BM")
-    with pytest.raises(PhantomError, match="another version"):
+    with pytest.raises(DatasetError, match="another version"):
         phantom_fields.truth(path)
     phantom_fields.draw(tmp_path, old)
     assert phantom_fields.truth(path).image.shape == (192, 256, 3)
@@ -147,18 +147,18 @@ def test_fields_of_an_older_version_are_drawn_anew(drawn, tmp_path, monkeypatch)
 def test_what_is_not_ours_is_left_alone(drawn, tmp_path):
     kept = tmp_path / "ALL_1.bmp"
     kept.write_bytes(b"BM")
-    with pytest.raises(PhantomError, match="did not draw"):
+    with pytest.raises(DatasetError, match="did not draw"):
         phantom_fields.draw(tmp_path, TINY)
     assert kept.read_bytes() == b"BM"
-    with pytest.raises(PhantomError, match="other phantom fields"):
+    with pytest.raises(DatasetError, match="other phantom fields"):
         phantom_fields.draw(drawn, TINY.__class__(2, 5, 36, 0.2, laboratories=True))
-    with pytest.raises(PhantomError, match="is no phantom field"):
+    with pytest.raises(DatasetError, match="is no phantom field"):
         phantom_fields.truth(kept)
-    with pytest.raises(PhantomError, match="No phantom field is called"):
+    with pytest.raises(DatasetError, match="No phantom field is called"):
         phantom_fields.redraw(TINY, "ALL_77")
-    with pytest.raises(PhantomError, match="cells in 2 fields"):
+    with pytest.raises(DatasetError, match="cells in 2 fields"):
         phantom_fields.plan(Recipe(2, 2, 100, 0.2))
-    with pytest.raises(PhantomError, match="cannot be drawn"):
+    with pytest.raises(DatasetError, match="cannot be drawn"):
         phantom_fields.plan(Recipe(0, 2, 10, 0.2))
     with pytest.raises(ValueError, match="'all' or 'mm'"):
         draw_cell("hem", 24, Stain(), {}, np.random.default_rng(0))

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import plots
+from helpers.report import plots
 
 mpl.use("Agg")
 

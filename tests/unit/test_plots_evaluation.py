@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from helpers import metrics, operating, plots
-from helpers import plots_evaluation as pe
+from helpers.base.errors import ReportError
+from helpers.predictions import metrics, thresholds
+from helpers.report import plots
+from helpers.report import plots_evaluation as pe
 from tests.unit.evaluation_tables import study, table
 
 mpl.use("Agg")
@@ -67,7 +69,7 @@ FIGURES = {
     ),
     "subjects": lambda tables: pe.per_subject(next(iter(tables.values()))),
     "prevalence": lambda tables: pe.prevalence(
-        operating.by_prevalence(next(iter(tables.values())), resamples=20), mark=0.4
+        thresholds.by_prevalence(next(iter(tables.values())), resamples=20), mark=0.4
     ),
 }
 
@@ -163,7 +165,7 @@ def test_a_forest_has_a_row_a_name_and_a_bar_where_there_is_an_interval():
 
 @pytest.mark.parametrize("rows", [pd.DataFrame({"model": ["a"], "value": [1]}), pd.DataFrame()])
 def test_a_forest_of_nothing_is_refused(rows):
-    with pytest.raises(pe.PlotError, match=r"needs rows and the columns \['model', 'value'"):
+    with pytest.raises(ReportError, match=r"needs rows and the columns \['model', 'value'"):
         pe.forest(rows, "accuracy")
 
 

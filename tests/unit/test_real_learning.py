@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 
 from helpers import catalog as catalogs
-from helpers import datasets, frozen, images, metrics, settings, splitting, zoo
+from helpers import datasets
+from helpers.base import settings
+from helpers.catalog import splitting
+from helpers.images import loading as images
 from helpers.models import transfer
+from helpers.predictions import metrics
+from helpers.training import frozen, zoo
 from tests.conftest import SHARED
 
 pytestmark = [pytest.mark.realdata, pytest.mark.slow]

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from helpers import catalog as catalogs
-from helpers import lineup, rebuilding, settings
+from helpers.base import settings
+from helpers.base.errors import StudyError
+from helpers.studies import lineup, paper_systems
 
 
 def smears(subjects=12, each=6):
@@ -54,9 +56,9 @@ def heads(monkeypatch):
             seen.append((self.rows, set(rows[:, 0].astype(int))))
             return np.column_stack([np.full(len(rows), 0.3), np.full(len(rows), 0.7)])
 
-    monkeypatch.setattr(rebuilding, "_table", lambda *_: table)
+    monkeypatch.setattr(paper_systems, "_table", lambda *_: table)
     monkeypatch.setattr(
-        rebuilding, "_features", lambda *_: np.arange(len(table), dtype=float)[:, None]
+        paper_systems, "_features", lambda *_: np.arange(len(table), dtype=float)[:, None]
     )
     monkeypatch.setattr(lineup, "linear_head", lambda *_: Head())
     return table, seen
@@ -64,7 +66,7 @@ def heads(monkeypatch):
 
 def test_no_head_scores_a_subject_that_it_saw(course, heads):
     table, seen = heads
-    found = rebuilding.predictions(course, "resnet50_folds", "subject")
+    found = paper_systems.predictions(course, "resnet50_folds", "subject")
     assert found["image_id"].tolist() == table["image_id"].tolist()
     assert sorted(row for _, rows in seen for row in rows) == list(range(len(table)))
     subject = table["subject"].replace({"S01": "S02"})  # joined by their file
@@ -74,7 +76,7 @@ def test_no_head_scores_a_subject_that_it_saw(course, heads):
 
 def test_folds_at_random_do_leak_subjects_and_no_image(course, heads):
     table, seen = heads
-    rebuilding.predictions(course, "resnet50_folds", "random")
+    paper_systems.predictions(course, "resnet50_folds", "random")
     assert len(seen) == 5
     for fitted, scored in seen:
         assert not fitted & scored
@@ -86,23 +88,23 @@ def test_folds_at_random_do_leak_subjects_and_no_image(course, heads):
 @pytest.mark.usefixtures("heads")
 def test_both_protocols_judge_the_same_images(course):
     for name in ("mobilenet", "majority_vote"):
-        one, other = (rebuilding.in_folds(course, name, p) for p in rebuilding.PROTOCOLS)
+        one, other = (paper_systems.in_folds(course, name, p) for p in paper_systems.PROTOCOLS)
         columns = ["image_id", "subject", "label"]
         assert one[columns].equals(other[columns])
         assert len(one) == 72
-    with pytest.raises(rebuilding.RebuildingError, match="has no backbone"):
-        rebuilding.in_folds(course, "custom_cnn", "random")
+    with pytest.raises(StudyError, match="has no backbone"):
+        paper_systems.in_folds(course, "custom_cnn", "random")
 
 
 def test_unknown_and_unaffordable(course):
-    with pytest.raises(rebuilding.RebuildingError, match="does not rebuild 'lstm'"):
-        rebuilding.predictions(course, "lstm", "random")
-    with pytest.raises(rebuilding.RebuildingError, match="random or subject"):
-        rebuilding.predictions(course, "dcnn", "by date")
-    with pytest.raises(rebuilding.RebuildingError, match="no rung 'ladder'"):
-        rebuilding.climb(course, "ladder", "random")
-    with pytest.raises(rebuilding.RebuildingError, match="take 'quick'"):
-        rebuilding.predictions(course, "majority_vote", "random")
+    with pytest.raises(StudyError, match="does not rebuild 'lstm'"):
+        paper_systems.predictions(course, "lstm", "random")
+    with pytest.raises(StudyError, match="random or subject"):
+        paper_systems.predictions(course, "dcnn", "by date")
+    with pytest.raises(StudyError, match="no rung 'ladder'"):
+        paper_systems.climb(course, "ladder", "random")
+    with pytest.raises(StudyError, match="take 'quick'"):
+        paper_systems.predictions(course, "majority_vote", "random")
 
 
 @pytest.mark.parametrize("profile", ["smoke", "quick", "full"])
@@ -110,9 +112,9 @@ def test_the_reasons_follow_the_run(monkeypatch, tmp_path, profile):
     table = pd.DataFrame({"split": ["train"] * 80 + ["test"] * 20})
     monkeypatch.setattr(lineup, "catalog", lambda *_: table)
     source = {"path": None}
-    monkeypatch.setattr(rebuilding.weights, "find", lambda *_: SimpleNamespace(**source))
+    monkeypatch.setattr(paper_systems.weights, "find", lambda *_: SimpleNamespace(**source))
     course = settings.Settings("phantom", settings.PROFILES[profile], 24, None, tmp_path)
-    told = rebuilding.reasons(course, "mobilenetv2")
+    told = paper_systems.reasons(course, "mobilenetv2")
     assert told[:2] == ["drawn cells", "RANDOM weights"]
     assert "80 training images" in told
     small = profile != "full"
@@ -121,10 +123,10 @@ def test_the_reasons_follow_the_run(monkeypatch, tmp_path, profile):
     assert any("instead of 224" in text for text in told) == small
     source["path"] = "somewhere"
     real = settings.Settings("cnmc", settings.PROFILES[profile], 24, None, tmp_path)
-    told = rebuilding.reasons(real, "mobilenetv2")
+    told = paper_systems.reasons(real, "mobilenetv2")
     assert "drawn cells" not in told
     assert "RANDOM weights" not in told
-    assert "another data set (taleqani)" in rebuilding.reasons(
+    assert "another data set (taleqani)" in paper_systems.reasons(
         settings.Settings("taleqani", settings.PROFILES[profile], 24, None, tmp_path), "custom_cnn"
     )
 
@@ -133,7 +135,7 @@ def test_the_dcnn_is_that_of_chapter_12():
     page = (Path(__file__).parents[2] / "notebooks" / "12_dcnn_all_vs_mm.ipynb").read_text()
     cells = [cell.source for cell in nbformat.reads(page, as_version=4).cells]
     code = "\n".join(cells)
-    sides = ", ".join(f'"{name}": {side}' for name, side in rebuilding._DCNN_SIDE.items())
+    sides = ", ".join(f'"{name}": {side}' for name, side in paper_systems._DCNN_SIDE.items())
     assert f"side = {{{sides}}}[PROFILE]" in code
     assert "k = int(0.3 * flat.shape[1])" in code
     assert 'iterations = {"smoke": 30, "quick": published.iterations' in code

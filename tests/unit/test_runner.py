@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
+from helpers.base.settings import SettingsError
 from helpers.course import banner, book, cli, executor, project, runner
 from helpers.course.project import Parameters, Project, ProjectError
-from helpers.settings import SettingsError
 from tests import minicourse
 
 RECORD = {
@@ -183,7 +183,7 @@ def test_banner_says_what_the_page_was_run_on():
 
 
 def test_drawn_fields_under_a_real_name_are_not_called_real(tmp_path):
-    from helpers.datasets import phantom_fields
+    from helpers.datasets.drawn import fields as phantom_fields
 
     real, drawn = (tmp_path / name for name in ("real", "drawn"))
     for folder in (real, drawn / "fields"):

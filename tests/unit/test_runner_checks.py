@@ -20,7 +20,7 @@ def exercise(letter):
     return [
         markdown(f"### Exercise {name}: count\n\nHow many?"),
         code("answer = ..."),
-        code(f'from helpers.check import check\ncheck("{name}", answer)'),
+        code(f'from helpers.exercises.checking import check\ncheck("{name}", answer)'),
         code("# @title Solution\nanswer = 3", "solution", "hide-cell", cellView="form"),
     ]
 

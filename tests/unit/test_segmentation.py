@@ -6,16 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import segmentation
-from helpers.datasets import leukocytes, phantom
-from helpers.segmentation import (
+from helpers.base.errors import CellError
+from helpers.cells.segmentation import segment as segmentation
+from helpers.cells.segmentation.segment import (
     Segmentation,
-    SegmentationError,
     dice,
     otsu_nucleus,
     segment_cell,
     segment_field,
 )
+from helpers.datasets.drawn import frames as phantom
+from helpers.datasets.drawn import leukocytes
 from tests.unit import simulated_smears
 
 WHITE, PLASMA, NUCLEUS = (238, 234, 228), (196, 190, 224), (92, 48, 140)
@@ -60,7 +61,7 @@ def test_dice_of_known_masks():
     a[:2], b[1:3] = True, True
     assert dice(a, b) == 0.5
     assert dice(a, ~a) == 0
-    with pytest.raises(SegmentationError, match="cannot be compared"):
+    with pytest.raises(CellError, match="cannot be compared"):
         dice(a, b[:2])
 
 
@@ -301,7 +302,7 @@ def test_otsu_finds_the_darkest_green():
     ],
 )
 def test_what_is_no_image_is_told_in_a_sentence(function, image, told):
-    with pytest.raises(SegmentationError, match=told):
+    with pytest.raises(CellError, match=told):
         function(image)
 
 
@@ -316,7 +317,7 @@ def test_what_is_no_image_is_told_in_a_sentence(function, image, told):
     ids=["black", "white", "grey", "red cells"],
 )
 def test_an_image_without_a_leukocyte(image):
-    with pytest.raises(SegmentationError, match="holds no cell"):
+    with pytest.raises(CellError, match="holds no cell"):
         segment_cell(image)
     found = segment_field(image)
     assert found.count == 0
@@ -379,7 +380,7 @@ def test_any_noise_is_segmented_or_told():
     for shape in ((8, 8), (9, 200), (64, 31)):
         image = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
         assert segment_field(image).cells.shape == shape
-        with contextlib.suppress(SegmentationError):
+        with contextlib.suppress(CellError):
             assert segment_cell(image).nucleus.any()
 
 

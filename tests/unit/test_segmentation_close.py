@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.segmentation import dice, segment_cell
+from helpers.cells.segmentation.segment import dice, segment_cell
 from tests.unit import simulated_smears
 
 SEEDS = range(6000, 6024)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.datasets import phantom_fields
-from helpers.segmentation import dice, segment_cell, segment_field
+from helpers.cells.segmentation.segment import dice, segment_cell, segment_field
+from helpers.datasets.drawn import fields as phantom_fields
 
 FEW = phantom_fields.Recipe(3, 5, 49, 0.25)
 

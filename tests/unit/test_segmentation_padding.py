@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.segmentation import dice, otsu_nucleus, segment_cell, segment_field
+from helpers.cells.segmentation.segment import dice, otsu_nucleus, segment_cell, segment_field
 from tests.unit import simulated_smears
 
 SIDES = {
@@ -34,7 +34,7 @@ def test_padding_changes_nothing(smear, sides, black, segment):
 
 
 def test_a_cut_out_in_a_frame_of_its_own_is_still_one():
-    from helpers.datasets import phantom
+    from helpers.datasets.drawn import frames as phantom
 
     recipe = phantom.recipe_of("smoke")
     truth = phantom.redraw(recipe, phantom.plan(recipe)["image_id"][0])

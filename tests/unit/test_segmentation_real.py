@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers.images import read_image
-from helpers.segmentation import dice, segment_cell, segment_field
+from helpers.cells.segmentation.segment import dice, segment_cell, segment_field
+from helpers.images.loading import read_image
 from tests.conftest import SHARED
 
 pytestmark = pytest.mark.realdata

@@ -12,8 +12,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import estimator_checks
 
-from helpers.errors import CourseError
-from helpers.selection import ChiSquareSelection, SelectionError
+from helpers.base.errors import CourseError, ModelError
+from helpers.models.selection import ChiSquareSelection
 
 BYTES = arrays.arrays(np.uint8, (12, 9))
 
@@ -81,11 +81,11 @@ def test_it_agrees_with_scikit_learns_own_selection():
     ],
 )
 def test_what_it_cannot_do_is_told_in_one_sentence(table, k, sentence):
-    with pytest.raises(SelectionError, match=sentence) as told:
+    with pytest.raises(ModelError, match=sentence) as told:
         ChiSquareSelection(k).fit(table, [0, 1])
     assert isinstance(told.value, CourseError)
     assert isinstance(told.value, ValueError)
-    with pytest.raises(SelectionError, match="2 labels are all of one class, 1"):
+    with pytest.raises(ModelError, match="2 labels are all of one class, 1"):
         ChiSquareSelection(1).fit([[1, 2], [3, 4]], [1, 1])
     assert "\n" not in str(told.value)
 

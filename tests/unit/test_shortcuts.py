@@ -8,10 +8,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers import catalog, lineup, metrics, shortcuts
-from helpers import images as image_files
-from helpers.datasets import phantom
-from helpers.shortcuts import ShortcutError
+from helpers import catalog
+from helpers.base.errors import ExplainError
+from helpers.datasets.drawn import frames as phantom
+from helpers.explaining import shortcuts
+from helpers.images import loading as image_files
+from helpers.predictions import metrics
+from helpers.studies import lineup
 from tests.conftest import SHARED
 
 RNG = np.random.default_rng(0)
@@ -192,20 +195,20 @@ def test_a_stain_planted_in_phantoms_passes_validation_and_is_caught(phantoms, t
 
 def test_bad_input_is_refused_in_one_sentence():
     images = cells()
-    with pytest.raises(ShortcutError, match=r"uint8 of shape \(n, height, width, 3\), but are flo"):
+    with pytest.raises(ExplainError, match=r"uint8 of shape \(n, height, width, 3\), but are flo"):
         shortcuts.cell_masks(images / 255)
-    with pytest.raises(ShortcutError, match="masks have the shape"):
+    with pytest.raises(ExplainError, match="masks have the shape"):
         shortcuts.silhouettes(images, np.ones((2, 3, 3)))
-    with pytest.raises(ShortcutError, match="no ground 'green'"):
+    with pytest.raises(ExplainError, match="no ground 'green'"):
         shortcuts.swap_ground(images, "green")
-    with pytest.raises(ShortcutError, match="must be a colour"):
+    with pytest.raises(ExplainError, match="must be a colour"):
         shortcuts.swap_ground(images, np.zeros((2, 2)))
-    with pytest.raises(ShortcutError, match="share is 0"):
+    with pytest.raises(ExplainError, match="share is 0"):
         shortcuts.shrink(images, 0)
-    with pytest.raises(ShortcutError, match="do not belong together"):
+    with pytest.raises(ExplainError, match="do not belong together"):
         shortcuts.plant_stain(images, [1], ["train"])
     _, _, _, table = stained_study()
-    with pytest.raises(ShortcutError, match=r"'x' have no rows in \['test'\]"):
+    with pytest.raises(ExplainError, match=r"'x' have no rows in \['test'\]"):
         shortcuts.report({"x": table[table["split"] == "train"].assign(score=0.5)})
 
 

@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from helpers import catalog as catalogs
-from helpers import datasets, splitting
+from helpers import datasets
+from helpers.base.errors import CellError, DatasetError
+from helpers.catalog import splitting
+from helpers.cells import field_crops
 from helpers.course.data import app
-from helpers.datasets import DatasetError, phantom_fields, snam, snam_crops
-from helpers.datasets.phantom_fields import Recipe
-from helpers.datasets.snam import SnamError
+from helpers.datasets.drawn import fields as phantom_fields
+from helpers.datasets.drawn.fields import Recipe
+from helpers.datasets.readers import snam
 
 FEW = Recipe(3, 5, 40, 0.2)
 
@@ -208,7 +211,7 @@ def test_the_catalog_depends_on_files_and_not_on_where_they_lie(drawn, tmp_path,
 
 
 def test_crops_are_a_catalog_and_recover_the_drawn_cells(catalog):
-    table, images = snam.crops(catalog, size=48)
+    table, images = field_crops.crops(catalog, size=48)
     catalogs.check(table)
     assert images.shape == (len(table), 48, 48, 3)
     assert images.dtype == np.uint8
@@ -235,7 +238,7 @@ def test_crops_are_a_catalog_and_recover_the_drawn_cells(catalog):
 
 
 def test_a_crop_is_what_stands_in_its_box(catalog):
-    table, images = snam.crops(catalog, size=40)
+    table, images = field_crops.crops(catalog, size=40)
     for place in (0, len(table) // 2, len(table) - 1):
         row = table.iloc[place]
         field = cv2.imread(row["path"])[:, :, ::-1]
@@ -247,53 +250,53 @@ def test_a_crop_is_what_stands_in_its_box(catalog):
 
 def test_split_and_group_go_over_to_the_crops(catalog):
     fields = splitting.split_by_subject(catalog[catalog["role"] == "field"], nearest=True)
-    table, _ = snam.crops(fields, size=32)
+    table, _ = field_crops.crops(fields, size=32)
     assert (table.groupby("group")["split"].nunique() == 1).all()
     splits = fields.set_index("image_id")["split"]
     assert (table["split"] == splits.loc[table["subject"]].to_numpy()).all()
 
 
 def test_reference_and_extra_fields_give_crops_only_when_asked_for(catalog):
-    table, _ = snam.crops(catalog, size=32, roles=("reference", "extra"))
+    table, _ = field_crops.crops(catalog, size=32, roles=("reference", "extra"))
     assert set(table["subject"]) == {"ALL_ref", "ALL_ALL_extra_images", "MM_5_also_ref_image"}
-    with pytest.raises(SnamError, match="no row of the roles"):
-        snam.crops(catalog[catalog["role"] == "field"], size=32, roles="extra")
+    with pytest.raises(CellError, match="no row of the roles"):
+        field_crops.crops(catalog[catalog["role"] == "field"], size=32, roles="extra")
 
 
 def test_crops_are_made_once_and_anew_when_a_mask_changes(tmp_path, monkeypatch):
     picture(tmp_path / "d/ALL_1.bmp", discs=((20, 20, 6), (45, 30, 6)))
     path = mask(tmp_path / "d/ALL_1_nucleus_mask.bmp", discs=((20, 20, 6), (45, 30, 6)))
     catalog = datasets.load("snam", tmp_path / "d")
-    table, images = snam.crops(catalog, size=16)
+    table, images = field_crops.crops(catalog, size=16)
     assert table["image_id"].tolist() == ["ALL_1_c01", "ALL_1_c02"]
-    monkeypatch.setattr(snam_crops, "_make", None)  # a second call makes nothing
-    again, same = snam.crops(catalog, size=16)
+    monkeypatch.setattr(field_crops, "_make", None)  # a second call makes nothing
+    again, same = field_crops.crops(catalog, size=16)
     assert again.equals(table)
     assert np.array_equal(same, images)
     monkeypatch.undo()
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "artifacts"))
     mask(path)
-    assert len(snam.crops(catalog, size=16)[0]) == 1
+    assert len(field_crops.crops(catalog, size=16)[0]) == 1
 
 
 def test_a_damaged_or_half_written_store_is_made_again(tmp_path):
     picture(tmp_path / "d/ALL_1.bmp")
     mask(tmp_path / "d/ALL_1_nucleus_mask.bmp")
     catalog = datasets.load("snam", tmp_path / "d")
-    _, images = snam.crops(catalog, size=16)
+    _, images = field_crops.crops(catalog, size=16)
     images = np.array(images)
     folder = tmp_path / "artifacts" / "crops"
     for kept in (*folder.glob("*.npy"), *folder.glob("*.csv")):
         kept.write_bytes(kept.read_bytes()[:20])
-        assert np.array_equal(snam.crops(catalog, size=16)[1], images)
+        assert np.array_equal(field_crops.crops(catalog, size=16)[1], images)
 
 
 def test_order_and_bytes_do_not_depend_on_workers_or_on_the_catalogs_order(catalog, monkeypatch):
-    table, images = snam.crops(catalog, size=24, workers=1)
+    table, images = field_crops.crops(catalog, size=24, workers=1)
     first = np.array(images)
-    shutil.rmtree(snam_crops.artifacts_folder() / "crops")
+    shutil.rmtree(field_crops.artifacts_folder() / "crops")
     shuffled = catalog.sample(frac=1, random_state=1)
-    again, same = snam.crops(shuffled, size=24, workers=4)
+    again, same = field_crops.crops(shuffled, size=24, workers=4)
     assert again.equals(table)
     assert np.array_equal(same, first)
 
@@ -302,7 +305,7 @@ def test_touching_nuclei_are_parted_and_specks_left_out(tmp_path):
     discs = ((30, 30, 10), (48, 30, 10), (80, 70, 10), (100, 20, 2))
     picture(tmp_path / "d/MM_1.bmp", (120, 100), discs)
     mask(tmp_path / "d/MM_1_nucleus_mask.bmp", (120, 100), discs)
-    table, _ = snam.crops(datasets.load("snam", tmp_path / "d"), size=24)
+    table, _ = field_crops.crops(datasets.load("snam", tmp_path / "d"), size=24)
     middles = list(
         zip(table["x"] + table["width"] // 2, table["y"] + table["height"] // 2, strict=True)
     )
@@ -317,18 +320,18 @@ def test_a_cell_that_the_border_cuts_is_dropped_or_kept(tmp_path):
     picture(tmp_path / "d/MM_1.bmp", (120, 100), discs)
     mask(tmp_path / "d/MM_1_nucleus_mask.bmp", (120, 100), discs)
     catalog = datasets.load("snam", tmp_path / "d")
-    assert len(snam.crops(catalog, size=24)[0]) == 2
-    kept, _ = snam.crops(catalog, size=24, border="keep")
+    assert len(field_crops.crops(catalog, size=24)[0]) == 2
+    kept, _ = field_crops.crops(catalog, size=24, border="keep")
     assert len(kept) == 3
     assert (kept["x"] >= 0).all()
     assert (kept["y"] >= 0).all()
     assert (kept["x"] + kept["width"] <= 120).all()
-    with pytest.raises(SnamError, match="'drop' or 'keep'"):
-        snam.crops(catalog, border="cut")
+    with pytest.raises(CellError, match="'drop' or 'keep'"):
+        field_crops.crops(catalog, border="cut")
 
 
 def test_any_way_to_paint_a_mask_is_understood(tmp_path):
-    plain = snam_crops.read_mask(mask(tmp_path / "a.bmp"))
+    plain = field_crops.read_mask(mask(tmp_path / "a.bmp"))
     assert plain.sum() == pytest.approx(np.pi * 36, rel=0.15)
     for path in (
         mask(tmp_path / "b.bmp", white=1),
@@ -336,15 +339,15 @@ def test_any_way_to_paint_a_mask_is_understood(tmp_path):
         mask(tmp_path / "d.png", white=120, ground=10),
         _write(tmp_path / "e.bmp", plain[..., None] * np.uint8([140, 50, 90])),
     ):
-        assert np.array_equal(snam_crops.read_mask(path), plain)
-    assert not snam_crops.read_mask(mask(tmp_path / "f.bmp", discs=())).any()
-    assert not snam_crops.read_mask(mask(tmp_path / "g.bmp", discs=(), ground=255)).any()
+        assert np.array_equal(field_crops.read_mask(path), plain)
+    assert not field_crops.read_mask(mask(tmp_path / "f.bmp", discs=())).any()
+    assert not field_crops.read_mask(mask(tmp_path / "g.bmp", discs=(), ground=255)).any()
 
 
 def test_fields_without_a_mask_are_segmented(drawn, tmp_path):
     for name in ("ALL_1", "MM_1"):
         shutil.copy(drawn / f"{name}.bmp", tmp_path / f"{name}.bmp")
-    table, _ = snam.crops(datasets.load("snam", tmp_path), size=32)
+    table, _ = field_crops.crops(datasets.load("snam", tmp_path), size=32)
     assert (table["source"] == "segmentation").all()
     for name, boxes in table.groupby("subject"):
         field = redrawn(name).table
@@ -358,11 +361,11 @@ def test_fields_without_a_mask_are_segmented(drawn, tmp_path):
 def test_a_mask_of_another_size_stops_the_crops_by_name(tmp_path, drawn, catalog):
     small = mask(tmp_path / "small_mask.bmp")
     broken = catalog.assign(nucleus_mask=str(small))
-    with pytest.raises(SnamError, match=r"small_mask\.bmp has 64x48 pixels.*has 512x384"):
-        snam.crops(broken)
+    with pytest.raises(CellError, match=r"small_mask\.bmp has 64x48 pixels.*has 512x384"):
+        field_crops.crops(broken)
     gone = catalog.assign(nucleus_mask=str(tmp_path / "gone_mask.bmp"))
-    with pytest.raises(SnamError, match=r"gone_mask\.bmp cannot be read"):
-        snam.crops(gone)
+    with pytest.raises(CellError, match=r"gone_mask\.bmp cannot be read"):
+        field_crops.crops(gone)
 
 
 def test_a_field_without_any_cell_is_told_and_none_at_all_stops(tmp_path, capsys):
@@ -374,28 +377,28 @@ def test_a_field_without_any_cell_is_told_and_none_at_all_stops(tmp_path, capsys
     catalog = datasets.load("snam", tmp_path / "d")
     capsys.readouterr()
     for _ in range(2):  # from disk, too
-        table, _ = snam.crops(catalog, size=16)
+        table, _ = field_crops.crops(catalog, size=16)
         assert capsys.readouterr().out == "2 fields hold no cell and give no crop: MM_2, MM_3.\n"
     assert set(table["subject"]) == {"MM_1"}
-    with pytest.raises(SnamError, match="None of the 2 fields holds a cell, first MM_2"):
-        snam.crops(catalog[catalog["image_id"] != "MM_1"])
+    with pytest.raises(CellError, match="None of the 2 fields holds a cell, first MM_2"):
+        field_crops.crops(catalog[catalog["image_id"] != "MM_1"])
 
 
 def test_a_catalog_of_another_data_set_is_refused(catalog):
-    with pytest.raises(SnamError, match=r"datasets.load\('snam'"):
-        snam.crops(catalog.drop(columns=["nucleus_mask", "role"]))
+    with pytest.raises(CellError, match=r"datasets.load\('snam'"):
+        field_crops.crops(catalog.drop(columns=["nucleus_mask", "role"]))
     for size in (0, -3, 2.5, True, "64"):
-        with pytest.raises(SnamError, match="size"):
-            snam.crops(catalog, size=size)
-    with pytest.raises(SnamError, match="margin"):
-        snam.crops(catalog, margin=0.5)
+        with pytest.raises(CellError, match="size"):
+            field_crops.crops(catalog, size=size)
+    with pytest.raises(CellError, match="margin"):
+        field_crops.crops(catalog, margin=0.5)
     for per_field in (0, 1.5, "six"):
-        with pytest.raises(SnamError, match="per_field"):
-            snam.backgrounds(catalog, per_field=per_field)
+        with pytest.raises(CellError, match="per_field"):
+            field_crops.backgrounds(catalog, per_field=per_field)
 
 
 def test_backgrounds_hold_no_white_cell(catalog):
-    table, images = snam.backgrounds(catalog, size=32, per_field=4)
+    table, images = field_crops.backgrounds(catalog, size=32, per_field=4)
     assert images.shape == (len(table), 32, 32, 3)
     assert table["image_id"].iloc[0] == "ALL_1_b01"
     assert set(table["width"]) == {48}
@@ -404,9 +407,9 @@ def test_backgrounds_hold_no_white_cell(catalog):
         cells = redrawn(name).cells
         for box in boxes.itertuples():
             assert not cells[box.y : box.y + box.height, box.x : box.x + box.width].any()
-    other, _ = snam.backgrounds(catalog, size=32, per_field=4, seed=25)
+    other, _ = field_crops.backgrounds(catalog, size=32, per_field=4, seed=25)
     assert not other[["x", "y"]].equals(table[["x", "y"]])
-    again, same = snam.backgrounds(catalog, size=32, per_field=4)
+    again, same = field_crops.backgrounds(catalog, size=32, per_field=4)
     assert again.equals(table)
     assert np.array_equal(same, images)
 
@@ -415,8 +418,8 @@ def test_a_crowded_field_has_no_room_for_a_background(tmp_path):
     discs = [(x, y, 5) for x in range(8, 64, 14) for y in range(8, 48, 14)]
     picture(tmp_path / "d/MM_1.bmp", discs=discs)
     mask(tmp_path / "d/MM_1_nucleus_mask.bmp", discs=discs)
-    with pytest.raises(SnamError, match="has room"):
-        snam.backgrounds(datasets.load("snam", tmp_path / "d"))
+    with pytest.raises(CellError, match="has room"):
+        field_crops.backgrounds(datasets.load("snam", tmp_path / "d"))
 
 
 @settings(max_examples=40, deadline=None)
@@ -432,11 +435,11 @@ def test_boxes_of_any_mask_are_squares_inside_the_field_around_a_nucleus(discs, 
     image = np.zeros((90, 120), np.uint8)
     for x, y, radius in discs:
         cv2.circle(image, (x, y), radius, 1, -1)
-    labels = snam_crops._parted(image)
+    labels = field_crops._parted(image)
     assert np.array_equal(labels > 0, image > 0)
     present = np.unique(labels[labels > 0])
     assert np.array_equal(present, np.arange(1, len(present) + 1))
-    for x, y, width, height in snam_crops._boxes(labels, image.shape, True, margin):
+    for x, y, width, height in field_crops._boxes(labels, image.shape, True, margin):
         assert 0 <= x <= x + width <= 120
         assert 0 <= y <= y + height <= 90
         assert width == height
@@ -447,9 +450,9 @@ def test_large_masks_are_looked_at_in_a_smaller_size():
     small = np.zeros((192, 256), np.uint8)
     cv2.circle(small, (100, 90), 12, 1, -1)
     large = np.kron(small, np.ones((10, 10), np.uint8))
-    reduced = snam_crops._reduced(large)
+    reduced = field_crops._reduced(large)
     assert max(reduced.shape) == 1000
-    ((x, y, width, _),) = snam_crops._boxes(snam_crops._parted(reduced), large.shape, False, 2.0)
+    ((x, y, width, _),) = field_crops._boxes(field_crops._parted(reduced), large.shape, False, 2.0)
     assert abs(x + width / 2 - 1005) < 10
     assert abs(y + width / 2 - 905) < 10
     assert abs(width - 2 * 250) < 15
@@ -474,8 +477,8 @@ def test_the_command_tells_how_to_get_it_and_what_is_there(drawn, tmp_path, monk
 
 def test_benchmark_of_cropping(benchmark, catalog):
     def crop():
-        shutil.rmtree(snam_crops.artifacts_folder() / "crops", ignore_errors=True)
-        return snam.crops(catalog, size=64)
+        shutil.rmtree(field_crops.artifacts_folder() / "crops", ignore_errors=True)
+        return field_crops.crops(catalog, size=64)
 
     table, _ = benchmark.pedantic(crop, rounds=3, warmup_rounds=1)
     assert len(table) >= FEW.cells

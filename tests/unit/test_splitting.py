@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import catalog as catalogs
-from helpers import splitting
-from helpers.splitting import SplitError
+from helpers.base.errors import CatalogError
+from helpers.catalog import splitting
 
 SHARES = {"train": 0.6, "val": 0.2, "test": 0.2}
 
@@ -48,9 +48,9 @@ def share(result, column="split"):
 
 @pytest.fixture(scope="module")
 def release():
-    if importlib.util.find_spec("helpers.datasets.index") is None:
-        pytest.skip("helpers.datasets.index is not there")
-    from helpers.datasets import index
+    if importlib.util.find_spec("helpers.datasets.copies.index") is None:
+        pytest.skip("helpers.datasets.copies.index is not there")
+    from helpers.datasets.copies import index
 
     table = index.as_catalog()
     return table[table["fold"] != ""].reset_index(drop=True)
@@ -82,7 +82,7 @@ def test_random_split_has_the_papers_sizes(total, positive, sizes):
 
 def test_random_split_refuses_a_class_too_small_for_it():
     table = people({("a", "all"): 30, ("b", "hem"): 2})
-    with pytest.raises(SplitError, match="'hem' has 2 images, too few"):
+    with pytest.raises(CatalogError, match="'hem' has 2 images, too few"):
         splitting.split_at_random(table)
 
 
@@ -137,7 +137,7 @@ def test_a_person_with_cells_of_both_classes_is_one_group():
 
 def test_two_people_cannot_be_split_in_three(capsys):
     table = people({("a", "all"): 30, ("b", "hem"): 20})
-    with pytest.raises(SplitError, match=r"'all' comes from 1 group of subjects and is not in"):
+    with pytest.raises(CatalogError, match=r"'all' comes from 1 group of subjects and is not in"):
         splitting.split_by_subject(table)
     result = splitting.split_by_subject(table, nearest=True)
     assert set(result["split"]) == {"train"}
@@ -146,7 +146,7 @@ def test_two_people_cannot_be_split_in_three(capsys):
 
 def test_a_class_of_one_person_is_trained_on_and_named(capsys):
     table = people({**{(f"a{i}", "all"): 10 for i in range(10)}, ("h", "hem"): 40})
-    with pytest.raises(SplitError, match=r"class 'hem' comes from 1 group .* not in val, test"):
+    with pytest.raises(CatalogError, match=r"class 'hem' comes from 1 group .* not in val, test"):
         splitting.split_by_subject(table)
     result = splitting.split_by_subject(table, nearest=True)
     assert set(result["split"][result["label"] == "hem"]) == {"train"}
@@ -164,7 +164,7 @@ def test_one_huge_person_is_said_in_figures():
     table = people(
         {("a0", "all"): 500, **{(f"{c}{i}", c): 5 for c in ("all", "hem") for i in "123"}}
     )
-    with pytest.raises(SplitError, match=r"train has \d+% of the images of class 'all'"):
+    with pytest.raises(CatalogError, match=r"train has \d+% of the images of class 'all'"):
         splitting.split_by_subject(table)
 
 
@@ -245,14 +245,14 @@ def test_the_releases_own_test_set_is_kept_when_asked(capsys):
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_what_cannot_be_split_is_refused(way):
     table = uneven()
-    with pytest.raises(SplitError, match="is split already"):
+    with pytest.raises(CatalogError, match="is split already"):
         way(splitting.split_at_random(table))
     copied = table.assign(original=table["image_id"].where(table.index == 0, ""))
-    with pytest.raises(SplitError, match="1 augmented copies: split first"):
+    with pytest.raises(CatalogError, match="1 augmented copies: split first"):
         way(copied)
-    with pytest.raises(SplitError, match="no labelled row"):
+    with pytest.raises(CatalogError, match="no labelled row"):
         way(table.assign(label="unlabelled"))
-    with pytest.raises(SplitError, match="repeated entries"):
+    with pytest.raises(CatalogError, match="repeated entries"):
         way(table.set_axis([0] * len(table)))
 
 
@@ -260,7 +260,7 @@ def test_what_cannot_be_split_is_refused(way):
     "fractions", [(0.5, 0.2, 0.2), (1.2, -0.1, -0.1), (0.5, 0.5), (0, 0.5, 0.5), (0.6, 0.4, np.nan)]
 )
 def test_wrong_fractions_are_refused(fractions):
-    with pytest.raises(SplitError, match="The fractions are"):
+    with pytest.raises(CatalogError, match="The fractions are"):
         splitting.split_at_random(uneven(), fractions)
 
 
@@ -278,10 +278,10 @@ def test_folds_are_even_and_whole(k):
 
 def test_too_many_folds_are_refused():
     table = people({(f"{c}{i}", c): 5 for c in ("all", "hem") for i in range(3)})
-    with pytest.raises(SplitError, match="comes from 3 groups"):
+    with pytest.raises(CatalogError, match="comes from 3 groups"):
         splitting.folds_by_subject(table, k=4)
     for k in (1, 2.5, True):
-        with pytest.raises(SplitError, match="k is"):
+        with pytest.raises(CatalogError, match="k is"):
             splitting.folds_by_subject(table, k=k)
 
 
@@ -295,13 +295,13 @@ def test_any_folds_become_a_split():
 
 def test_folds_that_are_not_there_are_refused():
     table = people({("a", "all"): 3}, fold="0")
-    with pytest.raises(SplitError, match=r"no fold '2'; it has \['0'\]"):
+    with pytest.raises(CatalogError, match=r"no fold '2'; it has \['0'\]"):
         splitting.official_folds(table)
-    with pytest.raises(SplitError, match="none is left to train on"):
+    with pytest.raises(CatalogError, match="none is left to train on"):
         splitting.official_folds(table, "0", None)
-    with pytest.raises(SplitError, match="cannot be both"):
+    with pytest.raises(CatalogError, match="cannot be both"):
         splitting.official_folds(table, "0", "0")
-    with pytest.raises(SplitError, match="no folds"):
+    with pytest.raises(CatalogError, match="no folds"):
         splitting.official_folds(people({("a", "all"): 3}))
 
 
@@ -348,7 +348,7 @@ def test_audit_takes_the_finest_sides_there_are():
     assert splitting.audit_leakage(table)["sides"].tolist() == [("0", "1")]
     table["split"] = ["train", "val", "val"]
     assert splitting.audit_leakage(table)["kind"].tolist() == ["subject", "identical file"]
-    with pytest.raises(SplitError, match="across is 'path'"):
+    with pytest.raises(CatalogError, match="across is 'path'"):
         splitting.audit_leakage(table, "path")
 
 
@@ -456,7 +456,7 @@ def test_the_pages_union_find_joins_whom_the_helper_joins(page, pairs):
 
 
 def test_the_pages_interval_is_that_of_the_helper(page):
-    from helpers import metrics
+    from helpers.predictions import metrics
 
     rng = np.random.default_rng(0)
     table = uneven()[["image_id", "subject", "label"]].assign(split="test")
@@ -468,7 +468,7 @@ def test_the_pages_interval_is_that_of_the_helper(page):
 
 
 def test_wrong_answers_to_the_exercises_are_told_so(release, capsys):
-    from helpers.check import check
+    from helpers.exercises import check
 
     random, official = splitting.split_at_random(uneven()), splitting.official_folds(release)
     leaky = splitting.link_subjects(official)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import stain
-from helpers.datasets import leukocytes, phantom
+from helpers.base.errors import ImageError
+from helpers.datasets.drawn import frames as phantom
+from helpers.datasets.drawn import leukocytes
+from helpers.images import stain
 from tests.conftest import ROOT, SHARED
 
 RECIPE = phantom.Recipe(60, 12, 24)
@@ -124,7 +126,7 @@ def test_a_mask_is_the_only_thing_that_changes_on_bright_ground():
     assert np.array_equal(result[~masks[1]], cells.images[1][~masks[1]])
     found = lab(result, masks[1])
     assert np.allclose(found.mean(axis=0), normaliser.reference_["means"], atol=0.8)
-    with pytest.raises(stain.StainError, match=r"no black ground.*give a mask"):
+    with pytest.raises(ImageError, match=r"no black ground.*give a mask"):
         normaliser.transform(cells.images[1])
 
 
@@ -138,7 +140,7 @@ def test_differences_between_subjects_shrink_on_phantoms(frames):
 @pytest.mark.realdata
 @pytest.mark.skipif(not FRAMES, reason="no ../shared/data/cnmc")
 def test_differences_between_subjects_shrink_on_real_frames():
-    from helpers import images as files
+    from helpers.images import loading as files
 
     frames = [files.read_image(path)[::2, ::2] for path in FRAMES[::3]]
     subjects = np.array([path.stem.split("_")[1] for path in FRAMES[::3]])
@@ -177,35 +179,35 @@ def test_any_coloured_cell_gives_a_sound_image(seed, method):
 
 def test_bad_input_is_told_in_one_sentence(frames):
     image = frames[0][0]
-    with pytest.raises(stain.StainError, match="must be one of reinhard, macenko"):
+    with pytest.raises(ImageError, match="must be one of reinhard, macenko"):
         stain.Normaliser("vahadane")
-    with pytest.raises(stain.StainError, match="call fit"):
+    with pytest.raises(ImageError, match="call fit"):
         stain.Normaliser().transform(image)
-    with pytest.raises(stain.StainError, match="Only 0 pixels"):
+    with pytest.raises(ImageError, match="Only 0 pixels"):
         stain.Normaliser().fit(np.zeros((20, 20, 3), np.uint8))
-    with pytest.raises(stain.StainError, match="uint8"):
+    with pytest.raises(ImageError, match="uint8"):
         stain.Normaliser().fit(image.astype(float))
-    with pytest.raises(stain.StainError, match="The mask has shape"):
+    with pytest.raises(ImageError, match="The mask has shape"):
         stain.Normaliser().fit(image, np.ones((3, 3), bool))
-    with pytest.raises(stain.StainError, match="2 images and 1 masks"):
+    with pytest.raises(ImageError, match="2 images and 1 masks"):
         stain.Normaliser().fit([image, image], [image.any(axis=2)])
-    with pytest.raises(stain.StainError, match="no images"):
+    with pytest.raises(ImageError, match="no images"):
         stain.Normaliser().fit([])
-    with pytest.raises(stain.StainError, match="no images"):
+    with pytest.raises(ImageError, match="no images"):
         stain.Normaliser().fit(None)
     flat = np.zeros((30, 30, 3), np.uint8)
     flat[5:25, 5:25] = (100, 60, 120)
     for method, sentence in (("reinhard", "no spread"), ("macenko", "Two dyes cannot")):
-        with pytest.raises(stain.StainError, match=sentence):
+        with pytest.raises(ImageError, match=sentence):
             stain.Normaliser(method).fit(flat)
     glass = np.where(flat > 0, 240, 0).astype(np.uint8)
-    with pytest.raises(stain.StainError, match="took up dye"):
+    with pytest.raises(ImageError, match="took up dye"):
         stain.Normaliser("macenko").fit(glass)
 
 
 def test_neither_torch_nor_tensorflow_is_imported():
     code = (
-        "import sys, numpy as np\nfrom helpers import stain\n"
+        "import sys, numpy as np\nfrom helpers.images import stain\n"
         "assert 'torchstain' not in sys.modules\n"
         "image = np.zeros((20, 20, 3), np.uint8)\n"
         "image[2:18, 2:18] = np.random.default_rng(1).integers(1, 200, (16, 16, 3))\n"

@@ -13,8 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import catalog, provenance, settings, training
+from helpers import catalog
+from helpers.base import provenance, settings
+from helpers.base.errors import TrainingError
 from helpers.models import custom_cnn
+from helpers.training import runs as training
 from tests.conftest import ROOT
 from tests.unit.squares import SIZE, make_squares
 
@@ -248,11 +251,11 @@ def test_the_name_that_keras_gives_a_layer_does_not_count():
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(course, broken, message):
-    with pytest.raises(training.TrainingError, match=message):
+    with pytest.raises(TrainingError, match=message):
         fit(course, *broken(*make_squares()))
 
 
 def test_a_diverged_training_says_so(course, untraced):
     table, images = make_squares()
-    with pytest.raises(training.TrainingError, match=r"no longer a number.*learning rate"):
+    with pytest.raises(TrainingError, match=r"no longer a number.*learning rate"):
         fit(course, table, images, learning_rate=float("inf"))

@@ -8,8 +8,8 @@ import time
 import numpy as np
 import pytest
 
-from helpers import training
 from helpers.models import custom_cnn
+from helpers.training import runs as training
 
 SIZE, IMAGES, ROUNDS = 96, 320, 15
 

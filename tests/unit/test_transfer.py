@@ -8,10 +8,9 @@ import h5py
 import numpy as np
 import pytest
 
-from helpers import images as image_files
-from helpers import weights
-from helpers.models import transfer
-from helpers.models.custom_cnn import ModelError
+from helpers.base.errors import ModelError
+from helpers.images import loading as image_files
+from helpers.models import transfer, weights
 from tests.conftest import SHARED
 from tests.unit.squares import SIZE
 from tests.unit.tiny_backbone import tiny  # noqa: F401 - a fixture
@@ -245,5 +244,5 @@ def test_the_real_weights_are_loaded_and_others_refused(monkeypatch, tmp_path):
     wrong = tmp_path / "mobilenet_v2_1.0_224_notop.weights.h5"
     wrong.write_bytes(next(folder.glob("mobilenet*")).read_bytes())
     monkeypatch.setenv("WEIGHTS_DIR", str(tmp_path))
-    with pytest.raises(weights.WeightsError, match="does not hold the weights of mobilenetv2:"):
+    with pytest.raises(ModelError, match="does not hold the weights of mobilenetv2:"):
         transfer.build(transfer.Recipe("mobilenetv2"), 48)

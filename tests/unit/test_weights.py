@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from helpers import models, weights
+from helpers.base.errors import ModelError
+from helpers.models import weights
 from tests.conftest import SHARED
 
 REAL = SHARED / "weights" / "mobilenet_v2_0.35_224_notop.weights.h5"
@@ -24,7 +25,7 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("WEIGHTS_DIR", str(tmp_path / "folder"))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("COURSE_OFFLINE", "1")
-    monkeypatch.setattr(models, "WEIGHTS_USED", [])
+    monkeypatch.setattr(weights, "WEIGHTS_USED", [])
     weights._download.cache_clear()
     yield tmp_path
     weights._download.cache_clear()
@@ -51,12 +52,12 @@ def test_the_environment_may_name_no_folder(places, monkeypatch):
     write(places / "keras" / "models" / NAME)
     assert weights.find("mobilenetv2").source == "cache"
     monkeypatch.setenv("WEIGHTS_DIR", str(places / "none"))
-    with pytest.raises(weights.WeightsError, match="no folder is there"):
+    with pytest.raises(ModelError, match="no folder is there"):
         weights.find("mobilenetv2")
 
 
 def test_a_relative_folder_is_found_from_the_notebooks_as_well(places, monkeypatch):
-    inside = Path(weights.__file__).resolve().parents[1] / "notebooks"
+    inside = Path(weights.__file__).resolve().parents[2] / "notebooks"
     monkeypatch.setenv("WEIGHTS_DIR", "helpers")  # any folder of the clone
     for here in (inside, places):
         monkeypatch.chdir(here)
@@ -66,9 +67,9 @@ def test_a_relative_folder_is_found_from_the_notebooks_as_well(places, monkeypat
 def test_alpha_names_the_width():
     assert weights.find("mobilenetv2", alpha=0.35).backbone == "mobilenetv2_035"
     assert weights.find("mobilenetv2", alpha=1.0).backbone == "mobilenetv2"
-    with pytest.raises(weights.WeightsError, match=r"alpha is 0\.5"):
+    with pytest.raises(ModelError, match=r"alpha is 0\.5"):
         weights.find("mobilenetv2", alpha=0.5)
-    with pytest.raises(weights.WeightsError, match="No weights are known for 'alexnet'"):
+    with pytest.raises(ModelError, match="No weights are known for 'alexnet'"):
         weights.find("alexnet")
 
 
@@ -78,10 +79,10 @@ def test_random_weights_are_said_loudly_once_and_noted_for_the_banner(places, ca
     said = capsys.readouterr().out
     assert said.count("RANDOM") == 1
     assert "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5" in said
-    assert models.WEIGHTS_USED == ["vgg16: RANDOM weights, not pretrained"]
+    assert weights.WEIGHTS_USED == ["vgg16: RANDOM weights, not pretrained"]
     write(places / "folder" / NAME)
     found = weights.find("mobilenetv2")
-    assert models.WEIGHTS_USED[1].startswith("mobilenetv2: ImageNet, from $WEIGHTS_DIR, sha256 ")
+    assert weights.WEIGHTS_USED[1].startswith("mobilenetv2: ImageNet, from $WEIGHTS_DIR, sha256 ")
     assert found.as_dict()["path"] == NAME  # a record names no folder of this machine
     assert not capsys.readouterr().out
 
@@ -93,7 +94,7 @@ def test_random_weights_are_said_loudly_once_and_noted_for_the_banner(places, ca
 def test_a_file_with_another_checksum_is_refused(places, name):
     write(places / "folder" / name)
     backbone = "resnet50" if name.startswith("resnet50") else "mobilenetv2_035"
-    with pytest.raises(weights.WeightsError, match=r"is not the file that its name says.*fetch"):
+    with pytest.raises(ModelError, match=r"is not the file that its name says.*fetch"):
         weights.find(backbone)
 
 
@@ -102,7 +103,7 @@ def test_a_truncated_file_without_a_published_checksum_is_refused(places):
     write(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(weights.WeightsError, match=r"not a whole HDF5 file \(\d+ bytes\)"):
+    with pytest.raises(ModelError, match=r"not a whole HDF5 file \(\d+ bytes\)"):
         weights.find("mobilenetv2")
 
 

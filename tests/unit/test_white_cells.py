@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from helpers import white_cells
-from helpers.datasets import leukocytes
+from helpers.base.errors import StudyError
+from helpers.datasets.drawn import leukocytes
+from helpers.studies import white_cells
 
 RADII = white_cells.RADII
 
@@ -146,21 +147,21 @@ def test_an_image_without_a_found_cell_still_gets_an_answer(seen, halves):
 def test_bad_input_is_told_in_one_sentence(seen, halves):
     train, _, labels = halves
     image, mask = dotted(2, (0, 0, 0))
-    with pytest.raises(white_cells.WhiteCellError, match="mark no cell"):
+    with pytest.raises(StudyError, match="mark no cell"):
         white_cells.granularity(image, mask & False, mask & False)
-    with pytest.raises(white_cells.WhiteCellError, match="The masks are"):
+    with pytest.raises(StudyError, match="The masks are"):
         white_cells.granularity(image[1:], mask, mask)
-    with pytest.raises(white_cells.WhiteCellError, match="uint8 RGB"):
+    with pytest.raises(StudyError, match="uint8 RGB"):
         white_cells.describe(image)
-    with pytest.raises(white_cells.WhiteCellError, match="both nuclei and cytoplasms"):
+    with pytest.raises(StudyError, match="both nuclei and cytoplasms"):
         white_cells.describe(image[None], nuclei=[mask])
-    with pytest.raises(white_cells.WhiteCellError, match="80 images and 3 labels"):
+    with pytest.raises(StudyError, match="80 images and 3 labels"):
         white_cells.TwoStage().fit(seen, labels[:3])
-    with pytest.raises(white_cells.WhiteCellError, match="two stages need"):
+    with pytest.raises(StudyError, match="two stages need"):
         white_cells.TwoStage().fit(seen[train], np.full(train.sum(), "monocyte"))
-    with pytest.raises(white_cells.WhiteCellError, match="look_at"):
+    with pytest.raises(StudyError, match="look_at"):
         white_cells.OneStage("colour")
-    with pytest.raises(white_cells.WhiteCellError, match="call fit"):
+    with pytest.raises(StudyError, match="call fit"):
         white_cells.TwoStage().predict(seen)
 
 

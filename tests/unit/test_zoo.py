@@ -5,8 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import catalog, images, zoo
+from helpers import catalog
+from helpers.base.errors import PredictionsError, TrainingError
+from helpers.images import loading as images
 from helpers.models import custom_cnn
+from helpers.predictions.table import load_predictions, save_predictions
+from helpers.training import zoo
 
 SIZE = 32
 
@@ -95,8 +99,8 @@ def test_predictions_come_back_from_csv_as_they_were(predictions, tmp_path):
     subjects = [f"{number:02d}" for number in range(len(predictions))]  # not 0, 1, 2
     predictions["subject"] = pd.Series(subjects, dtype=object)
     path = tmp_path / "deep" / "predictions.csv"
-    zoo.save_predictions(path, predictions)
-    pd.testing.assert_frame_equal(zoo.load_predictions(path), predictions)
+    save_predictions(path, predictions)
+    pd.testing.assert_frame_equal(load_predictions(path), predictions)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +115,14 @@ def test_predictions_come_back_from_csv_as_they_were(predictions, tmp_path):
 def test_a_csv_that_holds_no_predictions_is_named(tmp_path, content, message):
     path = tmp_path / "broken.csv"
     path.write_text(content)
-    with pytest.raises(zoo.ZooError, match=rf"broken\.csv.*{message}"):
-        zoo.load_predictions(path)
+    with pytest.raises(PredictionsError, match=rf"broken\.csv.*{message}"):
+        load_predictions(path)
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(zoo.ZooError, match=r"none\.csv is not there"):
-        zoo.load_predictions(tmp_path / "none.csv")
-    with pytest.raises(zoo.ZooError, match=r"none\.keras is not there"):
+    with pytest.raises(PredictionsError, match=r"none\.csv is not there"):
+        load_predictions(tmp_path / "none.csv")
+    with pytest.raises(TrainingError, match=r"none\.keras is not there"):
         zoo.load_model(tmp_path / "none.keras")
 
 
@@ -128,9 +132,9 @@ def test_a_model_comes_back_and_a_broken_one_is_refused(trained, frames, tmp_pat
     file = frames["path"].iloc[1]
     assert zoo.predict_file(loaded, file) == zoo.predict_file(trained, file)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(zoo.ZooError, match=r"tiny\.keras cannot be loaded"):
+    with pytest.raises(TrainingError, match=r"tiny\.keras cannot be loaded"):
         zoo.load_model(path)
-    with pytest.raises(zoo.ZooError, match=r"ends in \.keras"):
+    with pytest.raises(TrainingError, match=r"ends in \.keras"):
         zoo.save_model(tmp_path / "tiny.h5", trained)
 
 
@@ -140,7 +144,7 @@ def test_a_file_that_carries_code_is_not_run(tmp_path):
     image = keras.Input((SIZE, SIZE, 3))
     mean = keras.layers.Lambda(lambda x: x.mean((1, 2, 3), keepdims=True)[..., 0], (1,))(image)
     keras.Model(image, mean).save(tmp_path / "foreign.keras")
-    with pytest.raises(zoo.ZooError, match=r"foreign\.keras cannot be loaded"):
+    with pytest.raises(TrainingError, match=r"foreign\.keras cannot be loaded"):
         zoo.load_model(tmp_path / "foreign.keras")
 
 
@@ -150,9 +154,9 @@ def test_other_models_and_images_are_refused(trained, frames):
     two = keras.Sequential(
         [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
     )
-    with pytest.raises(zoo.ZooError, match=r"\(None, 2\).*one probability"):
+    with pytest.raises(TrainingError, match=r"\(None, 2\).*one probability"):
         zoo.predict(two, frames)
-    with pytest.raises(zoo.ZooError, match=r"float32 of shape \(40, 32, 32, 3\)"):
+    with pytest.raises(TrainingError, match=r"float32 of shape \(40, 32, 32, 3\)"):
         zoo.predict(trained, frames, np.zeros((40, SIZE, SIZE, 3), dtype=np.float32))
-    with pytest.raises(zoo.ZooError, match=r"shape \(3, 32, 32, 3\)"):
+    with pytest.raises(TrainingError, match=r"shape \(3, 32, 32, 3\)"):
         zoo.predict(trained, frames, np.zeros((3, SIZE, SIZE, 3), dtype=np.uint8))

@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from helpers import frozen, training, weights, zoo
-from helpers.models import transfer
+from helpers.base.errors import TrainingError
+from helpers.models import transfer, weights
+from helpers.training import frozen, zoo
+from helpers.training import runs as training
 from tests.unit.squares import SIZE
 from tests.unit.tiny_backbone import HEAD, TUNED, tiny  # noqa: F401 - a fixture
 
@@ -168,10 +170,10 @@ def test_the_record_is_plain_json_without_folders_of_the_machine(tiny, tmp_path)
 
 def test_a_recipe_or_catalog_that_cannot_be_trained_is_refused(tiny):  # noqa: F811
     course, table, _ = tiny
-    with pytest.raises(zoo.ZooError, match="no stage"):
+    with pytest.raises(TrainingError, match="no stage"):
         zoo.load_or_train(dataclasses.replace(RECIPE, stages=()), table, course)
-    with pytest.raises(zoo.ZooError, match="split it first"):
+    with pytest.raises(TrainingError, match="split it first"):
         zoo.load_or_train(RECIPE, table.assign(split=""), course)
     unknown = dataclasses.replace(RECIPE, stages=(dataclasses.replace(HEAD, optimizer="lion"),))
-    with pytest.raises(training.TrainingError, match="optimizer is 'lion'"):
+    with pytest.raises(TrainingError, match="optimizer is 'lion'"):
         zoo.load_or_train(unknown, table, course)

@@ -6,8 +6,8 @@ import dataclasses
 import pytest
 
 from helpers import images as image_files
-from helpers import settings, weights
-from helpers.models import transfer
+from helpers.base import settings
+from helpers.models import transfer, weights
 from tests.unit.squares import SIZE, make_squares
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet

@@ -1,0 +1,1 @@
+"""Errors, files, settings, provenance: what every other room stands on."""

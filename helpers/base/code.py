@@ -1,0 +1,163 @@
+"""Which source files a result follows from, and one hash of them all.
+
+A cached result is as old as the code that made it: the module that makes it and every
+module of `helpers` that this one imports, directly or through others.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@cache
+def version(*modules: str) -> str:
+    """Return a hash of the named modules and of all that they import, 12 hexadecimal digits.
+
+    Parameters
+    ----------
+    *modules : str
+        Full names, such as ``helpers.images.cropping``.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        When there is no such module: a hash of nothing would never change.
+    """
+    for name in modules:
+        if name not in _modules(PACKAGE):
+            raise ModuleNotFoundError(f"The course has no module {name!r}.")
+    return digest(upstream(modules))[:12]
+
+
+def upstream(names: Iterable[str], package: Path = PACKAGE, exercises: str = "") -> dict[str, Path]:
+    """Return the named modules and all modules of `helpers` that they import, by name.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Modules (``helpers.report.plots``), names in them (``helpers.report.plots.show``), or
+        the beginning of names and a star.
+    package : pathlib.Path
+        The folder of `helpers`.
+    exercises : str
+        Two digits of a chapter: of the exercises, only its module counts.
+
+    Notes
+    -----
+    Imports are read from the syntax trees, those inside functions included. Where
+    a name is made at run time, every module that it could mean counts; when nothing
+    is known of it, all of them. The packages that a module lies in count as files,
+    but their imports are not followed: Python runs them, the module does not use them.
+    """
+    modules = _modules(package)
+    found: dict[str, Path] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name.endswith("*"):
+            prefix = name[:-1]
+            if prefix.startswith("helpers.exercises.") and exercises:
+                prefix = f"helpers.exercises.chapter_{exercises}"
+            waiting += [known for known in modules if known.startswith(prefix)]
+            continue
+        # `from helpers.report.plots import show` names a function: its module is what counts.
+        while name and name not in modules:
+            name = name.rpartition(".")[0]
+        if name and name not in found:
+            found[name] = path = modules[name]
+            source = path.read_text(encoding="utf-8")
+            waiting += imports(source, name, path.name == "__init__.py")
+    for name in list(found):
+        while name := name.rpartition(".")[0]:
+            found.setdefault(name, modules[name])
+    return found
+
+
+def digest(modules: dict[str, Path]) -> str:
+    """Return a hash of the modules' sources and of the data files beside a package's own.
+
+    Line endings do not count: Git may change them.
+    """
+    result = hashlib.sha256()
+    for name, path in sorted(modules.items()):
+        parts = [path]
+        if path.name == "__init__.py":
+            parts += sorted(
+                other
+                for other in path.parent.iterdir()
+                if other.is_file() and other.suffix not in (".py", ".pyc")
+            )
+        for part in parts:
+            content = part.read_bytes()
+            if part.suffix == ".py":
+                content = content.replace(b"\r\n", b"\n")
+            result.update(f"{name}\x1f{part.name}\x1f{len(content)}\x1e".encode() + content)
+    return result.hexdigest()
+
+
+@cache  # each chapter reaches most of the modules
+def imports(source: str, module: str = "helpers", is_package: bool = False) -> tuple[str, ...]:
+    """Return the names below ``helpers`` that `source` imports; a ``*`` ends a prefix."""
+    if "import" not in source:
+        return ()
+    try:
+        # IPython's own lines (%matplotlib, !pip) are not Python; they import no helper.
+        tree = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "pass", source))
+    except SyntaxError:
+        return ("helpers*",)
+    base = module if is_package else module.rpartition(".")[0]
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            if node.level:
+                parts = base.split(".")
+                origin = ".".join([*parts[: len(parts) - node.level + 1], origin]).rstrip(".")
+            found += [f"{origin}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__"):
+            found.append(_dynamic(node, base))
+    return tuple(name for name in found if re.match(r"helpers(\.|\*|$)", name))
+
+
+def _modules(package: Path) -> dict[str, Path]:
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        if parts[0] in ("course", "__main__") or "__pycache__" in parts:
+            continue  # what runs and publishes the chapters decides no result
+        if parts[-1] == "__init__":
+            parts = parts[:-1]
+        found[".".join(("helpers", *parts))] = path
+    return found
+
+
+def _dynamic(call: ast.Call, base: str) -> str:
+    argument = call.args[0] if call.args else None
+    if isinstance(argument, ast.Constant):
+        name = str(argument.value)
+        return f"{base}{name}" if name.startswith(".") else name
+    start = ""
+    if isinstance(argument, ast.JoinedStr) and argument.values:
+        first = argument.values[0]
+        if isinstance(first, ast.Constant):
+            start = str(first.value)
+        elif isinstance(first, ast.FormattedValue) and _name(first.value) == "__name__":
+            start = f"{base}."
+    if start.startswith("."):
+        start = base + start
+    if start and not start.startswith("helpers"):
+        return start  # another package's module
+    return f"{start or 'helpers'}*"
+
+
+def _name(node: ast.expr) -> str:
+    return getattr(node, "id", None) or getattr(node, "attr", None) or ""

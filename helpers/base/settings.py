@@ -1,0 +1,176 @@
+"""Data set, profile, seed and folders: the one place that knows them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from helpers.base.errors import CourseError
+
+DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam")
+DEFAULT_SEED = 24
+
+
+class SettingsError(CourseError, ValueError):
+    """A data set, a profile or a folder that the course does not know."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of everything a run uses.
+
+    Attributes
+    ----------
+    name : str
+        ``smoke`` (tests), ``quick`` (a laptop, a free Colab) or ``full`` (a GPU).
+    images : int or None
+        At most this many images are loaded; None for all of them.
+    phantoms, subjects : int
+        How many phantom frames are drawn, of how many subjects.
+    size : int
+        Side of the square images in pixels.
+    epochs, patience, batch_size : int
+        Longest training, epochs without a better `val_loss` before it stops,
+        images in a step.
+    resamples : int
+        Bootstrap resamples behind an interval.
+    precision : str
+        ``float32``, or ``mixed``: on a GPU half precision (bfloat16 where it has
+        it, else float16) with float32 weights; ``bfloat16`` and ``float16`` are
+        taken on any device. `$COURSE_PRECISION` goes before.
+    xla : bool
+        Compile with XLA where there is a GPU. `$COURSE_XLA` (0 or 1) goes before.
+    devices : str
+        ``one``, or ``all``: batches are shared among all GPUs. `$COURSE_DEVICES`
+        goes before.
+    """
+
+    name: str
+    images: int | None
+    phantoms: int
+    subjects: int
+    size: int
+    epochs: int
+    patience: int
+    batch_size: int
+    resamples: int
+    precision: str = "float32"
+    xla: bool = True
+    devices: str = "one"
+
+
+PROFILES = {
+    "smoke": Profile("smoke", 160, 160, 16, 48, 2, 2, 32, 200),
+    "quick": Profile("quick", 1200, 1200, 40, 96, 8, 3, 32, 1000),
+    "full": Profile("full", None, 6400, 60, 224, 100, 5, 32, 2000, "mixed", True, "all"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a chapter runs on; made by :func:`read` from its parameters."""
+
+    dataset: str
+    profile: Profile
+    seed: int
+    data_dir: Path | None
+    artifacts: Path
+
+    def folder(self, *names: str) -> Path:
+        """Return a folder for this data set, profile and seed, made if missing."""
+        path = self.artifacts / f"{self.dataset}-{self.profile.name}-{self.seed}"
+        path = path.joinpath(*names)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def as_dict(self) -> dict:
+        """Return the settings as plain values, as a run record keeps them."""
+        return {
+            "dataset": self.dataset,
+            "profile": asdict(self.profile),
+            "seed": self.seed,
+            "data_dir": None if self.data_dir is None else str(self.data_dir),
+        }
+
+
+def read(
+    dataset: str = "phantom",
+    profile: str = "quick",
+    seed: int = DEFAULT_SEED,
+    data_dir: str | os.PathLike | None = None,
+) -> Settings:
+    """Check a chapter's parameters and return them as :class:`Settings`.
+
+    Parameters
+    ----------
+    dataset : str
+        One of ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``.
+    profile : str
+        One of ``smoke``, ``quick``, ``full``.
+    seed : int
+        From which every random choice of the chapter follows.
+    data_dir : path-like, optional
+        Folder of a real data set; empty or None for the phantoms.
+
+    Raises
+    ------
+    SettingsError
+        When a name is unknown or the folder is not there.
+    """
+    if dataset not in DATASETS:
+        raise SettingsError(f"DATASET is {dataset!r}, but must be one of {', '.join(DATASETS)}.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise SettingsError(f"SEED is {seed!r}, but must be a whole number from 0 up.")
+    folder = Path(data_dir).expanduser().resolve() if data_dir else None
+    if folder is not None and not folder.is_dir():
+        raise SettingsError(f"DATA_DIR is {folder}, but no folder is there.")
+    return Settings(dataset, _computing(profile_of(profile)), seed, folder, artifacts_folder())
+
+
+def profile_of(name: str | Profile) -> Profile:
+    """Return the profile called `name`; a :class:`Profile` is returned as it is."""
+    if isinstance(name, Profile):
+        return name
+    if name not in PROFILES:
+        raise SettingsError(f"PROFILE is {name!r}, but must be one of {', '.join(PROFILES)}.")
+    return PROFILES[name]
+
+
+def _computing(profile: Profile) -> Profile:
+    """Return the profile with what the environment says about how to compute."""
+    choices = {
+        "precision": ("float32", "mixed", "bfloat16", "float16"),
+        "xla": ("0", "1"),
+        "devices": ("one", "all"),
+    }
+    for field, known in choices.items():
+        name = f"COURSE_{field.upper()}"
+        value = os.environ.get(name)
+        if not value:
+            continue
+        if value not in known:
+            raise SettingsError(f"{name} is {value!r}, but must be one of {', '.join(known)}.")
+        profile = replace(profile, **{field: value == "1" if field == "xla" else value})
+    return profile
+
+
+def artifacts_folder() -> Path:
+    """Return the folder of everything that is computed once and kept.
+
+    ``$COURSE_ARTIFACTS`` if set; in a clone of the course its ``artifacts``
+    folder; elsewhere (Colab) ``artifacts`` in the working directory.
+    """
+    if os.environ.get("COURSE_ARTIFACTS"):
+        return Path(os.environ["COURSE_ARTIFACTS"]).expanduser().resolve()
+    clone = course_root()
+    return (clone or Path.cwd()) / "artifacts"
+
+
+def course_root() -> Path | None:
+    """Return the clone that the working directory lies in, or None outside of one."""
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if (folder / "_toc.yml").is_file() and (folder / "helpers").is_dir():
+            return folder
+    return None

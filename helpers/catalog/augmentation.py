@@ -1,0 +1,65 @@
+"""Exact symmetries of a square image: mirror images and quarter turns.
+
+They move pixels and change none, so a copy made with them holds exactly what
+its original holds. A blood cell has no upper side: each of them shows a cell
+that the microscope could have shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from helpers.base.errors import CatalogError
+
+_H, _W = -3, -2  # the same axes in (h, w, c) and in (n, h, w, c)
+
+_SYMMETRIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "identity": lambda a: a,
+    "flip_horizontal": lambda a: np.flip(a, axis=_W),
+    "flip_vertical": lambda a: np.flip(a, axis=_H),
+    "rot90": lambda a: np.rot90(a, 1, axes=(_H, _W)),
+    "rot180": lambda a: np.rot90(a, 2, axes=(_H, _W)),
+    "rot270": lambda a: np.rot90(a, 3, axes=(_H, _W)),
+    "transpose": lambda a: np.swapaxes(a, _H, _W),
+    "antitranspose": lambda a: np.swapaxes(np.rot90(a, 2, axes=(_H, _W)), _H, _W),
+}
+
+#: Names of the eight symmetries of the square, the one that changes nothing first.
+#: Turns are counter-clockwise; ``flip_horizontal`` exchanges left and right.
+TRANSFORMS: tuple[str, ...] = tuple(_SYMMETRIES)
+
+
+def apply(image: np.ndarray, transform: str) -> np.ndarray:
+    """Return `image` turned or mirrored as `transform` names it.
+
+    Parameters
+    ----------
+    image : ndarray, shape (h, w, c) or (n, h, w, c), any dtype
+        One image or a stack of images; left as it is.
+    transform : str
+        One of :data:`TRANSFORMS`.
+
+    Returns
+    -------
+    ndarray, contiguous, dtype of `image`
+        Of the shape of `image`, height and width exchanged by a quarter turn
+        and by the two transposes. A new array, for ``identity`` as well.
+
+    Raises
+    ------
+    CatalogError
+        When the name is unknown or `image` has another number of axes.
+    """
+    if transform not in _SYMMETRIES:
+        raise CatalogError(
+            f"The transform is {transform!r}, but must be one of {', '.join(TRANSFORMS)}."
+        )
+    image = np.asarray(image)
+    if image.ndim not in (3, 4):
+        raise CatalogError(
+            f"An array of shape {image.shape} is no image (h, w, c) and no stack (n, h, w, c); "
+            "give a grey image a last axis of length 1."
+        )
+    return np.array(_SYMMETRIES[transform](image), order="C", copy=True)

@@ -1,0 +1,450 @@
+"""Splits that keep a person's images on one side, and the audit that proves it.
+
+Every function takes a catalog and returns a new one with the same rows in the
+same order, so that an image array made from the one stays aligned with the
+other. What comes out depends on the rows' ids, labels, subjects and bytes and
+on the seed: never on the order of the rows or on where the files lie.
+
+Rows that no split uses hold ``""``: unlabelled ones, and those that a release
+has set aside as its own test set (``split == "test"`` in the catalog as
+loaded). The latter are for the very last step of a study. They are left out
+by default and stay ``"test"`` with ``keep_test=True``, where the other rows
+are then divided into ``train`` and ``val`` alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from helpers import catalog as catalogs
+from helpers.base.errors import CatalogError
+from helpers.catalog.group_search import allot
+
+FRACTIONS = (0.6, 0.2, 0.2)
+#: How far the share of a class's images in a split may be from the wanted one.
+TOLERANCE = 0.05
+_AUDIT_COLUMNS = ("kind", "name", "sides", "subjects", "images", "image_ids")
+
+
+def split_at_random(
+    catalog: pd.DataFrame,
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 24,
+    keep_test: bool = False,
+) -> pd.DataFrame:
+    """Return the catalog split image by image, stratified by label: the papers' way.
+
+    It puts cells of one person on both sides; :func:`audit_leakage` counts them.
+
+    Parameters
+    ----------
+    catalog : pandas.DataFrame
+        As loaded; left as it is.
+    fractions : three floats that sum to 1
+        Of train, val and test.
+    seed : int
+        From which the draw follows.
+    keep_test : bool
+        Keep the release's own test rows as ``test`` (see the module).
+
+    Returns
+    -------
+    pandas.DataFrame
+        With `split` set. Test and val take the next whole number above their
+        share, as scikit-learn's ``train_test_split`` applied twice: 10,662 images
+        become 6396 / 2133 / 2133 as in the papers, the release's 10,661 become
+        6396 / 2132 / 2133.
+
+    Raises
+    ------
+    CatalogError
+        When the fractions are wrong, the catalog is split already or holds
+        copies, or a class has too few images to be in every split.
+    """
+    usable, wanted = _prepare(catalog, fractions, keep_test)
+    rows = catalog.loc[usable, ["image_id", "label"]].sort_values("image_id")
+    rng = np.random.default_rng(seed)
+    sizes = rows.groupby("label").size()
+    left, quota = sizes.to_numpy(), {}
+    remaining = 1.0
+    for name in ("test", "val"):
+        share = wanted[name] / remaining if remaining > 0 else 0.0
+        # The rounding keeps 0.2 / 0.8 of 8528 from becoming 2132 + 1e-13, and that 2133.
+        count = math.ceil(round(share * left.sum(), 6))
+        quota[name] = _apportion(left, count)
+        left = left - quota[name]
+        remaining -= wanted[name]
+    quota["train"] = left
+    assigned = pd.Series("", index=catalog.index, dtype=object)
+    for row, label in enumerate(sizes.index):
+        counts = {name: int(quota[name][row]) for name in catalogs.SPLITS}
+        empty = [name for name in wanted if wanted[name] > 0 and counts[name] == 0]
+        if empty:
+            raise CatalogError(
+                f"Class {label!r} has {sizes[label]} images, too few to be in {', '.join(empty)} "
+                "as well: add images or leave the class out."
+            )
+        members = rng.permutation(rows.index[rows["label"] == label].to_numpy())
+        start = 0
+        for name, count in counts.items():
+            assigned[members[start : start + count]] = name
+            start += count
+    return _with_split(catalog, assigned, keep_test)
+
+
+def split_by_subject(
+    catalog: pd.DataFrame,
+    fractions: Sequence[float] = FRACTIONS,
+    seed: int = 24,
+    nearest: bool = False,
+    tolerance: float = TOLERANCE,
+    keep_test: bool = False,
+) -> pd.DataFrame:
+    """Return the catalog split so that linked subjects are never on two sides.
+
+    Whole groups (:func:`link_subjects`) are moved and exchanged between the
+    splits, from several random starts, until for each class the shares of its
+    images, and more loosely of its groups, are as near to `fractions` as can
+    be found. The split is met when every split has every class and no share
+    of a class's images is further than `tolerance` from the wanted one.
+
+    Parameters
+    ----------
+    catalog : pandas.DataFrame
+        As loaded; left as it is.
+    fractions : three floats that sum to 1
+        Of train, val and test, meant of the images of each class.
+    seed : int
+        From which the random starts follow.
+    nearest : bool
+        Where the split is not met, return the nearest one found and print a
+        note that says what is missing, instead of raising. A class with too
+        few groups then goes to train first, to test second.
+    tolerance : float
+        0.05 is five percentage points.
+    keep_test : bool
+        Keep the release's own test rows as ``test`` (see the module). Groups
+        that share a subject or a file with them are then left out, with a note.
+
+    Returns
+    -------
+    pandas.DataFrame
+        With `group` and `split` set.
+
+    Raises
+    ------
+    CatalogError
+        When the split is not met and `nearest` is not asked for, when the
+        fractions are wrong, or the catalog is split already or holds copies.
+    """
+    usable, wanted = _prepare(catalog, fractions, keep_test)
+    linked = link_subjects(catalog)
+    if keep_test:
+        usable &= ~_touches_test(linked, usable)
+    names = [name for name in catalogs.SPLITS if wanted[name] > 0]
+    groups, classes, counts = _count(linked[usable])
+    shares = np.array([wanted[name] for name in names])
+    # A class that cannot be everywhere is trained on first and tested second.
+    needs = np.array([{"train": 4.0, "test": 2.0, "val": 1.0}[name] for name in names])
+    side, _ = allot(counts, shares, np.random.default_rng(seed), needs)
+    _report(counts, side, shares, names, classes, tolerance, nearest)
+    chosen = dict(zip(groups, np.array(names, dtype=object)[side], strict=True))
+    assigned = linked["group"].map(chosen).where(usable, "")
+    return _with_split(linked, assigned, keep_test)
+
+
+def folds_by_subject(
+    catalog: pd.DataFrame, k: int = 5, seed: int = 24, nearest: bool = False
+) -> pd.DataFrame:
+    """Return the catalog with `fold` set to ``"0"`` .. ``str(k - 1)``, linked subjects whole.
+
+    Found as :func:`split_by_subject` finds its split, with k equal shares.
+    :func:`official_folds` then turns any of the folds into the test set.
+
+    Parameters
+    ----------
+    catalog : pandas.DataFrame
+        Left as it is; `split` is not looked at but for the release's own test
+        rows, which like unlabelled ones get the fold ``""``.
+    k : int
+        Number of folds, 2 or more.
+    seed : int
+        From which the random starts follow.
+    nearest : bool
+        Where a class has fewer groups than folds, or a fold is further than
+        :data:`TOLERANCE` from 1 / k of a class: print a note instead of raising.
+
+    Raises
+    ------
+    CatalogError
+        When k is below 2, or the folds are not met and `nearest` is not asked for.
+    """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 2:
+        raise CatalogError(f"k is {k!r}, but must be a whole number from 2 up.")
+    usable, _ = _prepare(catalog, FRACTIONS, False)
+    linked = link_subjects(catalog)
+    groups, classes, counts = _count(linked[usable])
+    shares = np.full(k, 1 / k)
+    side, _ = allot(counts, shares, np.random.default_rng(seed), np.ones(k))
+    names = [f"fold {number}" for number in range(k)]
+    _report(counts, side, shares, names, classes, TOLERANCE, nearest)
+    chosen = {group: str(number) for group, number in zip(groups, side, strict=True)}
+    linked["fold"] = linked["group"].map(chosen).where(usable, "").astype(object)
+    return catalogs.check(linked)
+
+
+def official_folds(
+    catalog: pd.DataFrame, test_fold: str = "2", val_fold: str | None = "1", keep_test: bool = False
+) -> pd.DataFrame:
+    """Return the catalog split along its column `fold`: one to test, one to val, the rest to train.
+
+    The folds of the C-NMC release keep the subject ids apart, but not the people:
+    94 groups of byte-identical files lie in two of them (:func:`audit_leakage`).
+
+    Parameters
+    ----------
+    catalog : pandas.DataFrame
+        As loaded, or from :func:`folds_by_subject`; left as it is.
+    test_fold, val_fold : str
+        Names of folds; `val_fold` may be None for no validation split.
+    keep_test : bool
+        Keep the release's own test rows as ``test`` beside the test fold.
+
+    Raises
+    ------
+    CatalogError
+        When a fold is not there, both are the same, or none is left to train on.
+    """
+    usable, _ = _prepare(catalog, FRACTIONS, False)
+    fold = catalog["fold"]
+    usable &= fold != ""
+    present = sorted(set(fold[usable]))
+    for name in (test_fold, val_fold):
+        if name is not None and name not in present:
+            raise CatalogError(f"The catalog has no fold {name!r}; it has {present or 'no folds'}.")
+    if test_fold == val_fold:
+        raise CatalogError(f"Fold {test_fold!r} cannot be both the test and the validation split.")
+    if not set(present) - {test_fold, val_fold}:
+        raise CatalogError(f"The catalog has only the folds {present}: none is left to train on.")
+    assigned = fold.map({test_fold: "test", val_fold: "val"}).fillna("train").where(usable, "")
+    return _with_split(catalog, assigned, keep_test)
+
+
+def link_subjects(catalog: pd.DataFrame) -> pd.DataFrame:
+    """Return the catalog with `group` set: subjects that share a file, directly or through others.
+
+    Two ids that hold one and the same file (equal `sha256`) are taken for one
+    person. Groups that the catalog already has are joined further, never parted.
+    A group is called by its subjects, joined by ``+``.
+    """
+    groups = _components(
+        catalog["subject"],
+        zip(catalog["subject"], "file " + catalog["sha256"], strict=True),
+        zip(catalog["subject"], "group " + catalog["group"], strict=True),
+    )
+    linked = catalog.copy()
+    linked["group"] = catalog["subject"].map(groups).astype(object)
+    return linked
+
+
+def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFrame:
+    """Return a table of all that stands on two sides at once; empty when nothing leaks.
+
+    Parameters
+    ----------
+    catalog : pandas.DataFrame
+        Need not be sound otherwise: a catalog balanced before it was split is
+        what this is meant to catch.
+    across : {"split", "fold", "subject", "image_id"}, optional
+        The column that holds the sides; rows where it is ``""`` are on none.
+        None for ``split``, or ``fold`` where nothing is split, or ``subject``
+        where there are no folds either. ``image_id`` lists all identical files.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a finding: `kind` (``subject``, ``identical file`` or ``augmented
+        copy``), `name` (of the subject, of the file's sha256, of the original
+        image), `sides` and `subjects` (tuples), `images` (how many) and
+        `image_ids` (tuple). Sorted by kind and name.
+
+    Raises
+    ------
+    CatalogError
+        When `across` is none of these columns.
+    """
+    if across is None:
+        across = next((c for c in ("split", "fold") if (catalog[c] != "").any()), "subject")
+    if across not in ("split", "fold", "subject", "image_id"):
+        raise CatalogError(f"across is {across!r}, but must be split, fold, subject or image_id.")
+    rows = catalog[["image_id", "subject", "sha256"]].copy()
+    rows["side"] = catalog[across]
+    rows["copy"] = catalog["original"] != ""
+    # A copy and its original share their file; what they come from tells them from duplicates.
+    rows["root"] = catalog["original"].where(rows["copy"], catalog["image_id"])
+    rows = rows[rows["side"] != ""].sort_values("image_id")
+    found = []
+    if across not in ("subject", "image_id"):
+        found += _crossing(rows, "subject", "subject")
+    files = rows[rows["sha256"] != ""]
+    several = files.groupby("sha256")["root"].transform("nunique") > 1
+    found += _crossing(files[several], "sha256", "identical file")
+    if across != "image_id":
+        copied = rows.groupby("root")["copy"].transform("any")
+        found += _crossing(rows[copied], "root", "augmented copy")
+    return pd.DataFrame(found, columns=list(_AUDIT_COLUMNS))
+
+
+def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:
+    """Return one finding for each value of `key` whose rows are on more than one side."""
+    order = {name: place for place, name in enumerate(catalogs.SPLITS)}
+    crossing = rows[rows.groupby(key)["side"].transform("nunique") > 1]
+    return [
+        (
+            kind,
+            name,
+            tuple(sorted(set(part["side"]), key=lambda side: (order.get(side, -1), side))),
+            tuple(sorted(set(part["subject"]))),
+            len(part),
+            tuple(part["image_id"]),
+        )
+        for name, part in crossing.groupby(key, sort=True)
+    ]
+
+
+def _components(subjects: Iterable[str], *links: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the group of each subject: union-find over subjects and what they share."""
+    parent: dict[str, str] = {}
+
+    def find(node: str) -> str:
+        root = node
+        while parent.setdefault(root, root) != root:
+            root = parent[root]
+        while parent[node] != root:  # so that the next search is short
+            parent[node], node = root, parent[node]
+        return root
+
+    for pairs in links:
+        for subject, shared in pairs:
+            if shared not in ("file ", "group "):  # an empty field links nobody
+                parent[find("subject " + subject)] = find(shared)
+    members: dict[str, list[str]] = {}
+    for subject in sorted(set(subjects), key=lambda name: (len(name), name)):  # 20 before 100
+        members.setdefault(find("subject " + subject), []).append(subject)
+    return {subject: "+".join(part) for part in members.values() for subject in part}
+
+
+def _prepare(
+    catalog: pd.DataFrame, fractions: Sequence[float], keep_test: bool
+) -> tuple[pd.Series, dict[str, float]]:
+    """Return which rows are to be split, and the wanted fraction of each split."""
+    catalogs.check(catalog)
+    if not catalog.index.is_unique:
+        raise CatalogError("The catalog's index has repeated entries: call reset_index(drop=True).")
+    fractions = [float(value) for value in fractions]
+    if (
+        len(fractions) != 3
+        or not all(0 <= value <= 1 for value in fractions)
+        or not math.isclose(sum(fractions), 1, abs_tol=1e-6)
+        or fractions[0] == 0
+    ):
+        raise CatalogError(
+            f"The fractions are {tuple(fractions)}, but must be three numbers from 0 to 1, "
+            "of train, val and test, that sum to 1, the first above 0."
+        )
+    copies = int((catalog["original"] != "").sum())
+    if copies:
+        raise CatalogError(
+            f"The catalog holds {copies} augmented copies: split first, balance afterwards."
+        )
+    if catalog["split"].isin(["train", "val"]).any():
+        raise CatalogError(
+            "The catalog is split already: start from the one that was loaded "
+            "(or clear it with catalog.assign(split=''))."
+        )
+    usable = (catalog["label"] != catalogs.UNLABELLED) & (catalog["split"] != "test")
+    if not usable.any():
+        raise CatalogError("The catalog has no labelled row outside the release's own test set.")
+    wanted = dict(zip(catalogs.SPLITS, fractions, strict=True))
+    if keep_test and (catalog["split"] == "test").any():
+        rest = wanted["train"] + wanted["val"]
+        wanted = {"train": wanted["train"] / rest, "val": wanted["val"] / rest, "test": 0.0}
+    return usable, wanted
+
+
+def _with_split(catalog: pd.DataFrame, assigned: pd.Series, keep_test: bool) -> pd.DataFrame:
+    """Return a copy of `catalog` with its `split` set, the release's own test kept or not."""
+    result = catalog.copy()
+    if keep_test:
+        own_test = (catalog["split"] == "test") & (catalog["label"] != catalogs.UNLABELLED)
+        assigned = assigned.mask(own_test, "test")
+    result["split"] = assigned.astype(object)
+    return catalogs.check(result)
+
+
+def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
+    """Return how many of each class make up `count`, in proportion, largest remainders first."""
+    exact = sizes * count / sizes.sum()
+    whole = np.floor(exact).astype(int)
+    order = np.argsort(-np.round(exact - whole, 9), kind="stable")
+    whole[order[: count - whole.sum()]] += 1
+    return whole
+
+
+def _count(rows: pd.DataFrame) -> tuple[list[str], list[str], np.ndarray]:
+    """Return the groups, the classes and the images of each group in each class."""
+    table = pd.crosstab(rows["group"], rows["label"]).sort_index().sort_index(axis=1)
+    return list(table.index), list(table.columns), table.to_numpy(dtype=float)
+
+
+def _touches_test(linked: pd.DataFrame, usable: pd.Series) -> pd.Series:
+    """Return the usable rows whose group is in the release's own test set, and say so."""
+    touching = usable & linked["group"].isin(set(linked["group"][linked["split"] == "test"]))
+    if touching.any():
+        print(
+            f"Note: {int(touching.sum())} images of {linked['group'][touching].nunique()} groups "
+            "are left out, as they are linked to the release's own test set."
+        )
+    return touching
+
+
+def _report(
+    counts: np.ndarray,
+    side: np.ndarray,
+    shares: np.ndarray,
+    names: list[str],
+    classes: list[str],
+    tolerance: float,
+    nearest: bool,
+) -> None:
+    """Raise, or with `nearest` print, what keeps the split from being met."""
+    complaints = []
+    part = np.stack([counts[side == number].sum(axis=0) for number in range(len(names))])
+    for column, label in enumerate(classes):
+        lacking = [name for name, count in zip(names, part[:, column], strict=True) if count == 0]
+        off = np.abs(part[:, column] / counts[:, column].sum() - shares)
+        worst = int(np.argmax(np.round(off, 9)))
+        if lacking:
+            groups = int((counts[:, column] > 0).sum())
+            complaints.append(
+                f"class {label!r} comes from {groups} group{'s' if groups != 1 else ''} "
+                f"of subjects and is not in {', '.join(lacking)}"
+            )
+        elif off[worst] > tolerance + 1e-9:
+            complaints.append(
+                f"{names[worst]} has {part[worst, column] / counts[:, column].sum():.0%} of the "
+                f"images of class {label!r} instead of {shares[worst]:.0%}"
+            )
+    if not complaints:
+        return
+    found = f"with {len(counts)} groups of linked subjects kept whole, {'; '.join(complaints)}"
+    if not nearest:
+        raise CatalogError(
+            f"The wanted split cannot be met: {found}. "
+            "Use more subjects or other fractions, or pass nearest=True."
+        )
+    print(f"Note: this is the nearest split found; {found}.")

@@ -1,0 +1,124 @@
+"""What the C-NMC 2019 release holds: name, size and SHA-256 of each of its 15,114 files.
+
+These facts ship with the course (``cnmc_index.csv.gz``), so that the release
+can be explored without its pixels and any copy of it be checked. They were
+computed from a copy of the release, https://doi.org/10.7937/tcia.2019.dc64i46r.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+from importlib import resources
+
+import pandas as pd
+
+from helpers import catalog as catalogs
+from helpers.catalog.table import UNLABELLED
+
+PARTS = ("train", "prelim", "final")
+
+
+def cnmc_index() -> pd.DataFrame:
+    """Return a table with one row for each file of the release.
+
+    Returns
+    -------
+    pandas.DataFrame
+        15,114 rows, sorted by part, then `image_id`. Columns: `image_id` and
+        `label` and `subject` and `fold` as in a catalog of the release, `group`
+        (linked subjects), `sha256`, `size` in bytes, `part` (``train``,
+        ``prelim`` or ``final``), `name` and `folder` of the file. The two test
+        sets are ``unlabelled`` with an empty subject: the labels of the
+        preliminary one are in the release's own table, those of the final one
+        were never published.
+    """
+    return _index().copy()
+
+
+def as_catalog() -> pd.DataFrame:
+    """Return the 10,661 training files as a catalog whose `path` is empty.
+
+    For whatever needs no pixels: splits, their audit, counts.
+    """
+    table = _index()
+    training = table[table["part"] == "train"]
+    columns = ["image_id", "label", "subject", "fold", "sha256", "group"]
+    return catalogs.make(training[columns].assign(path=""))
+
+
+def linked_subjects() -> dict[str, str]:
+    """Return, for each subject that shares a file with another, the name of their group.
+
+    The name joins the subjects' names, ``20+21``; names differ from those of
+    every subject, so that a group is never taken for one.
+    """
+    return dict(_links())
+
+
+@functools.cache
+def _index() -> pd.DataFrame:
+    source = resources.files("helpers.datasets.copies") / "cnmc_index.csv.gz"
+    with source.open("rb") as packed, gzip.open(packed) as plain:
+        table = pd.read_csv(plain, dtype={"part": str, "name": str, "sha256": str})
+    place = table["part"]
+    training = place.str.contains("/")
+    table["part"] = place.where(~training, "train")
+    frame = table["name"].str.extract(r"^UID_(\w+?)_\d+_\d+_(all|hem)\.bmp$")
+    stem = table["name"].str.removesuffix(".bmp")
+    table["image_id"] = stem.where(training, table["part"] + "_" + stem)
+    table["label"] = frame[1].fillna(UNLABELLED)
+    table["subject"] = frame[0].str.upper().fillna("")
+    table["fold"] = place.str.extract(r"^fold_(\d)/")[0].fillna("")
+    folders = {
+        "prelim": "C-NMC_Leukemia/validation_data/C-NMC_test_prelim_phase_data",
+        "final": "C-NMC_Leukemia/testing_data/C-NMC_test_final_phase_data",
+    }
+    table["folder"] = place.map(folders).fillna("C-NMC_Leukemia/training_data/" + place)
+    table["group"] = table["subject"].map(_groups(table)).fillna(table["subject"])
+    rank = table["part"].map(PARTS.index)
+    table = table.assign(rank=rank).sort_values(["rank", "image_id"], ignore_index=True)
+    columns = [
+        "image_id",
+        "label",
+        "subject",
+        "fold",
+        "group",
+        "sha256",
+        "size",
+        "part",
+        "name",
+        "folder",
+    ]
+    text = [column for column in columns if column != "size"]
+    table[text] = table[text].astype(object)
+    return table[columns]
+
+
+@functools.cache
+def _links() -> dict[str, str]:
+    table = _index()
+    linked = table[table["group"] != table["subject"]]
+    return dict(zip(linked["subject"], linked["group"], strict=True))
+
+
+def _groups(table: pd.DataFrame) -> dict[str, str]:
+    """Join subjects that share a file, transitively; return the group of each joined one."""
+    leader: dict[str, str] = {}
+
+    def lead(subject: str) -> str:
+        while leader.get(subject, subject) != subject:
+            subject = leader[subject]
+        return subject
+
+    known = table[table["subject"] != ""]
+    shared = known[known["sha256"].duplicated(keep=False)]
+    for _, subjects in shared.groupby("sha256")["subject"]:
+        first, *others = sorted({lead(subject) for subject in subjects})
+        for other in others:
+            leader[other] = first
+    members: dict[str, list[str]] = {}
+    for subject in sorted(shared["subject"].unique(), key=lambda s: (len(s), s)):
+        members.setdefault(lead(subject), []).append(subject)
+    joined = [names for names in members.values() if len(names) > 1]
+    return {subject: "+".join(names) for names in joined for subject in names}

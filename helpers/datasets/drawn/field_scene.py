@@ -1,0 +1,216 @@
+"""Drawing one field of a smear: cells placed on glass, red cells around them, a photograph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from helpers.datasets.drawn.field_cell import Patch, Stain, draw_cell, platelet, red_cell
+from helpers.datasets.drawn.frame_cell import noise
+
+
+@dataclass(frozen=True)
+class Field:
+    """A drawn field and the truth about it.
+
+    Attributes
+    ----------
+    image : numpy.ndarray
+        (h, w, 3), uint8, RGB.
+    nuclei, cells : numpy.ndarray
+        (h, w), int32: 0 is ground, n the nuclei (the whole) of the n-th cell of
+        `table`; where cells overlap, the later one lies on top.
+    table : pandas.DataFrame
+        One row a cell: `cell` (from 1), `label`, its middle `x` and `y` in pixels,
+        `whole` (False where the field's border cuts it) and what
+        :class:`~helpers.datasets.drawn.field_cell.Patch` tells of it.
+    background : numpy.ndarray
+        (h, w), bool: glass without any cell, red ones included.
+    """
+
+    image: np.ndarray
+    nuclei: np.ndarray
+    cells: np.ndarray
+    table: pd.DataFrame
+    background: np.ndarray
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one field was stained, lit and photographed, and how its cells tend to be."""
+
+    stain: Stain
+    glass: np.ndarray  # light through empty glass, R, G, B of 255
+    blur: float  # in pixels of a quarter-size field
+    noise: float  # in grey levels
+    zoom: float
+    pallor: float  # of the red cells' middles
+    red_hue: float
+    crowd: float  # share of the field that red cells take
+    chains: float  # how readily red cells stick to each other
+    traits: dict[str, float]
+
+
+def draw_field(
+    label: str,
+    whole: int,
+    look: Look,
+    radius: float,
+    size: tuple[int, int],
+    finer: float,
+    rng: np.random.Generator,
+) -> Field:
+    """Draw a field with `whole` cells of class `label`, and now and then one cut by the border.
+
+    Parameters
+    ----------
+    label : str
+        ``all`` or ``mm``.
+    whole : int
+        Cells that lie inside altogether.
+    look : Look
+        Stain, light, focus and the tendencies of the cells.
+    radius : float
+        Of a middling cell, in pixels.
+    size : tuple of int
+        Width and height in pixels.
+    finer : float
+        Side of a pixel of a quarter-size field in pixels of this one.
+    rng : numpy.random.Generator
+        All chance comes from here.
+    """
+    width, height = size
+    patches = [
+        draw_cell(label, radius, look.stain, look.traits, rng)
+        for _ in range(whole + int(rng.uniform() < 0.35))
+    ]
+    places = _places(rng, patches, whole, width, height)
+    density = np.zeros((height, width, 3), np.float32)
+    nuclei = np.zeros((height, width), np.int32)
+    cells = np.zeros((height, width), np.int32)
+    _lay_red_cells(rng, density, look, radius, list(zip(places, patches, strict=True)))
+    red, green, blue = cv2.split(density)
+    background = cv2.max(cv2.max(red, green), blue) < 0.03
+    rows = []
+    for number, (patch, (x, y)) in enumerate(zip(patches, places, strict=True), start=1):
+        inside, part = _overlap(len(patch.cell), x, y, width, height)
+        # A cell lies on the glass and pushes aside what would lie under it.
+        lifted = 1 - 0.9 * patch.cell[part][..., None].astype(np.float32)
+        density[inside] = density[inside] * lifted + patch.density[part]
+        cells[inside][patch.cell[part]] = number
+        nuclei[inside][patch.cell[part]] = 0
+        nuclei[inside][patch.nucleus[part]] = number
+        rows.append(
+            {
+                "cell": number,
+                "label": label,
+                "x": x,
+                "y": y,
+                "whole": number <= whole,
+                **patch.parameters,
+            }
+        )
+    background &= cells == 0
+    image = _photographed(rng, density, look, finer)
+    return Field(image, nuclei, cells, pd.DataFrame(rows), background)
+
+
+def _places(rng, patches: list[Patch], whole: int, width: int, height: int) -> list[tuple]:
+    """Return the middle (x, y) of each cell: apart, a few touching, the last cut by the border."""
+    places: list[tuple[float, float]] = []
+    radii = [patch.parameters["radius"] for patch in patches]
+    for number, patch in enumerate(patches):
+        reach = len(patch.cell) / 2 + 2
+        for attempt in range(400):
+            touching = 0 < number < whole and attempt < 40 and rng.uniform() < 0.12
+            if number >= whole:
+                x, y = rng.uniform(0, width), rng.choice([0.0, height]) + rng.normal(0, 0.3)
+            elif touching:
+                other = int(rng.integers(number))
+                turn = rng.uniform(0, 2 * np.pi)
+                far = 0.99 * (radii[number] + radii[other])
+                x = places[other][0] + far * np.cos(turn)
+                y = places[other][1] + far * np.sin(turn)
+            else:
+                x, y = rng.uniform(reach, width - reach), rng.uniform(reach, height - reach)
+            if number < whole and not (
+                reach <= x <= width - reach and reach <= y <= height - reach
+            ):
+                continue
+            # The more often it fails, the closer cells may stand.
+            room = 1.25 if attempt < 200 else 1.0
+            gaps = [
+                np.hypot(x - a, y - b) / (radii[number] + radius)
+                for (a, b), radius in zip(places, radii, strict=False)
+            ]
+            if touching:
+                gaps[other] = room
+            if all(gap >= room for gap in gaps):
+                break
+        places.append((float(x), float(y)))
+    return places
+
+
+def _lay_red_cells(rng, density, look: Look, radius: float, placed: list) -> None:
+    """Lay red cells and platelets on the glass, single or in chains, none on a white cell."""
+    height, width = density.shape[:2]
+    size = radius * 0.58
+    count = int(look.crowd * height * width / (np.pi * size * size))
+    x, y, turn = rng.uniform(0, width), rng.uniform(0, height), 0.0
+    centres = np.array([place for place, _ in placed])
+    reach = np.array([len(patch.cell) / 2 for _, patch in placed])
+    for _ in range(count):
+        if rng.uniform() < look.chains:
+            turn += 0.5 * rng.standard_normal()
+            x, y = x + 1.45 * size * np.cos(turn), y + 1.45 * size * np.sin(turn)
+        else:
+            x, y = rng.uniform(-size, width + size), rng.uniform(-size, height + size)
+            turn = rng.uniform(0, 2 * np.pi)
+        cell = red_cell(rng, size * exp(0.06 * rng.standard_normal()), look.pallor, look.red_hue)
+        if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > 0.88 * reach + size * 0.8).all():
+            _lay(density, cell * np.float32(look.stain.strength), x, y)
+    for _ in range(int(rng.poisson(3.5))):
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        spot = platelet(rng, radius * rng.uniform(0.10, 0.17))
+        if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > reach + size * 0.3).all():
+            _lay(density, spot * np.float32(look.stain.strength), x, y)
+
+
+def _lay(density: np.ndarray, patch: np.ndarray, x: float, y: float) -> None:
+    height, width = density.shape[:2]
+    inside, part = _overlap(len(patch), x, y, width, height)
+    density[inside] += patch[part]
+
+
+def _overlap(side: int, x: float, y: float, width: int, height: int) -> tuple[tuple, tuple]:
+    """Return where a patch around (x, y) lies in the field, and which part of it does."""
+    left, top = round(x - (side - 1) / 2), round(y - (side - 1) / 2)
+    first, last = max(left, 0), max(min(left + side, width), 0)
+    high, low = max(top, 0), max(min(top + side, height), 0)
+    inside = slice(high, max(low, high)), slice(first, max(last, first))
+    part = (
+        slice(high - top, max(low, high) - top),
+        slice(first - left, max(last, first) - left),
+    )
+    return inside, part
+
+
+def _photographed(rng, density: np.ndarray, look: Look, finer: float) -> np.ndarray:
+    """Return the picture (h, w, 3), uint8, that a camera takes of the glass."""
+    height, width = density.shape[:2]
+    light = cv2.exp(-density)
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    slope, fall = rng.normal(0, 0.02, 2), abs(rng.normal(0.03, 0.015))
+    even = 1 + np.float32(slope[0]) * x + np.float32(slope[1]) * y
+    even = even - np.float32(fall) * (x * x + y * y)
+    side = max(height, width)
+    dust = 1 + 0.008 * noise(rng, side, side / 4)[:height, :width]
+    light = light * (even * dust)[..., None] * look.glass
+    light = cv2.GaussianBlur(light, (0, 0), look.blur * finer)
+    grain = rng.standard_normal(light.shape, dtype=np.float32) * np.float32(look.noise)
+    return np.clip(np.rint(light + grain), 0, 255).astype(np.uint8)

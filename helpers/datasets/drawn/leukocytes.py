@@ -1,0 +1,171 @@
+"""Phantom leukocytes: the five kinds of white cell on a bright smear, with the truth about them.
+
+Several subjects, each with a stain and a camera of its own, and every kind in
+every subject. Nothing here is a photograph, and the kinds are cleaner than in
+life: see :mod:`helpers.datasets.drawn.leukocyte_cell` for how one is drawn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from helpers import catalog as catalogs
+from helpers.base.errors import DatasetError
+from helpers.base.files import atomic_path
+from helpers.datasets.drawn.leukocyte_cell import (
+    KINDS,
+    SIDE,
+    Leukocyte,
+    Slide,
+    draw_leukocyte,
+    known,
+)
+
+__all__ = [
+    "KINDS",
+    "SIDE",
+    "DatasetError",
+    "Leukocyte",
+    "Leukocytes",
+    "Slide",
+    "draw_leukocyte",
+    "make",
+    "save",
+    "styles",
+]
+
+
+@dataclass(frozen=True)
+class Leukocytes:
+    """Many phantom leukocytes.
+
+    Attributes
+    ----------
+    catalog : pandas.DataFrame
+        A catalog (``helpers.catalog.COLUMNS``), one row an image; `path` is
+        empty until :func:`save`.
+    images : numpy.ndarray
+        (n, SIDE, SIDE, 3), uint8, RGB; row i is row i of the catalog.
+    nuclei, cytoplasms : numpy.ndarray
+        (n, SIDE, SIDE), bool.
+    """
+
+    catalog: pd.DataFrame
+    images: np.ndarray
+    nuclei: np.ndarray
+    cytoplasms: np.ndarray
+
+
+def make(
+    each: int = 40, subjects: int = 8, seed: int = 24, kinds: Sequence[str] = KINDS
+) -> Leukocytes:
+    """Draw `each` cells of each kind, dealt out to `subjects` slides in turn.
+
+    Every subject has cells of every kind, so that its stain tells nothing about
+    the kind.
+
+    Parameters
+    ----------
+    each : int
+        Cells of each kind.
+    subjects : int
+        People, each with a stain and a camera of its own.
+    seed : int
+        Same seed, same pixels.
+    kinds : sequence of str
+        Some of `KINDS`.
+
+    Returns
+    -------
+    Leukocytes
+
+    Raises
+    ------
+    DatasetError
+        When a kind is unknown or a number is below 1.
+    """
+    for kind in kinds:
+        known(kind)
+    if each < 1 or subjects < 1 or not len(kinds):
+        raise DatasetError(
+            f"{each} cells of each of {len(kinds)} kinds from {subjects} subjects cannot be "
+            "drawn: take one or more of each."
+        )
+    slides = styles(subjects, seed)
+    rows, cells = [], []
+    for kind in kinds:
+        for number in range(each):
+            subject = list(slides)[number % subjects]
+            rng = np.random.default_rng([seed, 7, KINDS.index(kind), number])
+            cell = draw_leukocyte(kind, slides[subject], rng)
+            name = f"{subject}_{kind}_{number:04d}"
+            digest = hashlib.sha256(cell.image.tobytes()).hexdigest()
+            rows.append(
+                {
+                    "image_id": name,
+                    "path": "",
+                    "label": kind,
+                    "subject": subject,
+                    "sha256": digest,
+                    "place": len(cells),
+                }
+            )
+            cells.append(cell)
+    catalog = catalogs.make(rows)
+    order = catalog.pop("place").to_numpy()
+    return Leukocytes(
+        catalog,
+        np.stack([cells[i].image for i in order]),
+        np.stack([cells[i].nucleus for i in order]),
+        np.stack([cells[i].cytoplasm for i in order]),
+    )
+
+
+def save(leukocytes: Leukocytes, folder: str | os.PathLike) -> pd.DataFrame:
+    """Write each image to ``folder/<kind>/<image_id>.png``; return the catalog with paths.
+
+    The folder can be read by :func:`helpers.datasets.readers.labelled_cells.load`.
+    """
+    folder = Path(folder).absolute()
+    catalog = leukocytes.catalog.copy()
+    catalog["path"] = [
+        str(folder / row.label / f"{row.image_id}.png") for row in catalog.itertuples()
+    ]
+    for path, image in zip(catalog["path"], leukocytes.images, strict=True):
+        _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(encoded.tobytes())
+    return catalog
+
+
+def styles(subjects: int, seed: int = 24) -> dict[str, Slide]:
+    """Return a slide for each of `subjects` people, named ``p01``, ``p02``, ..."""
+    slides = {}
+    for number in range(1, subjects + 1):
+        rng = np.random.default_rng([seed, 8, number])
+        z = rng.standard_normal(10).clip(-2, 2)
+        light = 234 + 6 * z[0]
+        glass = np.clip([light, light - 6 + 3 * z[1], light - 12 + 7 * z[2]], 195, 250)
+        slides[f"p{number:02d}"] = Slide(
+            strength=float(np.exp(0.12 * z[3])),
+            hue=float(0.8 * z[4]),
+            warmth=0.0,
+            green=0.0,
+            blur=float(0.8 * np.exp(0.2 * z[5])),
+            noise=float(1.8 * np.exp(0.3 * z[6])),
+            zoom=float(np.exp(0.06 * z[7])),
+            contrast=float(np.exp(0.15 * z[8])),
+            fringe=(float(rng.normal(0, 0.3)), float(rng.normal(0, 0.3))),
+            glass=tuple(float(value) for value in glass),
+            crowd=float(9 * np.exp(0.25 * z[9])),
+            pallor=float(rng.uniform(0.25, 0.6)),
+        )
+    return slides

@@ -1,0 +1,1 @@
+"""One module for each layout in which people have a data set on disk."""

@@ -1,0 +1,186 @@
+"""SN-AM: fields of bone marrow with lymphoblasts (ALL) or plasma cells (MM), and their masks.
+
+Gupta A, Gupta R. *SN-AM dataset: white blood cancer dataset of B-ALL and MM for
+stain normalization*. The Cancer Imaging Archive, 2019.
+https://doi.org/10.7937/tcia.2019.of2w8lxr
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from helpers.datasets.drawn import fields as phantom_fields
+from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
+
+EXPECTED = "names like ALL_1.bmp and MM_1.bmp, with ALL_1_nucleus_mask.bmp and so on beside them"
+#: None: fields have 2560x1920 pixels, but scaled copies are read as well.
+SIZES = None
+#: Masks are files of this data set, and not merely left out.
+MASKS = True
+#: Columns of the catalog that name the masks of a field, and how files call them.
+KINDS = {
+    "nucleus_mask": ("nucleus", "nuclei", "nuc"),
+    "background_mask": ("background", "bg"),
+    "cytoplasm_mask": ("cytoplasm", "cyto"),
+}
+_FIELD = re.compile(r"(ALL|MM)[_\- ](\w.*)", re.IGNORECASE)
+_NUMBER = re.compile(r"\d+")
+_MASK = re.compile(
+    rf"(.+?)[_\- ]+({'|'.join(name for names in KINDS.values() for name in names)})[_\- ]*masks?",
+    re.IGNORECASE,
+)
+
+
+def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
+    """Return a row for each field among `files`, told from names alone; masks are no rows.
+
+    `subject` is the field: SN-AM has no patient ids. `role` is ``field``, or
+    ``reference`` for what the authors took as the pattern of a stain (``ALL_ref``,
+    ``MM_5_also_ref_image``), or ``extra`` for ``ALL_ALL_extra_images``.
+
+    Returns
+    -------
+    rows : list of dict
+        Catalog columns without `path` and `sha256`, `role`, the `file` and its
+        `masks` (column of the catalog -> File).
+    left_out : list of (path, reason)
+        Images of other names, masks of no known kind, masks without their image.
+    """
+    rows: list[dict] = []
+    left_out: list[LeftOut] = []
+    masks: dict[tuple[str, str], list[File]] = defaultdict(list)
+    for file in files:
+        if file.ending not in IMAGE_ENDINGS:
+            continue
+        if "mask" in file.stem.lower():
+            mask = _MASK.fullmatch(file.stem)
+            if mask:
+                masks[_plain(mask[1]), _kind(mask[2])].append(file)
+            else:
+                left_out.append((file.relative, "mask of no known kind"))
+            continue
+        field = _FIELD.fullmatch(file.stem)
+        role = _role(field[2], file) if field else ""
+        if not role:
+            left_out.append((file.relative, "not named as an SN-AM field"))
+            continue
+        name = f"{field[1].upper()}_{field[2]}"
+        row = {"image_id": name, "label": field[1].lower(), "subject": name, "fold": ""}
+        rows.append({**row, "split": "", "role": role, "masks": {}, "file": file})
+    used: set[str] = set()
+    for row in rows:
+        for kind in KINDS:
+            found = masks.get((_plain(row["file"].stem), kind)) or masks.get(
+                (_plain(_numbered(row["image_id"])), kind)
+            )
+            if found:
+                # Of several copies the one beside the image.
+                nearest = min(found, key=lambda mask: (mask.folders != row["file"].folders,))
+                row["masks"][kind] = nearest
+                used.update(mask.relative for mask in found)
+    for found in masks.values():
+        left_out += [
+            (m.relative, "mask without its image") for m in found if m.relative not in used
+        ]
+    return rows, left_out
+
+
+def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
+    """Return the rows with the paths of the masks that can be used, ``""`` where there is none.
+
+    A mask that cannot be read, or whose size is not its image's, is left out and
+    named in the report; such a field is segmented by the course. A field that lies
+    there under both classes is left out altogether: nobody knows which one is right.
+    """
+    rows, left_out = _of_one_class(rows, memory)
+    for row in rows:
+        masks = row.pop("masks")
+        image = memory.contents([row["file"]])[0]
+        for kind in KINDS:
+            row[kind] = ""
+            if kind not in masks:
+                continue
+            mask = memory.contents([masks[kind]])[0]
+            problem = mask.problem
+            sizes = [(one.width, one.height) for one in (mask, image)]
+            if not problem and sizes[0] != sizes[1] and (0, 0) not in sizes:
+                problem = "mask of {}x{} pixels, its image has {}x{}".format(*sizes[0], *sizes[1])
+            if problem:
+                left_out.append((masks[kind].relative, problem))
+            else:
+                row[kind] = masks[kind].path
+    return rows, left_out
+
+
+def _of_one_class(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
+    digests = memory.hashes(row["file"] for row in rows)
+    same: dict[str, list[dict]] = defaultdict(list)
+    for row, digest in zip(rows, digests, strict=True):
+        same[digest].append(row)
+    kept, left_out = [], []
+    for row, digest in zip(rows, digests, strict=True):
+        others = [one["image_id"] for one in same[digest] if one["label"] != row["label"]]
+        if others:
+            left_out.append((row["file"].relative, f"same bytes as {others[0]}, of another class"))
+        else:
+            kept.append(row)
+    return kept, left_out
+
+
+def link(rows: list[dict]) -> None:
+    """Let fields whose files are the same, byte for byte, be one group."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        same[row["sha256"]].append(row["subject"])
+    for row in rows:
+        row["group"] = "+".join(sorted(same[row["sha256"]]))
+
+
+def notes(rows: list[dict]) -> list[str]:
+    """Return what a reader must know about what was read."""
+    lines = []
+    if any((Path(row["file"].path).parent / phantom_fields.MARKER).is_file() for row in rows[:1]):
+        lines.append(
+            "These fields are phantoms, drawn by the course: figures on them are about the method."
+        )
+    flagged = [row["image_id"] for row in rows if row["role"] != "field"]
+    if flagged:
+        lines.append(
+            f"{len(flagged)} of {len(rows)} fields are reference or extra images "
+            f"({', '.join(sorted(flagged))}): listed, but no crops are taken from them."
+        )
+    bare = sorted(row["image_id"] for row in rows if not row["nucleus_mask"])
+    if bare:
+        names = ", ".join(bare[:3]) + (", ..." if len(bare) > 3 else "")
+        verb = "has" if len(bare) == 1 else "have"
+        lines.append(
+            f"{len(bare)} of {len(rows)} fields {verb} no nucleus mask ({names}): "
+            "the course segments them itself."
+        )
+    return lines
+
+
+def _role(rest: str, file: File) -> str:
+    """Return the role of the field called `rest`, ``""`` if it is none."""
+    words = [*(folder.lower() for folder in file.folders[-1:]), rest.lower()]
+    if any("extra" in word for word in words):
+        return "extra"
+    if re.search(r"(^|[_\- ])ref", rest.lower()):
+        return "reference"
+    return "field" if _NUMBER.fullmatch(rest) else ""
+
+
+def _numbered(name: str) -> str:
+    """Return ``MM_5`` for ``MM_5_also_ref_image``; other names as they are."""
+    found = re.match(r"(ALL|MM)_\d+", name)
+    return found[0] if found else name
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[_\- ]+", "_", name).lower()
+
+
+def _kind(word: str) -> str:
+    return next(kind for kind, names in KINDS.items() if word.lower() in names)

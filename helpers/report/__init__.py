@@ -1,0 +1,1 @@
+"""Figures, interactive plots, model cards: what a page shows of numbers that are there already."""

@@ -1,0 +1,341 @@
+"""Figures that judge models: curves with bands, reliability, intervals side by side.
+
+Every line has its own dash and marker beside its colour, so that figures can
+be read in grey print too. Each function returns a matplotlib figure to restyle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from helpers import catalog
+from helpers.base.errors import ReportError
+from helpers.predictions import calibration, curves, metrics
+from helpers.predictions.table import check
+from helpers.report import plots
+from helpers.report.plots import DASHES, GREY, PALETTE, WIDTH
+
+#: Markers in the order of the palette.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_BAND = 0.16  # opacity: two bands that overlap still show both
+_BANDS = 3  # and more than these do not
+
+
+def style(place: int) -> dict[str, object]:
+    """Return colour, dash and marker of the line at `place` (0, 1, ...); seven differ."""
+    place %= len(PALETTE)
+    return {"color": PALETTE[place], "linestyle": DASHES[place], "marker": MARKERS[place]}
+
+
+def roc_bands(
+    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 24,
+) -> Figure:
+    """Draw ROC curves with their bands over subjects, and AUC with its interval in the legend.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
+        Labelled predictions; with a mapping, one curve for each name. A table
+        of one class has no curve; the legend says so. With more than three
+        curves bands would hide one another and are left out.
+    resamples, level, seed
+        As in :func:`helpers.predictions.curves.band`.
+    """
+    figure, axis = plt.subplots(figsize=(5.6, 5.2))
+    axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="guessing, AUC 0.5")
+    _curves(axis, predictions, "roc", "auc", resamples, level, seed)
+    axis.set(
+        xlabel="1 - specificity (share of negatives called positive)",
+        ylabel="sensitivity (share of positives found)",
+    )
+    return figure
+
+
+def precision_recall_bands(
+    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 24,
+) -> Figure:
+    """Draw precision over sensitivity with bands over subjects, and average precision.
+
+    Parameters are those of :func:`roc_bands`. A dotted line marks guessing: the
+    share of positive images in the first table that has both classes.
+    """
+    figure, axis = plt.subplots(figsize=(5.6, 5.2))
+    for table in _tables(predictions).values():
+        share = float(catalog.target(check(table)).mean())
+        if 0 < share < 1:
+            label = f"guessing, AP {share:.3f}"
+            axis.axhline(share, color=GREY, linestyle=":", linewidth=1.2, label=label)
+            break
+    _curves(axis, predictions, "precision_recall", "average_precision", resamples, level, seed)
+    axis.set(
+        xlabel="sensitivity or recall (share of positives found)",
+        ylabel="precision (share of positives among those called so)",
+    )
+    return figure
+
+
+def reliability(
+    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
+    count: int = 10,
+    how: calibration.How = "width",
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 24,
+) -> Figure:
+    """Draw the share of positives against the mean score of each bin, over a count of images.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
+        Labelled predictions; with a mapping, one line for each name.
+    count, how, resamples, level, seed
+        As in :func:`helpers.predictions.calibration.reliability`; bars are the intervals
+        over subjects.
+    """
+    figure, (axis, below) = plt.subplots(
+        2, 1, figsize=(5.6, 6.2), sharex=True, height_ratios=(3.4, 1)
+    )
+    axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="as the score says")
+    tables = _tables(predictions)
+    for place, (name, table) in enumerate(tables.items()):
+        bins = calibration.reliability(table, count, how, resamples, level, seed=seed)
+        error = calibration.ece(table, count, how)
+        line = style(place)
+        # Side by side rather than on top of one another.
+        aside = 0.006 * (place - (len(tables) - 1) / 2)
+        drawn = axis.errorbar(
+            bins["score"] + aside,
+            bins["share"],
+            yerr=_reach(bins, "share"),
+            label=f"{name}, ECE {error:.3f}" if name else f"ECE {error:.3f}",
+            elinewidth=1,
+            capsize=2,
+            **line,
+        )
+        drawn.lines[0].set_markerfacecolor("white")
+        below.stairs(
+            np.histogram(table["score"], bins=20, range=(0, 1))[0],
+            np.linspace(0, 1, 21),
+            color=line["color"],
+            linestyle=line["linestyle"],
+            linewidth=1.5,
+        )
+    what = "equal width" if how == "width" else "about equal numbers"
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of positives in the bin")
+    axis.legend(loc="upper left", title=f"{count} bins of {what}")
+    below.set(xlabel="score (mean of the bin)", ylabel="images")
+    return figure
+
+
+def forest(
+    table: pd.DataFrame,
+    xlabel: str,
+    group: str | None = None,
+    reference: float | None = None,
+    name: str = "model",
+) -> Figure:
+    """Draw figures with their intervals below one another, the first row on top.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Columns `value`, `low`, `high` and the one that names the rows. Rows of
+        the same name stand together. Without an interval (NaN) a row is a point.
+    xlabel : str
+        What the values are.
+    group : str, optional
+        Column that tells the rows of one name apart (``"split"``, say): each of
+        its values has its own colour and marker.
+    reference : float, optional
+        Where to draw an upright line: chance, or no difference.
+    name : str
+        Column that names the rows.
+
+    Raises
+    ------
+    ReportError
+        When a column is missing or there is no row.
+    """
+    wanted = [name, "value", "low", "high", *([group] if group else [])]
+    missing = [column for column in wanted if column not in table]
+    if missing or table.empty:
+        raise ReportError(
+            f"A forest plot needs rows and the columns {wanted}; got {len(table)} rows and "
+            f"{list(table.columns)}."
+        )
+    names = list(dict.fromkeys(table[name]))
+    kinds = list(dict.fromkeys(table[group])) if group else [None]
+    figure, axis = plt.subplots(
+        figsize=(WIDTH, 1.1 + len(names) * max(0.32, 0.2 * len(kinds)) + 0.2 * bool(group))
+    )
+    if reference is not None:
+        axis.axvline(reference, color=GREY, linestyle=":", linewidth=1.2)
+    for place, kind in enumerate(kinds):
+        rows = table if kind is None else table[table[group] == kind]
+        look = style(place)
+        height = rows[name].map(names.index) + (place - (len(kinds) - 1) / 2) * 0.6 / len(kinds)
+        axis.errorbar(
+            rows["value"],
+            height,
+            xerr=np.nan_to_num(
+                np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy())
+            ),
+            linestyle="none",
+            marker=look["marker"],
+            color=look["color"],
+            markerfacecolor="white" if place % 2 else look["color"],
+            markersize=6,
+            capsize=3,
+            elinewidth=1.6,
+            label=kind,
+        )
+    axis.set(yticks=range(len(names)), xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
+    axis.set_yticklabels(names)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="x")
+    if group:
+        figure.legend(loc="outside upper center", ncols=min(len(kinds), 4))
+    return figure
+
+
+def per_subject(
+    predictions: pd.DataFrame,
+    threshold: float = 0.5,
+    level: float = 0.95,
+    names: int = 60,
+    who: str = "subjects",
+) -> Figure:
+    """Draw each subject's accuracy with its interval, from the worst to the best of each class.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Labelled predictions.
+    threshold, level : float
+        As in :func:`helpers.predictions.metrics.per_subject`.
+    names : int
+        With more subjects than this their names are left out.
+    who : str
+        What subjects are called: ``"blocks of files"`` where the patients are not known.
+    """
+    table = metrics.per_subject(predictions, threshold, level)
+    known = catalog.classes(predictions)
+    classes = sorted(set(table["label"]))  # a subject of several classes has a name of its own
+    classes.sort(key=lambda name: known.index(name) if name in known else len(known))
+    colours = plots.class_colours(set(predictions["label"]))
+    figure, axis = plt.subplots(figsize=(WIDTH, 3.9))
+    start, ticks = 0, []
+    for place, name in enumerate(classes):
+        rows = table[table["label"] == name].sort_values(["accuracy", "subject"])
+        x = np.arange(start, start + len(rows))
+        axis.errorbar(
+            x,
+            rows["accuracy"],
+            yerr=_reach(rows, "accuracy"),
+            linestyle="none",
+            marker=MARKERS[place % len(MARKERS)],
+            color=colours.get(name, plots.BLACK),
+            markerfacecolor="white" if place % 2 else colours.get(name, plots.BLACK),
+            elinewidth=1,
+            label=f"{name} ({len(rows)} {who})",
+        )
+        ticks += list(zip(x, rows["subject"], strict=True))
+        start += len(rows) + 1
+    mean = metrics.accuracy(predictions, threshold)
+    axis.axhline(mean, color=GREY, linestyle=":", linewidth=1.2, label=f"all images {mean:.3f}")
+    shown = ticks if len(ticks) <= names else []
+    axis.set(
+        xlabel=who,
+        ylabel="accuracy",
+        ylim=(-0.03, 1.03),
+        xticks=[x for x, _ in shown],
+    )
+    axis.set_xticklabels([name for _, name in shown], rotation=90, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3)
+    return figure
+
+
+def prevalence(table: pd.DataFrame, mark: float | None = None) -> Figure:
+    """Draw the predictive values of :func:`thresholds.by_prevalence` with their bands.
+
+    `mark` draws an upright line at a prevalence, that of the data set, say.
+    """
+    figure, axis = plt.subplots(figsize=(6.4, 4.2))
+    told = (
+        ("ppv", "positive predictive value (called positive and ill)"),
+        ("npv", "negative predictive value (called negative and well)"),
+    )
+    for place, (name, label) in zip((1, 0), told, strict=True):
+        line = style(place)
+        axis.plot(table["prevalence"], table[name], label=label, markersize=4, **line)
+        _band(axis, table["prevalence"], table[f"{name}_low"], table[f"{name}_high"], line)
+    if mark is not None:
+        axis.axvline(mark, color=GREY, linestyle=":", linewidth=1.2, label="the table's own")
+    axis.set(xscale="log", xlabel="prevalence (share of people who are ill)", ylim=(-0.02, 1.02))
+    axis.set_ylabel("predictive value")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.grid(axis="y")
+    figure.legend(loc="outside upper center", ncols=1)
+    return figure
+
+
+def _curves(
+    axis: Axes,
+    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
+    kind: curves.Kind,
+    metric: str,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> None:
+    short = {"auc": "AUC", "average_precision": "AP"}[metric]
+    tables = _tables(predictions)
+    for place, (name, table) in enumerate(tables.items()):
+        line = style(place) | {"marker": ""}
+        lead = f"{name}, " if name else ""
+        area = metrics.report(table, [metric], resamples, level, seed=seed).iloc[0]
+        if catalog.target(table).min() == catalog.target(table).max():
+            axis.plot([], [], label=f"{lead}one class only: no curve", **line)
+            continue
+        limits = "" if np.isnan(area["low"]) else f" ({area['low']:.3f} to {area['high']:.3f})"
+        if len(tables) <= _BANDS:
+            heights = curves.band(table, kind, resamples, level, seed=seed)
+            _band(axis, heights["x"], heights["low"], heights["high"], line)
+        label = f"{lead}{short} {area['value']:.3f}{limits}"
+        if kind == "roc":
+            points = curves.roc(table)
+            axis.plot(points["false_positive_rate"], points["sensitivity"], label=label, **line)
+        else:
+            points = curves.precision_recall(table)
+            axis.plot(points["sensitivity"], points["precision"], label=label, **line)
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axis.legend(loc="lower right" if kind == "roc" else "lower left", fontsize=9)
+
+
+def _band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: dict) -> None:
+    axis.fill_between(x, low, high, color=line["color"], alpha=_BAND, linewidth=0)
+    for edge in (low, high):
+        look = {"color": line["color"], "linestyle": line["linestyle"], "linewidth": 0.7}
+        axis.plot(x, edge, **look)
+
+
+def _reach(rows: pd.DataFrame, value: str) -> np.ndarray:
+    """Return how far the interval goes below and above the value, (2, n); 0 without interval."""
+    ends = rows[["low", "high"]].to_numpy(dtype=float).T
+    return np.nan_to_num(np.abs(ends - rows[value].to_numpy(dtype=float)))
+
+
+def _tables(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {"": predictions} if isinstance(predictions, pd.DataFrame) else dict(predictions)

@@ -1,0 +1,1 @@
+"""Several models or papers side by side, each judged in the same way."""

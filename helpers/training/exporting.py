@@ -1,0 +1,193 @@
+"""A trained network as one small file for a phone or a microscope (chapter 08).
+
+The format is LiteRT's, long known as TensorFlow Lite. TensorFlow writes it, so
+:func:`unavailable` says why where Keras runs on something else. An exported
+network takes and gives what the network did: one raw 0..255 RGB image of
+float32, one probability.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from helpers.base.errors import TrainingError
+
+if TYPE_CHECKING:
+    import keras
+
+#: What the weights are kept in; with ``int8`` all between the layers is, too.
+KINDS = ("float32", "float16", "int8")
+
+
+def unavailable() -> str:
+    """Return why nothing can be exported here, in one sentence; empty where it can."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        return f"Keras runs on {backend} here; only on TensorFlow can it write LiteRT files."
+    import tensorflow as tf
+
+    if not hasattr(getattr(tf, "lite", None), "TFLiteConverter"):
+        return f"TensorFlow {tf.__version__} has no converter to LiteRT any more."
+    return ""
+
+
+def convert(
+    model: keras.Model,
+    kinds: Sequence[str] = KINDS,
+    sample: np.ndarray | None = None,
+) -> dict[str, bytes]:
+    """Return the network as LiteRT files, by kind.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any network from raw RGB of one size to one probability.
+    kinds : sequence of str
+        Of :data:`KINDS`.
+    sample : numpy.ndarray, optional
+        Images of shape (n, size, size, 3), some dozens from the *training* split,
+        from which ``int8`` takes the range of each layer (Jacob et al. 2018,
+        doi:10.1109/CVPR.2018.00286).
+
+    Raises
+    ------
+    TrainingError
+        When a kind is unknown, `sample` does not fit, or the network cannot be converted.
+    """
+    if reason := unavailable():
+        raise TrainingError(reason)
+    import keras
+    import tensorflow as tf
+
+    shape = tuple(model.input_shape[1:])
+    for kind in kinds:
+        if kind not in KINDS:
+            raise TrainingError(f"The kind is {kind!r}, but must be one of {', '.join(KINDS)}.")
+        if kind == "int8" and (sample is None or not len(sample) or sample.shape[1:] != shape):
+            raise TrainingError(
+                f"int8 needs a sample of images of shape (n, {', '.join(map(str, shape))}): "
+                "give some dozens from the training split."
+            )
+    files = {}
+    with tempfile.TemporaryDirectory() as folder, _hushed():
+        logger = tf.get_logger()
+        level, _ = logger.level, logger.setLevel("ERROR")
+        one = keras.InputSpec(shape=(1, *shape), dtype="float32")
+        try:
+            model.export(folder, verbose=False, input_signature=[one])
+            for kind in kinds:
+                converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+                if kind != "float32":
+                    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                if kind == "float16":
+                    converter.target_spec.supported_types = [tf.float16]
+                if kind == "int8":
+                    converter.representative_dataset = lambda: (
+                        [np.asarray(sample[[row]], dtype=np.float32)] for row in range(len(sample))
+                    )
+                    whole = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+                    converter.target_spec.supported_ops = whole
+                files[kind] = bytes(converter.convert())
+        except (RuntimeError, ValueError, tf.errors.OpError) as error:
+            line = " ".join(str(error).split())[:200]
+            raise TrainingError(f"{model.name} cannot be converted to LiteRT: {line}") from error
+        finally:
+            logger.setLevel(level)
+    return files
+
+
+def predict(file: bytes, images: np.ndarray, threads: int = 1) -> np.ndarray:
+    """Return the score of each image by an exported network: float64, shape (n,).
+
+    Parameters
+    ----------
+    file : bytes
+        As :func:`convert` makes it.
+    images : numpy.ndarray
+        Raw RGB of 0..255, shape (n, size, size, 3), any type.
+    threads : int
+        Cores that work on one image.
+
+    Raises
+    ------
+    TrainingError
+        When `file` is no exported network, or the images do not fit it.
+    """
+    interpreter = _interpreter(file, images.shape[1:], threads)
+    return np.array([_score(interpreter, image[np.newaxis]) for image in images], dtype=np.float64)
+
+
+def milliseconds(file: bytes, images: np.ndarray, threads: int = 1) -> float:
+    """Return the median time for one image in ms; the first image only warms up.
+
+    Parameters and errors are those of :func:`predict`.
+    """
+    interpreter = _interpreter(file, images.shape[1:], threads)
+    times = []
+    for image in images:
+        begin = time.perf_counter()
+        _score(interpreter, image[np.newaxis])
+        times.append(1000 * (time.perf_counter() - begin))
+    return float(np.median(times[1:] or times))
+
+
+def _interpreter(file: bytes, shape: tuple[int, ...], threads: int) -> Any:
+    with _hushed():
+        try:
+            from ai_edge_litert.interpreter import Interpreter  # the same under its new name
+        except ImportError:
+            import tensorflow as tf
+
+            Interpreter = tf.lite.Interpreter
+        try:
+            interpreter = Interpreter(model_content=file, num_threads=threads)
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError("These bytes are not an exported network, or not all of it.") from (
+                error
+            )
+    wanted = tuple(int(side) for side in interpreter.get_input_details()[0]["shape"][1:])
+    if tuple(shape) != wanted:
+        raise TrainingError(
+            f"The exported network takes images of shape {wanted}, but got {tuple(shape)}."
+        )
+    return interpreter
+
+
+def _score(interpreter: Any, image: np.ndarray) -> float:
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image.astype(np.float32))
+    interpreter.invoke()
+    return float(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0, 0])
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """Hold back what the converter's C++ side writes to file descriptor 2, unless it fails."""
+    with warnings.catch_warnings(), tempfile.TemporaryFile() as held:
+        warnings.simplefilter("ignore")
+        try:
+            real = os.dup(2)
+        except OSError:  # no such descriptor: nothing to hold back
+            yield
+            return
+        os.dup2(held.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
+            if failed:
+                held.seek(0)
+                os.write(2, held.read())
