@@ -15,6 +15,8 @@ from helpers.datasets.drawn import fields as phantom_fields
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
 
 EXPECTED = "names like ALL_1.bmp and MM_1.bmp, with ALL_1_nucleus_mask.bmp and so on beside them"
+#: The positive class: multiple myeloma.
+POSITIVE = "mm"
 #: None: fields have 2560x1920 pixels, but scaled copies are read as well.
 SIZES = None
 #: Masks are files of this data set, and not merely left out.
@@ -67,8 +69,10 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
             left_out.append((file.relative, "not named as an SN-AM field"))
             continue
         name = f"{field[1].upper()}_{field[2]}"
-        row = {"image_id": name, "label": field[1].lower(), "subject": name, "fold": ""}
-        rows.append({**row, "split": "", "role": role, "masks": {}, "file": file})
+        label = field[1].lower()
+        row = {"image_id": name, "label": label, "positive": int(label == POSITIVE)}
+        row |= {"subject": name, "fold": "", "split": "", "role": role}
+        rows.append({**row, "masks": {}, "file": file})
     used: set[str] = set()
     for row in rows:
         for kind in KINDS:
