@@ -137,7 +137,7 @@ def catalog(course: Settings, split: str = "subject") -> pd.DataFrame:
     if split not in SPLITS:
         raise StudyError(f"The split is {split!r}, but must be one of {', '.join(SPLITS)}.")
     with _told_once():
-        table = datasets.load(course.dataset, course.data_dir, course.profile.name, course.seed)
+        table = datasets.load(course)
         table = table[(table["label"] != catalogs.UNLABELLED) & (table["split"] != "test")]
         table = table.reset_index(drop=True)
         if split == "random":

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from helpers.datasets.drawn import fields as phantom_fields
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
+from helpers.datasets.sampling import of_one_class
 
 EXPECTED = "names like ALL_1.bmp and MM_1.bmp, with ALL_1_nucleus_mask.bmp and so on beside them"
 #: The positive class: multiple myeloma.
@@ -98,7 +99,7 @@ def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]
     named in the report; such a field is segmented by the course. A field that lies
     there under both classes is left out altogether: nobody knows which one is right.
     """
-    rows, left_out = _of_one_class(rows, memory)
+    rows, left_out = of_one_class(rows, memory)
     for row in rows:
         masks = row.pop("masks")
         image = memory.contents([row["file"]])[0]
@@ -116,21 +117,6 @@ def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]
             else:
                 row[kind] = masks[kind].path
     return rows, left_out
-
-
-def _of_one_class(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
-    digests = memory.hashes(row["file"] for row in rows)
-    same: dict[str, list[dict]] = defaultdict(list)
-    for row, digest in zip(rows, digests, strict=True):
-        same[digest].append(row)
-    kept, left_out = [], []
-    for row, digest in zip(rows, digests, strict=True):
-        others = [one["image_id"] for one in same[digest] if one["label"] != row["label"]]
-        if others:
-            left_out.append((row["file"].relative, f"same bytes as {others[0]}, of another class"))
-        else:
-            kept.append(row)
-    return kept, left_out
 
 
 def link(rows: list[dict]) -> None:
