@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
-from helpers.base.errors import CatalogError, PredictionsError
+from helpers.base.errors import PredictionsError
 from helpers.predictions.table import check
 
 Tables = Mapping[str, pd.DataFrame] | Sequence[pd.DataFrame]
 
 #: Columns that tell which image a row is of.
-ROW = ["image_id", "subject", "label", "split"]
+ROW = ["image_id", "subject", "label", "positive", "split"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Aligned:
     names : list of str
         Of the models.
     rows : pandas.DataFrame
-        `image_id`, `subject`, `label`, `split`, in the order of the first table.
+        `image_id`, `subject`, `label`, `positive`, `split`, in the order of the first table.
     classes : list of str or None
         Names of the classes, negative ones first; None where the tables are binary.
     probabilities : numpy.ndarray
@@ -67,7 +67,7 @@ def align(tables: Tables) -> Aligned:
     ------
     PredictionsError
         When there is no table; a model lacks an image that another one has, or
-        has it twice; two models tell different subjects, labels or splits of an image; a
+        has it twice; two models tell different subjects, labels, truths or splits of an image; a
         probability is missing or none; the classes differ. It names the model and the image.
     """
     if not isinstance(tables, Mapping):
@@ -83,6 +83,10 @@ def align(tables: Tables) -> Aligned:
                 f"{names[0]!r} predicts {classes or 'one score'}, but {name!r} "
                 f"{kind or 'one score'}: only models of the same classes can be combined."
             )
+    tables = {
+        name: table.assign(positive=catalogs.truth(table["positive"]))
+        for name, table in tables.items()
+    }
     rows = tables[names[0]][ROW].reset_index(drop=True)
     columns = ["score"] if classes is None else [f"score_{name}" for name in classes]
     parts = []
@@ -91,13 +95,14 @@ def align(tables: Tables) -> Aligned:
         places = pd.Index(table["image_id"]).get_indexer(rows["image_id"])
         here = table[ROW].iloc[places].reset_index(drop=True)
         for column in ROW[1:]:
-            differ = np.flatnonzero((here[column] != rows[column]).to_numpy())
+            ours, theirs = (part[column].astype(str).to_numpy() for part in (rows, here))
+            differ = np.flatnonzero(ours != theirs)
             if len(differ):
                 first = differ[0]
                 raise PredictionsError(
                     f"{name!r} and {names[0]!r} differ in the {column} of {len(differ)} images, "
-                    f"first {rows['image_id'][first]!r} ({here[column][first]!r} and "
-                    f"{rows[column][first]!r}): they are not of the same split of the same data."
+                    f"first {rows['image_id'][first]!r} ({theirs[first]!r} and "
+                    f"{ours[first]!r}): they are not of the same split of the same data."
                 )
         values = table[columns].to_numpy(dtype=float)[places]
         parts.append(np.hstack([1 - values, values]) if classes is None else values)
@@ -157,15 +162,9 @@ def _classes(name: str, table: pd.DataFrame) -> list[str] | None:
         raise PredictionsError(
             f"Model {name!r}: the scores of several classes must sum to 1, but {found}."
         )
-    return _ordered([column.removeprefix("score_") for column in columns])
-
-
-def _ordered(names: list[str]) -> list[str]:
-    """Return class names in the catalog's order, negative ones first; others by the alphabet."""
-    try:
-        return catalogs.classes(pd.DataFrame({"label": names}))
-    except CatalogError:
-        return sorted(names)
+    _, positive = catalogs.sides(table)
+    names = [column.removeprefix("score_") for column in columns]
+    return sorted(names, key=lambda name: (name in positive, name))
 
 
 def _check_rows(reference: str, rows: pd.DataFrame, name: str, table: pd.DataFrame) -> None:

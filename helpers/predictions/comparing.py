@@ -47,10 +47,13 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     Raises
     ------
     PredictionsError
-        When one lacks images of the other, or label or subject of an image
+        When one lacks images of the other, or label, truth or subject of an image
         differ; the first such image is named.
     """
-    tables = [check(table).sort_values("image_id") for table in (first, second)]
+    tables = [
+        check(table).assign(positive=catalog.truth(table["positive"])).sort_values("image_id")
+        for table in (first, second)
+    ]
     names = [set(table["image_id"]) for table in tables]
     for place, (one, other) in enumerate((names, names[::-1])):
         lost = sorted(other - one)
@@ -59,7 +62,7 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.
                 f"The {('first', 'second')[place]} table lacks {len(lost)} images of the other, "
                 f"first {lost[0]!r}: compare two models on the same images."
             )
-    for column in ("label", "subject"):
+    for column in ("label", "positive", "subject"):
         one, other = (table[column].astype(str).to_numpy() for table in tables)
         wrong = np.flatnonzero(one != other)
         if len(wrong):

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.errors import PredictionsError
-from helpers.predictions.alignment import ROW, Aligned, Tables, align, last_largest, mean
-from helpers.predictions.table import check
+from helpers.predictions.alignment import Aligned, Tables, align, last_largest, mean
+from helpers.predictions.table import make
 
 __all__ = [
     "PredictionsError",
@@ -256,7 +256,7 @@ def bag(
     Parameters
     ----------
     table : pandas.DataFrame
-        `image_id`, `subject`, `label`, `split`, and `group` where subjects are linked.
+        `image_id`, `subject`, `label`, `positive`, `split`, and `group` where subjects are linked.
     fit : callable
         From the positions of the rows to fit on (a subject drawn twice stands there
         twice) to the scores of all rows: shape (n,), of the positive class.
@@ -296,7 +296,7 @@ def bag(
                 f"In 1000 draws of {len(names)} training subjects none held all of "
                 f"{sorted(wanted)}: there are too few subjects to bag."
             )
-        made[f"bag {number}"] = _scored(table, fit(rows))
+        made[f"bag {number}"] = make(table, fit(rows))
     return made
 
 
@@ -324,7 +324,7 @@ def out_of_fold(
     for number in np.unique(fold):
         held = train[fold == number]
         scores[held] = np.asarray(fit(train[fold != number]))[held]
-    return _scored(table, scores)
+    return make(table, scores)
 
 
 def _fitting_rows(tables: Tables, split: str) -> tuple[Aligned, np.ndarray, np.ndarray]:
@@ -377,13 +377,3 @@ def _deal(groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
         fold[group] = int(np.argmin(filled))
         filled[fold[group]] += counts[group]
     return fold[place]
-
-
-def _scored(table: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
-    scores = np.asarray(scores, dtype=float)
-    if scores.shape != (len(table),):
-        raise PredictionsError(
-            f"The fit returned scores of shape {scores.shape}, but must return one for each of "
-            f"the {len(table)} rows."
-        )
-    return check(table[ROW].reset_index(drop=True).assign(score=scores))

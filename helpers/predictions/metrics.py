@@ -205,8 +205,8 @@ def per_subject(
         `subject`; `label` (``"hem"``; of a subject with several classes
         ``"all/hem"``); `images`; `right`, the images predicted right;
         `accuracy`; `low` and `high`, Wilson's interval for the accuracy on
-        further images of this subject; `score`, the mean; `positive`, the
-        share of images called positive.
+        further images of this subject; `score`, the mean; `called_positive`,
+        the share of images called positive.
 
     References
     ----------
@@ -219,7 +219,7 @@ def per_subject(
             "label": predictions["label"].to_numpy(),
             "right": called == _truth(predictions),
             "score": predictions["score"].to_numpy(dtype=float),
-            "positive": called,
+            "called": called,
         }
     )
     each = told.groupby("subject", sort=True)
@@ -229,7 +229,7 @@ def per_subject(
         right=("right", "sum"),
         accuracy=("right", "mean"),
         score=("score", "mean"),
-        positive=("positive", "mean"),
+        called_positive=("called", "mean"),
     ).reset_index()
     low, high = wilson(table["right"].to_numpy(), table["images"].to_numpy(), level)
     table.insert(5, "low", low)

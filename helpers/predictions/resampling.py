@@ -13,8 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from helpers import catalog
-
 #: How an interval is read off the resampled values.
 METHODS = ("t", "percentile", "bca")
 _BLOCK = 1 << 20  # weights held at once: resamples x rows, eight megabytes
@@ -306,16 +304,13 @@ def of_any(
     method: str,
 ) -> Resampled:
     """Return any function from predictions to a number, called once a resample."""
-    positive, count = set(catalog.positive_classes(predictions)), draws.shape[1]
+    count = draws.shape[1]
 
     def of(draw: np.ndarray) -> float:
         rows = np.repeat(np.arange(len(cluster)), draw[cluster])
         sample = predictions.iloc[rows].copy()
         # Drawn twice, an image counts as two.
         sample["image_id"] = np.arange(len(sample)).astype(str)
-        # `all` without `mm` would be read as the positive class of another question.
-        if not set(catalog.positive_classes(sample)) <= positive:
-            return float("nan")
         return float(metric(sample))
 
     values = np.array([of(draw) for draw in draws if count > 1])

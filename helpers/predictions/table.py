@@ -1,6 +1,7 @@
 """The table of predictions: what every model hands on, and every report starts from.
 
-It has one row an image: `image_id`, `subject`, `label`, `split` and `score`, the
+It has one row an image: `image_id`, `subject`, `label`, `positive` (1 where that
+is the positive class, 0 where it is not: the truth), `split` and `score`, the
 probability of the positive class.
 """
 
@@ -12,11 +13,40 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.base.errors import PredictionsError
+from helpers import catalog
+from helpers.base.errors import CatalogError, PredictionsError
 from helpers.base.files import write_csv
 
 #: Columns of every table of predictions, in their order.
-COLUMNS = ("image_id", "subject", "label", "split", "score")
+COLUMNS = ("image_id", "subject", "label", "positive", "split", "score")
+
+
+def make(rows: pd.DataFrame, scores: np.ndarray, split: str | None = None) -> pd.DataFrame:
+    """Return checked predictions: a catalog's rows and what a model says of each.
+
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        A catalog, or the part of it that was scored.
+    scores : numpy.ndarray
+        Shape (n,): the probability of the positive class, row by row.
+    split : str, optional
+        What the column `split` says of all rows, instead of the catalog's own.
+
+    Raises
+    ------
+    PredictionsError
+        When there is not one score a row; otherwise as :func:`check`.
+    """
+    scores = np.asarray(scores, dtype=float)
+    if scores.shape != (len(rows),):
+        raise PredictionsError(
+            f"The scores are of shape {scores.shape}, but there must be one for each of the "
+            f"{len(rows)} rows."
+        )
+    table = rows if split is None else rows.assign(split=split)
+    table = table[list(COLUMNS[:-1])].reset_index(drop=True)
+    return check(table.assign(score=scores))
 
 
 def check(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -26,7 +56,8 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
     ------
     PredictionsError
         When it is empty, a column is missing, an image stands twice, a label
-        or a subject is missing, or a score is missing or outside 0..1.
+        or a subject is missing, `positive` is neither 0 nor 1 (it may be missing
+        where an image is unlabelled), or a score is missing or outside 0..1.
     """
     missing = [column for column in COLUMNS if column not in predictions]
     if missing:
@@ -47,6 +78,10 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
             raise PredictionsError(
                 f"{len(blank)} rows of the predictions have no {column}, first {blank.iloc[0]!r}."
             )
+    try:
+        catalog.truth(predictions["positive"])
+    except CatalogError as error:
+        raise PredictionsError(f"In the predictions, {error}") from error
     scores = pd.to_numeric(predictions["score"], errors="coerce").to_numpy(dtype=float)
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():
@@ -78,6 +113,8 @@ def load_predictions(path: str | os.PathLike) -> pd.DataFrame:
         )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
+        if "positive" in table:
+            table["positive"] = catalog.truth(table["positive"])
         if "score" in table:  # by Python's float: exact whatever the version of pandas
             table["score"] = np.array([float(score) for score in table["score"]])
         return check(table)

@@ -81,11 +81,8 @@ def model_card(
     if test.empty:
         raise ReportError(f"The predictions of {name!r} have no test rows: nothing judges it.")
     origin = _origin(course.dataset)
-    positive = " or ".join(f"`{label}`" for label in _positive(predictions))
-    negative = " or ".join(
-        f"`{label}`"
-        for label in catalogs.classes(predictions)
-        if label not in _positive(predictions)
+    negative, positive = (
+        " or ".join(f"`{label}`" for label in side) for side in catalogs.sides(predictions)
     )
     lines = [f"# Model card: {name}", "", *_warnings(course, source), ""]
     lines += ["## What it is", ""]
@@ -205,7 +202,7 @@ def record_of(course: Settings, name: str, catalog: pd.DataFrame | None = None) 
     """
     rows = None
     if catalog is not None:
-        rows = catalogs.fingerprint(catalog, ("sha256", "transform", "label", "split"))
+        rows = catalogs.fingerprint(catalog, catalogs.TRAINED_ON)
     wanted = {key: value for key, value in course.as_dict().items() if key != "data_dir"}
     found = []
     for path in course.folder("runs").glob(f"{name}-*/record.json"):
@@ -227,10 +224,6 @@ def _origin(dataset: str) -> Origin:
     if dataset not in ORIGINS:
         raise ReportError(f"There is no origin of {dataset!r}; known are {', '.join(ORIGINS)}.")
     return ORIGINS[dataset]
-
-
-def _positive(predictions: pd.DataFrame) -> tuple[str, ...]:
-    return catalogs.positive_classes(predictions)
 
 
 def _warnings(course: Settings, source: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -59,12 +59,23 @@ def use_style() -> None:
     )
 
 
-def class_colours(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each class: negative ones blue, positive ones from vermillion on."""
-    names = list(dict.fromkeys(names))
-    positive = catalog.positive_classes(pd.DataFrame({"label": names}))
-    colours = dict(zip(positive, (POSITIVE, ORANGE, PINK), strict=False))
-    return {name: colours.get(name, NEGATIVE) for name in names}
+def class_colours(table: pd.DataFrame) -> dict[str, str]:
+    """Return a colour for each class of a catalog or of predictions, negative classes first.
+
+    Negative classes are blue, positive ones vermillion, orange and pink; what has
+    no truth in the table is grey.
+    """
+    _, positive = catalog.sides(table)
+    names = sorted(set(table["label"]), key=lambda name: (name in positive, name))
+    unknown = set(table["label"][table["positive"].isna()])
+    return {
+        name: GREY
+        if name in unknown
+        else (POSITIVE, ORANGE, PINK)[positive.index(name) % 3]
+        if name in positive
+        else NEGATIVE
+        for name in names
+    }
 
 
 def image_grid(
@@ -204,7 +215,7 @@ def _roc_points(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def _one_matrix(axis: Axes, table: pd.DataFrame, threshold: float) -> None:
     counts = metrics.confusion_counts(table, threshold)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = _class_names(table)
+    names = catalog.class_names(table)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(2):
         for column in range(2):
@@ -222,12 +233,6 @@ def _one_matrix(axis: Axes, table: pd.DataFrame, threshold: float) -> None:
     axis.set_yticklabels(names, rotation=90, va="center")
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
-
-
-def _class_names(table: pd.DataFrame) -> list[str]:
-    positive = catalog.positive_classes(table)
-    negative = [name for name in catalog.classes(table) if name not in positive]
-    return ["/".join(negative) or "negative", "/".join(positive) or "positive"]
 
 
 def _legend_below(figure: Figure, axis: Axes) -> None:

@@ -234,7 +234,7 @@ def per_subject(
     known = catalog.classes(predictions)
     classes = sorted(set(table["label"]))  # a subject of several classes has a name of its own
     classes.sort(key=lambda name: known.index(name) if name in known else len(known))
-    colours = plots.class_colours(set(predictions["label"]))
+    colours = plots.class_colours(predictions)
     figure, axis = plt.subplots(figsize=(WIDTH, 3.9))
     start, ticks = 0, []
     for place, name in enumerate(classes):

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,13 +20,13 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers import images as image_files
+from helpers import predictions as prediction_tables
 from helpers import training
 from helpers.base import code, provenance
 from helpers.base.errors import TrainingError
 from helpers.base.files import atomic_path, kept, write_csv, write_json
 from helpers.base.settings import Settings
 from helpers.models import transfer, weights
-from helpers.predictions.table import check
 from helpers.training import compute, frozen
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def load_or_train(
         "precision": compute.policy(settings.profile),
         "weights": {"source": "random"} if found.path is None else {"sha256": found.sha256},
         "data": {
-            "rows": catalogs.fingerprint(used, ("sha256", "transform", "label", "split")),
+            "rows": catalogs.fingerprint(used, catalogs.TRAINED_ON),
             "pixels": provenance.digest(images),
         },
         "code": code.version(__name__),
@@ -116,6 +117,7 @@ def load_or_train(
             "name": name,
             "key": key,
             **facts,
+            "classes": catalogs.class_names(used),
             "published": recipe.published,
             "weights": {**found.as_dict(), "note": str(found)},
             "settings": settings.as_dict(),
@@ -214,7 +216,7 @@ def predict(
     Returns
     -------
     pandas.DataFrame
-        `image_id`, `subject`, `label`, `split`, `score`, row by row the catalog's.
+        `image_id`, `subject`, `label`, `positive`, `split`, `score`, row by row the catalog's.
 
     Raises
     ------
@@ -231,15 +233,13 @@ def predict(
             f"The images are {images.dtype} of shape {images.shape}, but the model and the catalog "
             f"want uint8 of shape {(len(catalog), size, size, 3)}."
         )
-    predictions = catalog[["image_id", "subject", "label", "split"]].reset_index(drop=True)
-    predictions["score"] = _scores(model, images, batch_size)
-    return check(predictions)
+    return prediction_tables.make(catalog, _scores(model, images, batch_size))
 
 
 def predict_file(
     model: keras.Model,
     path: str | os.PathLike,
-    classes: tuple[str, str] = ("hem", "all"),
+    classes: Sequence[str],
     threshold: float = 0.5,
 ) -> Answer:
     """Return the label and the score of the image in one file.
@@ -254,8 +254,9 @@ def predict_file(
         As in :func:`predict`.
     path : path-like
         BMP, JPEG, PNG or TIFF.
-    classes : tuple of str
-        Names of the negative and of the positive class.
+    classes : sequence of two str
+        Names of the negative and of the positive class: ``record["classes"]`` of
+        the run that trained the model, or :func:`helpers.catalog.class_names`.
     threshold : float
         From this score up the label is the positive class.
 
@@ -263,7 +264,14 @@ def predict_file(
     ------
     ImageError
         When the file is not an image.
+    TrainingError
+        When `classes` are not two names.
     """
+    if isinstance(classes, str) or len(classes) != 2:
+        raise TrainingError(
+            f"The classes are {classes!r}, but must be two names: of the negative class and of "
+            "the positive one."
+        )
     image = image_files.prepare(image_files.read_image(path), _size(model))
     score = float(_scores(model, image[np.newaxis], 1)[0])
     return Answer(classes[int(score >= threshold)], score)

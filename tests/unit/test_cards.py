@@ -31,7 +31,9 @@ def predictions(labels=("hem", "all"), seed=1):
         positive = number % 2
         for place in range(5):
             score = float(np.clip(0.35 + 0.3 * positive + rng.normal(0, 0.2), 0, 1))
-            rows.append((f"{number}_{place}", f"S{number}", labels[positive], split, score))
+            rows.append(
+                (f"{number}_{place}", f"S{number}", labels[positive], positive, split, score)
+            )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -166,7 +168,7 @@ def test_the_record_is_of_this_course_and_this_name(tmp_path):
     write("a")
     write("b", settings={**made.as_dict(), "seed": 25})
     write("c", name="net-subject-tuned")
-    rows = catalogs.fingerprint(smears(), ("sha256", "transform", "label", "split"))
+    rows = catalogs.fingerprint(smears(), catalogs.TRAINED_ON)
     assert cards.record_of(made, "net-subject", smears()) is None
     write("e", data={"rows": rows})
     assert cards.record_of(made, "net-subject", smears())["key"] == "e"

@@ -33,6 +33,7 @@ def tables(models=4, count=60, seed=1):
         "image_id": [f"i{row:02}" for row in range(count)],
         "subject": [f"s{row // 5}" for row in range(count)],
         "label": np.where(truth == 1, "all", "hem"),
+        "positive": truth,
         "split": np.where(np.arange(count) < count // 2, "val", "test"),
     }
     made = {}

@@ -34,6 +34,7 @@ def table(count=200, seed=1, decimals=2):
             "image_id": [f"i{row:03}" for row in range(count)],
             "subject": [f"s{row // 10}" for row in range(count)],
             "label": np.where(truth == 1, "all", "hem"),
+            "positive": truth,
             "split": "test",
             "score": (1 / (1 + np.exp(-logit))).round(decimals),
         }

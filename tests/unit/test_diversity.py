@@ -20,6 +20,7 @@ def table(scores, labels):
             "image_id": [f"i{row}" for row in range(len(scores))],
             "subject": "s",
             "label": labels,
+            "positive": [int(label == "all") for label in labels],
             "split": "test",
             "score": np.asarray(scores, dtype=float),
         }
@@ -82,6 +83,7 @@ def test_several_classes():
             "image_id": ["x", "y"],
             "subject": "s",
             "label": ["pre", "benign"],
+            "positive": [1, 0],
             "split": "test",
             "score_pre": [0.6, 0.5],
             "score_benign": [0.2, 0.3],
@@ -98,6 +100,7 @@ def test_a_label_without_a_column_is_refused():
             "image_id": ["x"],
             "subject": "s",
             "label": ["pro"],
+            "positive": 1,
             "split": "test",
             "score_pre": [0.6],
             "score_benign": [0.4],

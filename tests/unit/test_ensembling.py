@@ -292,7 +292,16 @@ def test_the_tables_stay_as_they_are(rule):
 def test_the_order_of_columns_and_of_tables_without_names_does_not_matter():
     first = several([[0.5, 0.3, 0.2]])
     second = several([[0.1, 0.8, 0.1]])[
-        ["score_pre", "image_id", "score_benign", "label", "split", "subject", "score_early"]
+        [
+            "score_pre",
+            "image_id",
+            "score_benign",
+            "label",
+            "positive",
+            "split",
+            "subject",
+            "score_early",
+        ]
     ]
     found = ensembling.soft_vote([first, second])
     assert np.allclose(matrix(found), [[0.3, 0.55, 0.15]])

@@ -231,7 +231,7 @@ def test_each_subject_has_its_row():
     assert got["right"].tolist() == [3, 2]
     assert got["accuracy"].tolist() == pytest.approx([1, 2 / 3])
     assert got["score"].tolist() == pytest.approx([0.4, 0.6])
-    assert got["positive"].tolist() == pytest.approx([1 / 3, 2 / 3])
+    assert got["called_positive"].tolist() == pytest.approx([1 / 3, 2 / 3])
     high = metrics.per_subject(predictions, threshold=0.85)
     assert high["accuracy"].tolist() == pytest.approx([2 / 3, 1 / 3])
 
@@ -297,7 +297,9 @@ def test_one_subject_has_no_interval():
         (lambda t: t.assign(label=["all", np.nan]), r"1 rows .* no label, first 'i1'"),
         (lambda t: t.assign(subject=[None, "b"]), r"1 rows .* no subject, first 'i0'"),
         (lambda t: t.assign(score=["0.5", "high"]), "not probabilities.* high of 'i1'"),
-        (lambda t: t.assign(label=["cat", "dog"]), "cat"),
+        (lambda t: t.assign(positive=[0, 2]), "neither 0 nor 1, first 2"),
+        (lambda t: t.assign(positive=[0, None]), "For 1 rows nobody said"),
+        (lambda t: t.drop(columns="positive"), r"lack the columns \['positive'\]"),
     ],
 )
 def test_what_is_not_a_table_of_predictions_is_refused(broken, message):
