@@ -1,6 +1,6 @@
-"""The table of predictions: what every model hands on, and every report starts from.
+"""The table of predictions: the output of every model and the input of every report.
 
-It has one row an image: `image_id`, `subject`, `label`, `split` and `score`, the
+It has one row for each image: `image_id`, `subject`, `label`, `split` and `score`, the
 probability of the positive class.
 """
 
@@ -20,13 +20,13 @@ COLUMNS = ("image_id", "subject", "label", "split", "score")
 
 
 def check(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return `predictions` as it is when it is sound, raise otherwise.
+    """Return `predictions` unchanged if it is valid, else raise an error.
 
     Raises
     ------
     PredictionsError
-        When it is empty, a column is missing, an image stands twice, a label
-        or a subject is missing, or a score is missing or outside 0..1.
+        When it is empty, a column is missing, an image is repeated, a label or
+        a subject is missing, or a score is missing or outside 0..1.
     """
     missing = [column for column in COLUMNS if column not in predictions]
     if missing:
@@ -59,7 +59,7 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_predictions(path: str | os.PathLike, predictions: pd.DataFrame) -> Path:
-    """Write checked predictions to `path` as CSV, whole or not at all, digit by digit."""
+    """Write checked predictions to `path` as CSV: atomically, and without rounding the scores."""
     return write_csv(path, check(predictions)[list(COLUMNS)])
 
 
@@ -69,24 +69,24 @@ def load_predictions(path: str | os.PathLike) -> pd.DataFrame:
     Raises
     ------
     PredictionsError
-        When the file is missing or does not hold sound predictions.
+        When the file is missing or does not contain valid predictions.
     """
     path = Path(path)
     if not path.is_file():
         raise PredictionsError(
-            f"{path} is not there: run the chapter that makes these predictions."
+            f"{path} does not exist: run the chapter that makes these predictions."
         )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
-        if "score" in table:  # by Python's float: exact whatever the version of pandas
+        if "score" in table:  # Python's float is exact; that of pandas depends on its version
             table["score"] = np.array([float(score) for score in table["score"]])
         return check(table)
     except ValueError as error:
-        raise PredictionsError(f"{path} does not hold sound predictions. {error}") from error
+        raise PredictionsError(f"{path} does not contain valid predictions. {error}") from error
 
 
 def read_predictions(path: Path) -> pd.DataFrame | None:
-    """Return the predictions in `path`, None where there are none or they are damaged."""
+    """Return the predictions in `path`, or None if it is missing or damaged."""
     try:
         return load_predictions(path)
     except PredictionsError:
