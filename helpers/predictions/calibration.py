@@ -146,8 +146,8 @@ def fit_temperature(validation: pd.DataFrame) -> Temperature:
     """
     from scipy import optimize
 
-    truth, score = _both_classes(validation, "a temperature")
-    logits = _logit(score)
+    truth = metrics.truth_of_both_classes(validation, "The fit of a temperature")
+    logits = _logit(_scores(validation))
     if not logits.any():
         return Temperature(1.0)
     result = optimize.minimize_scalar(
@@ -176,8 +176,9 @@ def fit_isotonic(validation: pd.DataFrame) -> Isotonic:
     """
     from sklearn.isotonic import IsotonicRegression
 
-    truth, score = _both_classes(validation, "a curve")
-    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(score, truth)
+    truth = metrics.truth_of_both_classes(validation, "The fit of a curve")
+    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    curve.fit(_scores(validation), truth)
     return Isotonic(curve.X_thresholds_, curve.y_thresholds_)
 
 
@@ -217,16 +218,6 @@ def _read(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def _scores(predictions: pd.DataFrame) -> np.ndarray:
     return check(predictions)["score"].to_numpy(dtype=float)
-
-
-def _both_classes(validation: pd.DataFrame, what: str) -> tuple[np.ndarray, np.ndarray]:
-    truth, score = _read(validation)
-    if truth.min() == truth.max():
-        raise PredictionsError(
-            f"To fit {what}, images of both classes are needed; all {len(truth)} rows of the "
-            f"validation table are {'positive' if truth[0] else 'negative'}."
-        )
-    return truth, score
 
 
 def _logit(score: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ def delong(first: pd.DataFrame, second: pd.DataFrame, level: float = 0.95) -> Di
     """
     from scipy import stats
 
-    tables = paired(check(first), check(second))
+    tables = paired(first, second)
     truth = catalog.target(tables[0]) == 1
     few = min(int(truth.sum()), int((~truth).sum()))
     if few < 2:
@@ -119,7 +119,7 @@ def paired_bootstrap(
     level: float = 0.95,
     by: str = "subject",
     seed: int = 24,
-    threshold: float | tuple[float, float] = 0.5,
+    threshold: float = 0.5,
 ) -> Difference:
     """Compare a metric of two models on the same images; whole subjects are resampled.
 
@@ -133,9 +133,8 @@ def paired_bootstrap(
         A name in :data:`helpers.predictions.metrics.METRICS`.
     resamples, level, by, seed
         As in :func:`helpers.predictions.metrics.bootstrap_interval`, by ``t``.
-    threshold : float or pair of float
-        From this score up an image is predicted positive; a pair gives each
-        model its own.
+    threshold : float
+        From this score up an image is predicted positive.
 
     Returns
     -------
@@ -156,8 +155,7 @@ def paired_bootstrap(
     tables = paired(first, second)
     cluster, draws = metrics.draw(tables[0], resamples, level, by, seed)
     one, other = (
-        metrics.resample(table, [metric], cluster, draws, own_threshold)[metric]
-        for table, own_threshold in zip(tables, _two(threshold), strict=True)
+        metrics.resample(table, [metric], cluster, draws, threshold)[metric] for table in tables
     )
     return _difference(one, other, one - other, level)
 
@@ -170,7 +168,7 @@ def unpaired_bootstrap(
     level: float = 0.95,
     by: str = "subject",
     seed: int = 24,
-    threshold: float | tuple[float, float] = 0.5,
+    threshold: float = 0.5,
 ) -> Difference:
     """Compare a metric on two sets of images, those of two splits for example.
 
@@ -179,11 +177,9 @@ def unpaired_bootstrap(
     are correlated, and the interval is wider than necessary.
     """
     results = []
-    for index, (table, own_threshold) in enumerate(
-        zip((first, second), _two(threshold), strict=True)
-    ):
-        cluster, draws = metrics.draw(table, resamples, level, by, seed + index)
-        results.append(metrics.resample(table, [metric], cluster, draws, own_threshold)[metric])
+    for table, own_seed in ((first, seed), (second, seed + 1)):
+        cluster, draws = metrics.draw(table, resamples, level, by, own_seed)
+        results.append(metrics.resample(table, [metric], cluster, draws, threshold)[metric])
     one, other = results
     difference = resampling.Resampled(
         one.value - other.value, one.values - other.values, _welch(one, other), widest=one.range
@@ -289,8 +285,3 @@ def _p_delong(first: pd.DataFrame, second: pd.DataFrame) -> float:
         return delong(first, second).p_value
     except PredictionsError:
         return float("nan")  # too few images of a class: the other tests are still valid
-
-
-def _two(threshold: float | tuple[float, float]) -> tuple[float, float]:
-    one, other = np.broadcast_to(np.asarray(threshold, dtype=float), 2)
-    return float(one), float(other)

@@ -7,10 +7,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from helpers import catalog
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
-from helpers.predictions.table import check
 
 Kind = Literal["roc", "precision_recall"]
 
@@ -104,7 +102,7 @@ def band(
             f"got {kind!r} at {points}."
         )
     cluster, draws = metrics.draw(predictions, resamples, level, by, seed)
-    truth = _both_classes(predictions)
+    truth = metrics.truth_of_both_classes(predictions, "A curve")
     score, count = predictions["score"].to_numpy(dtype=float), draws.shape[1]
     x_values = np.linspace(0, 1, points)[int(kind != "roc") :]
     original = np.ones((1, count), dtype=np.int64)
@@ -152,19 +150,9 @@ def _precisions(x_values: np.ndarray, tp: np.ndarray, fp: np.ndarray) -> np.ndar
     return tp[index] / (tp[index] + fp[index])
 
 
-def _both_classes(predictions: pd.DataFrame) -> np.ndarray:
-    truth = catalog.target(check(predictions)).astype(np.int64)
-    if truth.min() == truth.max():
-        raise PredictionsError(
-            f"A curve needs images of both classes; all {len(truth)} rows are "
-            f"{'positive' if truth[0] else 'negative'}."
-        )
-    return truth
-
-
 def _counts(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the distinct scores from high to low, and the true and false positives at each."""
-    truth = _both_classes(predictions)
+    truth = metrics.truth_of_both_classes(predictions, "A curve")
     score = predictions["score"].to_numpy(dtype=float)
     once, all_rows = np.ones((1, 1), dtype=np.int64), np.zeros(len(score), dtype=np.int64)
     (_, positives, negatives), *_ = resampling.cumulated(score, truth, all_rows, once)

@@ -359,6 +359,23 @@ def resample(
     }
 
 
+def truth_of_both_classes(predictions: pd.DataFrame, what: str) -> np.ndarray:
+    """Return 1 for positive and 0 for negative rows, int64 (n,); both must be there.
+
+    Raises
+    ------
+    PredictionsError
+        When a class is missing; the message names `what` needs both.
+    """
+    truth = _truth(predictions)
+    if truth.min() == truth.max():
+        raise PredictionsError(
+            f"{what} needs images of both classes; all {len(truth)} rows are "
+            f"{'positive' if truth[0] else 'negative'}."
+        )
+    return truth
+
+
 def _grain(truth: np.ndarray, classes: tuple[int, ...]) -> float:
     images = min((int(np.sum(truth == name)) for name in classes), default=len(truth))
     return 0.5 / (images + 1)

@@ -236,12 +236,7 @@ def _rates(
 ) -> Iterator[list[resampling.Resampled]]:
     """Yield sensitivity and specificity at each threshold, from the same resamples."""
     cluster, draws = metrics.draw(predictions, resamples, level, "subject", seed)
-    truth = catalog.target(predictions)
-    if truth.min() == truth.max():
-        raise PredictionsError(
-            f"Sensitivity and specificity need images of both classes; all {len(truth)} rows are "
-            f"{'positive' if truth[0] else 'negative'}."
-        )
+    metrics.truth_of_both_classes(predictions, "A pair of sensitivity and specificity")
     for threshold in thresholds:
         rates = metrics.resample(predictions, _RATES, cluster, draws, threshold)
         yield [rates[name] for name in _RATES]

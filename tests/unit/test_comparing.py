@@ -19,14 +19,6 @@ def two(rows):
     return table(truth, one / 6), table(truth, other / 6)
 
 
-def test_each_model_may_have_its_own_threshold():
-    first = table([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4])
-    second = first.assign(score=first["score"] + 0.5)
-    same = comparing.paired_bootstrap(first, second, "accuracy", 50, threshold=(0.25, 0.75))
-    assert same.first == same.second == 1
-    assert same.p_value == 1
-
-
 def slow_delong(truth, one, other):
     """DeLong et al. 1988 as written: every positive beside every negative."""
     wins = []
