@@ -107,7 +107,7 @@ def test_predictions_come_back_from_csv_as_they_were(predictions, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "does not hold sound predictions"),
+        ("", "does not contain valid predictions"),
         ("image_id,label\na,all\n", "lack the columns"),
         ("image_id,subject,label,positive,split,score\na,1,all,1,test,nan\n", "not probabilities"),
         (
@@ -124,7 +124,7 @@ def test_a_csv_that_holds_no_predictions_is_named(tmp_path, content, message):
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(PredictionsError, match=r"none\.csv is not there"):
+    with pytest.raises(PredictionsError, match=r"none\.csv does not exist"):
         load_predictions(tmp_path / "none.csv")
     with pytest.raises(TrainingError, match=r"none\.keras is not there"):
         zoo.load_model(tmp_path / "none.keras")
