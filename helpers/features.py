@@ -243,10 +243,10 @@ def of_image(image: np.ndarray, kind: str = "auto") -> tuple[dict[str, float], i
     ------
     FeatureError
         When the field holds no cell.
-    helpers.segmentation.SegmentationError
+    helpers.cells.segmentation.SegmentationError
         When the image cannot be segmented.
     """
-    from helpers import segmentation
+    from helpers.cells import segmentation
 
     if kind == "cell" or (kind == "auto" and images.is_frame(image)):
         parts = segmentation.segment_cell(image)
@@ -266,7 +266,7 @@ def of_cells(image: np.ndarray, parts: object) -> Iterator[dict]:
     ----------
     image : numpy.ndarray
         uint8, shape (h, w, 3), RGB.
-    parts : helpers.segmentation.Segmentation
+    parts : helpers.cells.segmentation.Segmentation
         Of that image. A label without a nucleus is passed over.
 
     Yields
@@ -401,7 +401,7 @@ def _key(catalog: pd.DataFrame, kind: str) -> str:
 @cache
 def _deciding() -> tuple[str, ...]:
     """Return the modules that decide what the numbers are, however segmentation is divided up."""
-    parts = ("shape", "texture", "segmentation", "_decoding", "augmentation")
+    parts = ("shape", "texture", "cells.segmentation", "_decoding", "augmentation")
     return "features", *provenance.with_imports(*parts)
 
 

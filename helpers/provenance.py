@@ -90,8 +90,7 @@ def code_version(*modules: str) -> str:
     """Return a hash of the source of the named helpers, 12 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in modules:
-        spec = importlib.util.find_spec(f"helpers.{name}")
-        digest.update(Path(spec.origin).read_bytes())
+        digest.update(Path(_spec(name).origin).read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -105,9 +104,17 @@ def with_imports(*modules: str) -> tuple[str, ...]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-            waiting += re.findall(r"(?m)^\s*from helpers\.(\w+) import", text)
+            text = Path(_spec(name).origin).read_text(encoding="utf-8")
+            for module, first in re.findall(r"from helpers\.([\w.]+) import \(?\s*(\w+)", text):
+                waiting += [module, *([f"{module}.{first}"] if _spec(f"{module}.{first}") else [])]
     return tuple(sorted(found))
+
+
+def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(f"helpers.{name}")
+    except ModuleNotFoundError:  # what is above it is no package
+        return None
 
 
 def model_facts(model: keras.Model) -> dict:

@@ -74,7 +74,7 @@ def cell_pixels(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray
         if cell.all():
             raise StainError(
                 f"The image of {image.shape[1]}x{image.shape[0]} pixels has no black ground, so "
-                "what is cell cannot be told: give a mask, as helpers.segmentation makes it."
+                "what is cell cannot be told: give a mask, as helpers.cells.segmentation makes it."
             )
     else:
         cell = np.asarray(mask) != 0

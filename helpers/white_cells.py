@@ -142,7 +142,7 @@ def describe(
     images : numpy.ndarray
         (n, h, w, 3), uint8, RGB, one white cell in the middle of each.
     nuclei, cytoplasms : sequence of numpy.ndarray, optional
-        (n, h, w), bool. By default found by :func:`helpers.segmentation.segment_cell`.
+        (n, h, w), bool. By default found by :func:`helpers.cells.segmentation.segment_cell`.
     backbone : str
         Frozen, of :data:`helpers.models.transfer.REGISTRY`. Without ImageNet
         weights it says so and is random.
@@ -163,7 +163,7 @@ def describe(
         raise WhiteCellError("Give the masks of both nuclei and cytoplasms, or of neither.")
 
     def one(index: int) -> np.ndarray:
-        from helpers.segmentation import SegmentationError, segment_cell
+        from helpers.cells.segmentation import SegmentationError, segment_cell
 
         if nuclei is not None:
             return granularity(images[index], nuclei[index], cytoplasms[index])

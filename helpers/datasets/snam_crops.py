@@ -19,8 +19,10 @@ import pandas as pd
 from filelock import FileLock
 
 from helpers import catalog as catalogs
-from helpers import provenance, segmentation
+from helpers import provenance
 from helpers._cores import cores
+from helpers.cells.segmentation import segment_field
+from helpers.cells.segmentation.nucleus import part_touching
 from helpers.errors import CourseError
 from helpers.files import atomic_path, write_csv
 from helpers.images import read_image
@@ -208,7 +210,7 @@ def _whole_number(value: object) -> bool:
 def _nuclei(image: np.ndarray, row) -> tuple[np.ndarray, str]:
     """Return the labelled nuclei, int32 (h, w) or smaller, and where they come from."""
     if not row.nucleus_mask:
-        return _reduced(segmentation.segment_field(image).nuclei), "segmentation"
+        return _reduced(segment_field(image).nuclei), "segmentation"
     mask = read_mask(row.nucleus_mask)
     if mask.shape != image.shape[:2]:
         height, width = image.shape[:2]
@@ -236,7 +238,7 @@ def _parted(mask: np.ndarray) -> np.ndarray:
         hull = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
         if area >= _CONVEX * hull or area * 20_000 < mask.size:
             continue
-        pieces = segmentation.part_touching(np.pad(inside, 1))[1:-1, 1:-1]
+        pieces = part_touching(np.pad(inside, 1))[1:-1, 1:-1]
         part[pieces > 1] = count + pieces[pieces > 1] - 2
         count = max(count, count + int(pieces.max()) - 1)
     return labels
@@ -420,5 +422,5 @@ def _as_catalog(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
 @cache
 def _code_version() -> str:
     """Return a hash of the code that decides what the crops are."""
-    parts = provenance.with_imports("segmentation", "_decoding")
+    parts = provenance.with_imports("cells.segmentation", "_decoding")
     return provenance.code_version("datasets.snam_crops", *parts)[:8]

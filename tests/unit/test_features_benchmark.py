@@ -2,7 +2,8 @@
 
 import pytest
 
-from helpers import catalog, features, segmentation
+from helpers import catalog, features
+from helpers.cells import segmentation
 from helpers.datasets import phantom
 
 CELLS = 160

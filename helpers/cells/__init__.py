@@ -1,0 +1,1 @@
+"""Cells: their outlines, and the numbers that describe them."""

@@ -1,0 +1,11 @@
+"""Nucleus and cytoplasm of leukocytes, in single cells and in fields."""
+
+from helpers.cells.segmentation.segment import (
+    Segmentation,
+    SegmentationError,
+    dice,
+    segment_cell,
+    segment_field,
+)
+
+__all__ = ["Segmentation", "SegmentationError", "dice", "segment_cell", "segment_field"]
