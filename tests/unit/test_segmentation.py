@@ -226,6 +226,16 @@ def test_a_cut_out_of_any_stain_has_its_outlines_at_the_edges(strength):
     assert dice(found.cells > 0, cell) > 0.97
 
 
+def test_the_nucleus_of_a_cut_out_stays_off_its_edge(phantoms):
+    """Once it grew to the edge of the cut-out wherever that touched its own rectangle."""
+    for p in phantoms:
+        lit, nucleus = p.frame.max(axis=2) > 0, segment_cell(p.frame).nucleus
+        for axis in (0, 1):
+            outer, inner = (np.flatnonzero(mask.any(axis=axis)) for mask in (lit, nucleus))
+            assert outer[0] + 1 < inner[0]
+            assert inner[-1] < outer[-1] - 1
+
+
 def test_a_thin_or_tiny_cut_out_keeps_a_nucleus():
     for axes in ((90, 4), (60, 3), (6, 6), (30, 9)):
         frame = np.zeros((200, 200, 3), np.uint8)
