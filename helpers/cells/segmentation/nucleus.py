@@ -43,7 +43,7 @@ def find_nucleus(image: np.ndarray) -> np.ndarray:
     A threshold on the blurred image tells where it is; a second one, on what lies around
     that place, tells its outline.
     """
-    thin = max(1, round(max(image.shape[:2]) / 60))
+    thin = max(1, round(max(image.shape[:2]) / 60))  # pixels: thinner parts are no nucleus
     blurred, _, _ = absorbed(image, 0.75 * thin)
     stain, density, ground = absorbed(image, 0.5)
     rough = ndimage.binary_opening(blurred > thresholds(blurred, 3)[-1], iterations=thin)
