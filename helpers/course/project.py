@@ -77,7 +77,7 @@ def parameters(
     ------
     helpers.base.settings.SettingsError
         When one of them is unknown, or a real data set comes without its folder.
-    helpers.base.errors.DatasetError
+    DatasetError
         When no folder of a class in the data set ``folders`` is called `positive`.
     """
     checked = settings.read(dataset, profile, seed, data_dir, positive)

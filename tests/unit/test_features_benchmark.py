@@ -3,8 +3,7 @@
 import pytest
 
 from helpers import catalog
-from helpers.cells import features
-from helpers.cells.segmentation import segment as segmentation
+from helpers.cells import features, segmentation
 from helpers.datasets.drawn import frames as phantom
 
 CELLS = 160
