@@ -57,7 +57,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.applications, "Tiny", make_backbone, raising=False)
     entry = transfer.Backbone("Tiny", 16, "tf", KERNELS)
     monkeypatch.setitem(transfer.REGISTRY, "tiny", entry)
-    monkeypatch.setitem(weights._RELEASES, "tiny", weights._Release("tiny.h5", ""))
+    monkeypatch.setitem(weights._FILES, "tiny", ("tiny", "tiny.h5"))
     table, images = make_squares()
 
     def load(rows, size):
