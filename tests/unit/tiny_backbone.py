@@ -55,7 +55,7 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("WEIGHTS_DIR", raising=False)
     monkeypatch.setattr(keras.applications, "Tiny", make_backbone, raising=False)
-    entry = transfer.Backbone("Tiny", 16, "tf", KERNELS)
+    entry = transfer.Backbone("Tiny", 16, "tf", "relu3")
     monkeypatch.setitem(transfer.REGISTRY, "tiny", entry)
     monkeypatch.setitem(weights._FILES, "tiny", ("tiny", "tiny.h5"))
     table, images = make_squares()
