@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DATASET ?= phantom
 DATA_DIR ?=
+POSITIVE ?=
 PROFILE ?= quick
 SEED ?= 24
 JOBS ?= 1
@@ -16,7 +17,8 @@ RUN := $(VENV)/bin/python
 COURSE := $(RUN) -m helpers
 READY := $(VENV)/.ready$(if $(GPU),-gpu)
 SETTINGS = --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)' \
-	$(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(foreach chapter,$(ONLY),--only '$(chapter)')
+	$(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(if $(POSITIVE),--positive '$(POSITIVE)') \
+	$(foreach chapter,$(ONLY),--only '$(chapter)')
 
 .PHONY: help book run test check clean distclean
 .DEFAULT_GOAL := help
@@ -24,6 +26,7 @@ SETTINGS = --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs
 help:
 	@echo "make book       environment, every stale chapter, the book in _build/html/index.html"
 	@echo "                DATASET=phantom|cnmc|taleqani|all_idb|snam  DATA_DIR=folder of a real set"
+	@echo "                DATASET=folders  DATA_DIR=folder of your own  POSITIVE=name of a class folder"
 	@echo "                PROFILE=smoke|quick|full  SEED=24  JOBS=1  ONLY=\"04 06\"  GPU=1"
 	@echo "make run        the same without building the book"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"

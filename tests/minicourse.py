@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-PARAMETERS = 'DATASET = "phantom"\nPROFILE = "quick"\nSEED = 24\nDATA_DIR = ""'
+PARAMETERS = 'DATASET = "phantom"\nPROFILE = "quick"\nSEED = 24\nDATA_DIR = ""\nPOSITIVE = ""'
 FIGURE = {
     "image": {"alt": "A line that rises"},
     "figure": {"caption": "A line.", "name": "fig-01-line"},

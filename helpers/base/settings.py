@@ -8,7 +8,7 @@ from pathlib import Path
 
 from helpers.base.errors import CourseError
 
-DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam")
+DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam", "folders")
 DEFAULT_SEED = 24
 
 
@@ -76,6 +76,7 @@ class Settings:
     seed: int
     data_dir: Path | None
     artifacts: Path
+    positive: str = ""
 
     def folder(self, *names: str) -> Path:
         """Return a folder for this data set, profile and seed, made if missing."""
@@ -91,6 +92,7 @@ class Settings:
             "profile": asdict(self.profile),
             "seed": self.seed,
             "data_dir": None if self.data_dir is None else str(self.data_dir),
+            "positive": self.positive,
         }
 
 
@@ -99,33 +101,48 @@ def read(
     profile: str = "quick",
     seed: int = DEFAULT_SEED,
     data_dir: str | os.PathLike | None = None,
+    positive: str = "",
 ) -> Settings:
     """Check a chapter's parameters and return them as :class:`Settings`.
 
     Parameters
     ----------
     dataset : str
-        One of ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``.
+        One of ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``, ``folders``.
     profile : str
         One of ``smoke``, ``quick``, ``full``.
     seed : int
         From which every random choice of the chapter follows.
     data_dir : path-like, optional
         Folder of a real data set; empty or None for the phantoms.
+    positive : str
+        With ``folders``: the name of the class folder that is the positive class.
 
     Raises
     ------
     SettingsError
-        When a name is unknown or the folder is not there.
+        When a name is unknown, the folder is not there, or `positive` does not
+        belong to the data set.
     """
-    if dataset not in DATASETS:
-        raise SettingsError(f"DATASET is {dataset!r}, but must be one of {', '.join(DATASETS)}.")
+    check_dataset(dataset, positive)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise SettingsError(f"SEED is {seed!r}, but must be a whole number from 0 up.")
     folder = Path(data_dir).expanduser().resolve() if data_dir else None
     if folder is not None and not folder.is_dir():
         raise SettingsError(f"DATA_DIR is {folder}, but no folder is there.")
-    return Settings(dataset, _computing(profile_of(profile)), seed, folder, artifacts_folder())
+    computing = _computing(profile_of(profile))
+    return Settings(dataset, computing, seed, folder, artifacts_folder(), positive)
+
+
+def check_dataset(dataset: str, positive: str = "") -> None:
+    """Raise SettingsError when a data set is unknown, or knows its positive class itself."""
+    if dataset not in DATASETS:
+        raise SettingsError(f"DATASET is {dataset!r}, but must be one of {', '.join(DATASETS)}.")
+    if positive and dataset != "folders":
+        raise SettingsError(
+            f"POSITIVE is {positive!r}, but the data set {dataset} knows its positive class: "
+            "POSITIVE is for the data set folders alone."
+        )
 
 
 def profile_of(name: str | Profile) -> Profile:

@@ -15,7 +15,7 @@ are then divided into ``train`` and ``val`` alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -241,13 +241,26 @@ def link_subjects(catalog: pd.DataFrame) -> pd.DataFrame:
     person. Groups that the catalog already has are joined further, never parted.
     A group is called by its subjects, joined by ``+``.
     """
-    groups = _components(
-        catalog["subject"],
-        zip(catalog["subject"], "file " + catalog["sha256"], strict=True),
-        zip(catalog["subject"], "group " + catalog["group"], strict=True),
-    )
+    from scipy.sparse import coo_array  # takes a quarter of a second to import
+    from scipy.sparse.csgraph import connected_components
+
+    # A graph: its nodes are the subjects, the files and the given groups.
+    subject, names = pd.factorize(catalog["subject"])
+    edges, nodes = [], len(names)
+    for column in ("sha256", "group"):
+        shared, values = pd.factorize(catalog[column].replace("", pd.NA))
+        known = shared >= 0  # an empty field links nobody
+        edges.append((subject[known], nodes + shared[known]))
+        nodes += len(values)
+    start, end = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(len(start)), (start, end)), shape=(nodes, nodes))
+    component = connected_components(graph, directed=False)[1][: len(names)]
+    # In a group's name the subject 20 comes before 100.
+    table = pd.DataFrame({"name": names, "length": names.str.len(), "component": component})
+    table = table.sort_values(["length", "name"])
+    group = table.groupby("component")["name"].agg("+".join)
     linked = catalog.copy()
-    linked["group"] = catalog["subject"].map(groups).astype(object)
+    linked["group"] = group.loc[component[subject]].to_numpy(dtype=object)
     return linked
 
 
@@ -314,28 +327,6 @@ def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:
         )
         for name, part in crossing.groupby(key, sort=True)
     ]
-
-
-def _components(subjects: Iterable[str], *links: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the group of each subject: union-find over subjects and what they share."""
-    parent: dict[str, str] = {}
-
-    def find(node: str) -> str:
-        root = node
-        while parent.setdefault(root, root) != root:
-            root = parent[root]
-        while parent[node] != root:  # so that the next search is short
-            parent[node], node = root, parent[node]
-        return root
-
-    for pairs in links:
-        for subject, shared in pairs:
-            if shared not in ("file ", "group "):  # an empty field links nobody
-                parent[find("subject " + subject)] = find(shared)
-    members: dict[str, list[str]] = {}
-    for subject in sorted(set(subjects), key=lambda name: (len(name), name)):  # 20 before 100
-        members.setdefault(find("subject " + subject), []).append(subject)
-    return {subject: "+".join(part) for part in members.values() for subject in part}
 
 
 def _prepare(

@@ -12,11 +12,12 @@ import pandas as pd
 from helpers.base.errors import CatalogError
 from helpers.base.files import write_csv
 
-#: Columns of every catalog, in their order. All hold strings.
+#: Columns of every catalog, in their order. All but `positive` hold strings.
 COLUMNS = (
     "image_id",  # unique: the file's name without ending, or original + transform for a copy
     "path",  # absolute path of the file that holds the pixels
-    "label",  # a class name in lower case, or "unlabelled"
+    "label",  # a class name, or "unlabelled"
+    "positive",  # Int64: 1 for the positive class, 0 for the others, missing where unlabelled
     "subject",  # the person (or the block of files that stands in for one)
     "fold",  # the release's own fold, "" where it has none
     "sha256",  # of the file's bytes
@@ -26,17 +27,15 @@ COLUMNS = (
     "transform",  # how it was made from it; "identity" for an image itself
 )
 SPLITS = ("train", "val", "test")
+#: Columns that a training depends on: the pixels, the truth and the split.
+TRAINED_ON = ("sha256", "transform", "label", "positive", "split")
 UNLABELLED = "unlabelled"
-
-# Class sets of the course and, of each, the classes that count as positive (1).
-_POSITIVE = {
-    frozenset({"all", "hem"}): ("all",),
-    frozenset({"all", "mm"}): ("mm",),
-    frozenset({"benign", "early", "pre", "pro"}): ("early", "pre", "pro"),
-}
+_NAMED = tuple(column for column in COLUMNS if column != "positive")
 
 
-def make(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
+def make(
+    rows: Iterable[dict] | pd.DataFrame, positive: str | Iterable[str] | None = None
+) -> pd.DataFrame:
     """Return a checked catalog from rows that hold at least an id, a path and a label.
 
     Parameters
@@ -44,6 +43,11 @@ def make(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     rows : iterable of dict, or pandas.DataFrame
         Missing columns are filled: `subject` with the image's own id, `group`
         with the subject, `transform` with ``identity``, others with ``""``.
+    positive : str or iterable of str, optional
+        Name of the positive class, or names of several. It fills the column
+        `positive`; every other labelled class is negative. Without it the rows
+        bring that column along, or it stays empty: such a catalog can be split
+        and looked at, but it asks no question of two classes (see :func:`target`).
 
     Returns
     -------
@@ -53,20 +57,50 @@ def make(rows: Iterable[dict] | pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     CatalogError
-        As :func:`check`.
+        As :func:`check`; also when no row has a class named in `positive`, or a
+        class is positive in one row and negative in another.
     """
     table = pd.DataFrame(rows).copy()
     for column in ("image_id", "path", "label"):
         if column not in table:
             raise CatalogError(f"A catalog needs a column {column!r}; found {list(table.columns)}.")
     defaults = {"subject": table["image_id"], "transform": "identity"}
-    for column in COLUMNS:
+    for column in _NAMED:
         if column not in table:
             table[column] = table["subject"] if column == "group" else defaults.get(column, "")
-    table[list(COLUMNS)] = table[list(COLUMNS)].astype(str).astype(object)
+    table[list(_NAMED)] = table[list(_NAMED)].astype(str).astype(object)
+    if positive is not None:
+        table["positive"] = _is_positive(table["label"], positive)
+    if "positive" not in table:
+        table["positive"] = pd.NA
+    table["positive"] = truth(table["positive"])
+    sides = table.groupby("label")["positive"].nunique()
+    if (sides > 1).any():
+        raise CatalogError(
+            f"The class {sides.idxmax()!r} is positive in some rows and negative in others."
+        )
     others = [column for column in table.columns if column not in COLUMNS]
     table = table[[*COLUMNS, *others]].sort_values("image_id", kind="stable", ignore_index=True)
     return check(table)
+
+
+def truth(column: pd.Series) -> pd.Series:
+    """Return a column `positive` as Int64: 0, 1, or missing where nobody knows.
+
+    Numbers, booleans and digits read from a text file are taken alike.
+
+    Raises
+    ------
+    CatalogError
+        When an entry is neither 0 nor 1 nor missing.
+    """
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column[~(numbers.isin((0, 1)) | column.isna() | column.isin(("",)))]
+    if len(wrong):
+        raise CatalogError(
+            f"{len(wrong)} rows have a `positive` that is neither 0 nor 1, first {wrong.iloc[0]}."
+        )
+    return numbers.astype("Int64")
 
 
 def check(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -85,9 +119,10 @@ def check(catalog: pd.DataFrame) -> pd.DataFrame:
         )
     if catalog.empty:
         raise CatalogError("The catalog has no rows: no image was found or all were left out.")
-    holes = [column for column in COLUMNS if catalog[column].isna().any()]
+    holes = [column for column in _NAMED if catalog[column].isna().any()]
     if holes:
         raise CatalogError(f"The catalog's columns {holes} hold missing values.")
+    truth(catalog["positive"])
     repeated = catalog["image_id"][catalog["image_id"].duplicated()].unique()
     if len(repeated):
         raise CatalogError(
@@ -106,46 +141,58 @@ def check(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def classes(catalog: pd.DataFrame) -> list[str]:
-    """Return the class names of the labelled rows, negative classes first.
-
-    A loaded part of a known data set may lack a class: the result then still
-    is in the same order, without it.
-    """
+    """Return the class names of the labelled rows, negative classes first, each side sorted."""
+    _, positive = sides(catalog)
     present = set(catalog["label"]) - {UNLABELLED}
-    positive = positive_classes(catalog)
-    return sorted(present - set(positive)) + [name for name in sorted(present) if name in positive]
+    return sorted(present, key=lambda name: (name in positive, name))
 
 
-def positive_classes(catalog: pd.DataFrame) -> tuple[str, ...]:
-    """Return the classes that count as positive: ``all`` against ``hem``, ``mm`` against ``all``.
+def sides(catalog: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the names of the negative classes and those of the positive ones, each sorted.
 
-    Raises
-    ------
-    CatalogError
-        When the labels are not those of one of the course's questions.
+    Works on predictions as well. A side without rows is an empty list.
     """
-    present = frozenset(catalog["label"].unique()) - {UNLABELLED}
-    for names, positive in _POSITIVE.items():
-        if present <= names:
-            return tuple(name for name in positive if name in present)
-    raise CatalogError(
-        f"The labels {sorted(present)} are not those of one of the course's questions: "
-        + "; ".join("/".join(sorted(names)) for names in _POSITIVE)
-    )
+    known = truth(catalog["positive"])
+    negative, positive = (sorted(set(catalog["label"][known == side])) for side in (0, 1))
+    return negative, positive
+
+
+def class_names(catalog: pd.DataFrame) -> tuple[str, str]:
+    """Return what to call the negative and the positive class: ``("hem", "all")``.
+
+    Several classes of one side are joined: ``early/pre/pro``. A side without
+    rows is called ``negative`` or ``positive``. Works on predictions as well.
+    """
+    negative, positive = ("/".join(names) for names in sides(catalog))
+    return negative or "negative", positive or "positive"
 
 
 def target(catalog: pd.DataFrame) -> np.ndarray:
-    """Return 1 for each row of a positive class and 0 for each other, int8, shape (n,).
+    """Return the column `positive` as an array: 1 or 0 for each row, int8, shape (n,).
+
+    Works on predictions as well. Which class is positive was said once, by who
+    read the data: it does not depend on which other rows are there.
 
     Raises
     ------
     CatalogError
-        When a row is unlabelled.
+        When the column is missing, or a row is unlabelled or has no entry in it.
     """
-    blank = int((catalog["label"] == UNLABELLED).sum())
+    if "positive" not in catalog:
+        raise CatalogError(
+            "The table lacks the column `positive`, 1 for rows of the positive class and 0 for "
+            "the others: catalog.make(rows, positive=...) adds it."
+        )
+    known = truth(catalog["positive"])
+    blank = int((catalog["label"] == UNLABELLED).sum()) if "label" in catalog else 0
     if blank:
         raise CatalogError(f"{blank} rows of the catalog are unlabelled: leave them out first.")
-    return catalog["label"].isin(positive_classes(catalog)).to_numpy(dtype=np.int8)
+    if known.isna().any():
+        raise CatalogError(
+            f"For {int(known.isna().sum())} rows nobody said whether their class is the positive "
+            "one: catalog.make(rows, positive=...) does."
+        )
+    return known.to_numpy(dtype=np.int8)
 
 
 def fingerprint(catalog: pd.DataFrame, columns: Iterable[str] = ("sha256", "transform")) -> str:
@@ -162,10 +209,24 @@ def fingerprint(catalog: pd.DataFrame, columns: Iterable[str] = ("sha256", "tran
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """Return the checked catalog that :func:`write` wrote to `path`."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return check(table.astype(object))
+    table = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
+    if "positive" in table:
+        table["positive"] = truth(table["positive"])
+    return check(table)
 
 
 def write(path: str | os.PathLike, catalog: pd.DataFrame) -> None:
     """Write `catalog` as CSV, whole or not at all."""
     write_csv(path, check(catalog))
+
+
+def _is_positive(labels: pd.Series, positive: str | Iterable[str]) -> pd.Series:
+    """Return 1 for labels in `positive`, 0 for other classes, missing for unlabelled rows."""
+    names = {positive} if isinstance(positive, str) else set(positive)
+    found = set(labels) - {UNLABELLED}
+    if not names & found:
+        raise CatalogError(
+            f"No row is of the positive class {', '.join(sorted(names))!r}; "
+            f"the classes are {', '.join(map(repr, sorted(found)))}."
+        )
+    return labels.isin(names).astype("Int64").mask(labels == UNLABELLED)

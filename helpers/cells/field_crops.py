@@ -396,7 +396,7 @@ def _content(known: str, path: str) -> str:
 
 
 def _as_catalog(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-    kept = ["path", "label", "subject", "fold", "group", "split", "role", "sha256"]
+    kept = ["path", "label", "positive", "subject", "fold", "group", "split", "role", "sha256"]
     rows = chosen.iloc[table["field"].to_numpy()][kept].reset_index(drop=True)
     boxes = table.drop(columns="field")
     place = boxes[["x", "y", "width", "height"]].astype(str).agg(",".join, axis=1)

@@ -12,6 +12,7 @@ NAMES = {
     "taleqani": "Taleqani ALL (fields of many cells)",
     "all_idb": "ALL-IDB",
     "snam": "SN-AM (fields of many cells, ALL and MM)",
+    "folders": "a folder of images, one folder a class",
 }
 
 

@@ -9,7 +9,7 @@ from helpers.course.project import Chapter, Project
 from helpers.course.staleness import read_notebook, source_of, tags_of
 
 #: The parameters of every chapter, with the values that a reader finds in it.
-DEFAULTS = {"DATASET": "phantom", "PROFILE": "quick", "SEED": 24, "DATA_DIR": ""}
+DEFAULTS = {"DATASET": "phantom", "PROFILE": "quick", "SEED": 24, "DATA_DIR": "", "POSITIVE": ""}
 
 # Each of these tags is understood by one of papermill, nbval and jupyter-book, not by all.
 _TRAPS = {"raises-exception", "skip-execution", "nbval-skip", "nbval-raises-exception"}

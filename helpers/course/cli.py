@@ -25,10 +25,11 @@ app = typer.Typer(
     help="Run, check and publish White-Blood-Cell Cancer Classification with CNNs.",
 )
 
-Dataset = Annotated[str, typer.Option(help="phantom, cnmc, taleqani, all_idb or snam.")]
+Dataset = Annotated[str, typer.Option(help="phantom, cnmc, taleqani, all_idb, snam or folders.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full.")]
 Seed = Annotated[int, typer.Option(help="From which every random choice follows.")]
 DataDir = Annotated[str, typer.Option(help="Folder of a real data set.")]
+Positive = Annotated[str, typer.Option(help="With folders: the folder of the positive class.")]
 Only = Annotated[
     list[str] | None, typer.Option(help="A chapter by number or name; may be given again.")
 ]
@@ -47,6 +48,7 @@ def run(
     profile: Profile = "quick",
     seed: Seed = 24,
     data_dir: DataDir = "",
+    positive: Positive = "",
     only: Only = None,
     jobs: Jobs = 1,
     force: Force = False,
@@ -58,7 +60,7 @@ def run(
     from helpers.course import project, runner
 
     course = project.find(root, build)
-    chosen = project.parameters(dataset, profile, seed, data_dir)
+    chosen = project.parameters(dataset, profile, seed, data_dir, positive)
     with _stoppable(), runner.locked(course):
         _run(course, chosen, only, jobs, force, cell_timeout)
 
@@ -69,6 +71,7 @@ def book(
     profile: Profile = "quick",
     seed: Seed = 24,
     data_dir: DataDir = "",
+    positive: Positive = "",
     only: Only = None,
     jobs: Jobs = 1,
     force: Force = False,
@@ -81,7 +84,7 @@ def book(
     from helpers.course import project, runner
 
     course = project.find(root, build)
-    chosen = project.parameters(dataset, profile, seed, data_dir)
+    chosen = project.parameters(dataset, profile, seed, data_dir, positive)
     with _stoppable(), runner.locked(course):
         _run(course, chosen, only, jobs, force, cell_timeout)
         publisher.build(course, chosen)
@@ -118,6 +121,7 @@ def status(
     profile: Profile = "quick",
     seed: Seed = 24,
     data_dir: DataDir = "",
+    positive: Positive = "",
     build: Build = None,
     root: Root = None,
 ) -> None:
@@ -125,7 +129,7 @@ def status(
     from helpers.course import banner, project, runner
 
     course = project.find(root, build)
-    chosen = project.parameters(dataset, profile, seed, data_dir)
+    chosen = project.parameters(dataset, profile, seed, data_dir, positive)
     for state in runner.states(course, chosen):
         took = banner.duration(state.record["seconds"]) if state.record else ""
         print(f"{state.chapter.name:<32} {took:>14}  {'; '.join(state.reasons) or 'up to date'}")

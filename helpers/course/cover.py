@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
-from helpers import datasets, images
+from helpers import datasets, images, predictions
 from helpers.base.files import atomic_path
 from helpers.base.settings import DEFAULT_SEED
 from helpers.catalog import splitting
@@ -60,8 +60,8 @@ def accuracies(profile: str = "quick", seed: int = DEFAULT_SEED, splits: int = 5
             train, test = parts == "train", parts == "test"
             model = make_pipeline(StandardScaler(), KNeighborsClassifier(5))
             model.fit(features[train], target[train])
-            told = table.loc[test, ["image_id", "subject", "label"]].assign(split="test")
-            told["score"] = model.predict_proba(features[test])[:, 1]
+            scores = model.predict_proba(features[test])[:, 1]
+            told = predictions.make(table[test], scores, split="test")
             low, high = metrics.bootstrap_interval(told, "accuracy", seed=seed)
             rows.append((way, metrics.accuracy(told), low, high))
     return pd.DataFrame(rows, columns=["way", "accuracy", "low", "high"])
@@ -74,7 +74,7 @@ def draw(out: str | Path, profile: str = "quick", seed: int = DEFAULT_SEED) -> P
     found = accuracies(profile, seed)
     table = datasets.load("phantom", None, profile, seed)
     plots.use_style()
-    colours = plots.class_colours(["hem", "all"])
+    colours = plots.class_colours(table)
     figure = plt.figure(figsize=(10, 3), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.15), wspace=0.04)
     axes = left.subplots(2, 4, gridspec_kw={"hspace": 0, "wspace": 0.02})

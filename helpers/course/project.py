@@ -40,12 +40,13 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What one run of the course is run with; every chapter gets all four."""
+    """What one run of the course is run with; every chapter gets all of it."""
 
     dataset: str = "phantom"
     profile: str = "quick"
     seed: int = settings.DEFAULT_SEED
     data_dir: str = ""
+    positive: str = ""
 
     @property
     def key(self) -> str:
@@ -59,6 +60,7 @@ class Parameters:
             "PROFILE": self.profile,
             "SEED": self.seed,
             "DATA_DIR": self.data_dir,
+            "POSITIVE": self.positive,
         }
 
 
@@ -67,21 +69,29 @@ def parameters(
     profile: str = "quick",
     seed: int = settings.DEFAULT_SEED,
     data_dir: str | os.PathLike | None = None,
+    positive: str = "",
 ) -> Parameters:
-    """Check the four parameters once, before any kernel starts, and return them.
+    """Check the parameters once, before any kernel starts, and return them.
 
     Raises
     ------
     helpers.base.settings.SettingsError
         When one of them is unknown, or a real data set comes without its folder.
+    helpers.base.errors.DatasetError
+        When no folder of a class in the data set ``folders`` is called `positive`.
     """
-    checked = settings.read(dataset, profile, seed, data_dir)
+    checked = settings.read(dataset, profile, seed, data_dir, positive)
     if checked.data_dir is None and dataset != "phantom":
         raise settings.SettingsError(
             f"The data set {dataset!r} needs DATA_DIR, the folder that its files lie in."
         )
     folder = "" if checked.data_dir is None else str(checked.data_dir)
-    return Parameters(dataset, profile, seed, folder)
+    if dataset == "folders":
+        from helpers.datasets import files  # brings pandas along
+        from helpers.datasets.readers import folders
+
+        folders.read(files.scan(checked.data_dir)[0], positive)
+    return Parameters(dataset, profile, seed, folder, positive)
 
 
 @dataclass(frozen=True)

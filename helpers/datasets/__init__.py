@@ -19,8 +19,9 @@ from helpers.base.settings import (
     DATASETS,
     DEFAULT_SEED,
     Profile,
-    SettingsError,
+    Settings,
     artifacts_folder,
+    check_dataset,
     profile_of,
 )
 from helpers.catalog.table import UNLABELLED
@@ -32,23 +33,29 @@ __all__ = ["DatasetError", "load", "load_with_report"]
 
 
 def load(
-    name: str,
+    name: str | Settings,
     data_dir: str | os.PathLike | None = None,
     profile: str | Profile = "quick",
     seed: int = DEFAULT_SEED,
+    positive: str = "",
 ) -> pd.DataFrame:
     """Return the catalog of a data set, and print one line if files were left out.
 
     Parameters
     ----------
-    name : str
-        ``phantom``, ``cnmc``, ``taleqani``, ``all_idb`` or ``snam``.
+    name : str or Settings
+        ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``, or ``folders``
+        for images of one's own, one folder a class. A chapter's :class:`Settings`
+        bring all the other arguments along.
     data_dir : path-like, optional
         Folder of a real data set, searched with all its sub-folders.
     profile : str or Profile
         Sets how many images are loaded at most.
     seed : int
         From which the choice of those follows (and what phantoms are drawn).
+    positive : str
+        With ``folders``, the name of the class that is the positive one. The other
+        data sets know theirs.
 
     Returns
     -------
@@ -59,15 +66,17 @@ def load(
     Raises
     ------
     DatasetError
-        When the folder is missing or holds no image of the data set.
+        When the folder is missing or holds no image of the data set, or no
+        folder of a class is called `positive`.
     SettingsError
-        When the name or the profile is unknown.
+        When the name or the profile is unknown, or `positive` is given to a data
+        set that knows its positive class.
 
     See Also
     --------
     load_with_report : Names each file that was left out.
     """
-    catalog, report, lines = _load(name, data_dir, profile, seed)
+    catalog, report, lines = _load(name, data_dir, profile, seed, positive)
     if len(report):
         lines = [*lines, summary(report)]
     for line in lines:
@@ -76,10 +85,11 @@ def load(
 
 
 def load_with_report(
-    name: str,
+    name: str | Settings,
     data_dir: str | os.PathLike | None = None,
     profile: str | Profile = "quick",
     seed: int = DEFAULT_SEED,
+    positive: str = "",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the catalog as :func:`load` does, and a table of the files left out.
 
@@ -90,7 +100,7 @@ def load_with_report(
         Columns `path` (from `data_dir`) and `reason`, sorted by both. Files
         that a profile's limit left aside are not in it.
     """
-    catalog, report, _ = _load(name, data_dir, profile, seed)
+    catalog, report, _ = _load(name, data_dir, profile, seed, positive)
     return catalog, report
 
 
@@ -106,10 +116,17 @@ def summary(report: pd.DataFrame, names: int = 3) -> str:
 
 
 def _load(
-    name: str, data_dir: str | os.PathLike | None, profile: str | Profile, seed: int
+    name: str | Settings,
+    data_dir: str | os.PathLike | None,
+    profile: str | Profile,
+    seed: int,
+    positive: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
-    if name not in DATASETS:
-        raise SettingsError(f"DATASET is {name!r}, but must be one of {', '.join(DATASETS)}.")
+    if isinstance(name, Settings):
+        settings, name = name, name.dataset
+        data_dir, profile, seed = settings.data_dir, settings.profile, settings.seed
+        positive = settings.positive
+    check_dataset(name, positive)
     profile = profile_of(profile)
     most = profile.images
     if name == "phantom" and not data_dir:
@@ -125,9 +142,12 @@ def _load(
             f"{folder} is not a folder; `course data {name}` fetches the data set or says how."
         )
     reader = _reader(name)
-    files, left_out = data_files.scan(folder, masks=getattr(reader, "MASKS", False))
+    files, left_out = data_files.scan(
+        folder, getattr(reader, "MASKS", False), getattr(reader, "EVERY_FILE", False)
+    )
     memory = data_files.Memory(folder, progress=True)
-    rows, unfit = reader.read(files)
+    given = (positive,) if name == "folders" else ()
+    rows, unfit = reader.read(files, *given)
     rows, broken = _sound(rows, memory, reader.SIZES)
     rows, repeated = _once_each(rows, memory)
     rows, unusable = reader.settle(rows, memory) if hasattr(reader, "settle") else (rows, [])
@@ -226,7 +246,7 @@ def _nothing_found(name: str, folder: os.PathLike, files: list[File], report: pd
         nearest = "found no image file"
     else:
         nearest = "found no image file" if os.listdir(folder) else "the folder is empty"
-    others = [other for other in DATASETS if other not in (name, "phantom")]
+    others = [other for other in DATASETS if other not in (name, "phantom", "folders")]
     likely = [other for other in others if files and _reader(other).read(files)[0]]
     hint = f" It looks like the data set {likely[0]}." if likely else ""
     left = f" {summary(report)}" if len(report) else ""

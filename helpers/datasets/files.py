@@ -95,7 +95,9 @@ class Content:
     height: int = 0
 
 
-def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], list[LeftOut]]:
+def scan(
+    folder: str | os.PathLike, masks: bool = False, every_file: bool = False
+) -> tuple[list[File], list[LeftOut]]:
     """Find every file below `folder`, in an order that does not depend on the disk.
 
     Parameters
@@ -103,6 +105,9 @@ def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], li
     folder : path-like
     masks : bool
         Whether images with ``mask`` in their name are wanted too.
+    every_file : bool
+        Whether files that are neither images nor tables by their ending are named
+        in `left_out`; otherwise they are passed over in silence.
 
     Returns
     -------
@@ -150,6 +155,8 @@ def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], li
             file = File(entry.path, relative, status.st_size, status.st_mtime_ns)
             if file.ending in IMAGE_ENDINGS or file.ending in {".csv", ".xyc"}:
                 files.append(file)
+            elif every_file:
+                left_out.append((relative, "not an image by its ending"))
 
     walk(os.path.abspath(folder), "")
     files.sort(key=lambda file: file.relative)

@@ -73,4 +73,15 @@ ORIGINS: dict[str, Origin] = {
         "fields: which fields are of one patient is not told",
         ("Both classes may differ by laboratory and not only by disease.",),
     ),
+    "folders": Origin(
+        "Images of one's own, one folder a class",
+        "the folder that the course was given",
+        "not told",
+        "what the images in the class folders show",
+        "those of a CSV file beside the images, or else single images",
+        (
+            "Without a table of subjects a split cannot keep the images of a person together.",
+            "Both classes may differ by where they were taken and not only by disease.",
+        ),
+    ),
 }

@@ -1,4 +1,4 @@
-"""A smaller part of a data set in which every class and subject still has its place."""
+"""Which rows of a data set are taken: those of one class alone, and an even part of many."""
 
 from __future__ import annotations
 
@@ -6,6 +6,37 @@ import hashlib
 from collections import defaultdict
 
 import numpy as np
+
+from helpers.datasets.files import LeftOut, Memory
+
+
+def of_one_class(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
+    """Leave out images whose bytes lie there under two labels: nobody knows which is right.
+
+    Parameters
+    ----------
+    rows : list of dict
+        With `image_id`, `label` and `file`.
+    memory : Memory
+        Of the data folder.
+
+    Returns
+    -------
+    rows : list of dict
+    left_out : list of (path, reason)
+    """
+    digests = memory.hashes(row["file"] for row in rows)
+    same: dict[str, list[dict]] = defaultdict(list)
+    for row, digest in zip(rows, digests, strict=True):
+        same[digest].append(row)
+    kept, left_out = [], []
+    for row, digest in zip(rows, digests, strict=True):
+        others = [one["image_id"] for one in same[digest] if one["label"] != row["label"]]
+        if others:
+            left_out.append((row["file"].relative, f"same bytes as {others[0]}, of another class"))
+        else:
+            kept.append(row)
+    return kept, left_out
 
 
 def take(rows: list[dict], most: int | None, seed: int) -> list[dict]:

@@ -25,6 +25,7 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers import datasets, images
+from helpers import predictions as prediction_tables
 from helpers.base import code
 from helpers.base.errors import StudyError
 from helpers.base.files import kept
@@ -136,7 +137,7 @@ def catalog(course: Settings, split: str = "subject") -> pd.DataFrame:
     if split not in SPLITS:
         raise StudyError(f"The split is {split!r}, but must be one of {', '.join(SPLITS)}.")
     with _told_once():
-        table = datasets.load(course.dataset, course.data_dir, course.profile.name, course.seed)
+        table = datasets.load(course)
         table = table[(table["label"] != catalogs.UNLABELLED) & (table["split"] != "test")]
         table = table.reset_index(drop=True)
         if split == "random":
@@ -175,7 +176,7 @@ def predictions(
     -------
     dict of str to pandas.DataFrame
         In the order asked for. Each table has `image_id`, `subject`, `label`,
-        `split` (``train``, ``val``, ``test``) and `score`; all have the same rows
+        `positive`, `split` (``train``, ``val``, ``test``) and `score`; all have the same rows
         in the same order, those of :func:`catalog`. Scores of ``train`` rows are
         of images that the model was fitted on.
 
@@ -197,8 +198,7 @@ def predictions(
 
         def make(path: Path, name: str = name, found: weights.Weights | None = found) -> None:
             scores = _scores(name, table, course, split, found)
-            made = table[["image_id", "subject", "label", "split"]].assign(score=scores)
-            save_predictions(path, made)
+            save_predictions(path, prediction_tables.make(table, scores))
 
         # Read back even what was just made: kept or new, the digits are the same.
         result[name] = kept(folder / f"{name}-{split}-{key}.csv", read_predictions, make)
@@ -402,7 +402,7 @@ def _custom_cnn(
 
 def _key(name: str, table: pd.DataFrame, course: Settings, found: weights.Weights | None) -> str:
     """Return a hash of all that the predictions depend on."""
-    columns = ("image_id", "sha256", "transform", "subject", "label", "split")
+    columns = ("image_id", "sha256", "transform", "subject", "label", "positive", "split")
     profile = course.profile
     facts = {
         "rows": catalogs.fingerprint(table, columns),

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
+from helpers import predictions as prediction_tables
 from helpers.base import code, provenance
 from helpers.base.errors import StudyError
 from helpers.base.files import kept
@@ -275,7 +276,7 @@ def _recipe(course: Settings, system: System, protocol: str) -> pd.DataFrame:
         return climb(course, system.recipe, protocol)
     table = _table(course, protocol)
     scores = lineup.probe(_features(table, course, system), table, course.seed)
-    return table[["image_id", "subject", "label", "split"]].assign(score=scores)
+    return prediction_tables.make(table, scores)
 
 
 def _in_folds(course: Settings, system: System, protocol: str) -> pd.DataFrame:
@@ -298,8 +299,7 @@ def _in_folds(course: Settings, system: System, protocol: str) -> pd.DataFrame:
             head = lineup.linear_head(lineup.STRENGTHS[1], course.seed)
             head = head.fit(features[train], target[train])
             scores[test] = head.predict_proba(features[test])[:, 1]
-    judged = table[["image_id", "subject", "label"]].assign(split="test", score=scores)
-    return judged.reset_index(drop=True)
+    return prediction_tables.make(table, scores, split="test")
 
 
 def _published_iterations() -> int:
@@ -333,7 +333,7 @@ def _dcnn(course: Settings, protocol: str) -> pd.DataFrame:
             table = splitting.split_by_subject(crops, seed=seed, nearest=True)
     facts = {
         "pixels": provenance.digest(np.asarray(pixels)),
-        "rows": catalogs.fingerprint(table, ("image_id", "label", "split")),
+        "rows": catalogs.fingerprint(table, ("image_id", "label", "positive", "split")),
         "run": [seed, _iterations(course)],
         "code": code.version(__name__),
         "software": lineup._software(),
@@ -342,8 +342,8 @@ def _dcnn(course: Settings, protocol: str) -> pd.DataFrame:
 
     def make(path: Path) -> None:
         scores = _dcnn_scores(course, table, np.asarray(pixels))
-        made = table[["image_id", "subject", "label", "split"]].assign(score=scores)
-        save_predictions(path, made[made["split"] != ""].reset_index(drop=True))
+        used = (table["split"] != "").to_numpy()
+        save_predictions(path, prediction_tables.make(table[used], scores[used]))
 
     path = course.folder("predictions", "rebuilt") / f"dcnn-{protocol}-{key}.csv"
     return kept(path, read_predictions, make)

@@ -133,7 +133,7 @@ def fit(
         "recipe": recipe,
         "model": provenance.model_facts(model),
         "data": {
-            "rows": catalogs.fingerprint(catalog, ("sha256", "transform", "label", "split")),
+            "rows": catalogs.fingerprint(catalog, catalogs.TRAINED_ON),
             "pixels": provenance.digest(images),
             "train": len(train),
             "val": len(val),
@@ -143,6 +143,7 @@ def fit(
     }
 
     def train_in(folder: Path, started: dict) -> dict:
+        started["classes"] = catalogs.class_names(catalog)
         with compute.devices(profile) as started["devices"]:
             return _train(model, catalog, images, train, val, folder, started)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,13 +18,13 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers import images as image_files
+from helpers import predictions as prediction_tables
 from helpers.base import code, provenance
 from helpers.base.errors import TrainingError
 from helpers.base.files import atomic_path, write_csv
 from helpers.base.settings import Settings
 from helpers.models import transfer, weights
 from helpers.models.layers import require_classifier
-from helpers.predictions.table import check
 from helpers.training import batches, compute, frozen, runs
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def load_or_train(
             {"sha256": pretrained.sha256} if pretrained.path is not None else {"source": "random"}
         ),
         "data": {
-            "rows": catalogs.fingerprint(used, ("sha256", "transform", "label", "split")),
+            "rows": catalogs.fingerprint(used, catalogs.TRAINED_ON),
             "pixels": provenance.digest(images),
         },
         "code": code.version(__name__),
@@ -106,8 +107,12 @@ def load_or_train(
     }
 
     def train_in(folder: Path, started: dict) -> dict:
-        noted = {**pretrained.as_dict(), "note": str(pretrained)}
-        started = {**started, "published": recipe.published, "weights": noted}
+        started = {
+            **started,
+            "classes": catalogs.class_names(used),
+            "published": recipe.published,
+            "weights": {**pretrained.as_dict(), "note": str(pretrained)},
+        }
         return _train_stages(recipe, used, images, settings, pretrained, folder, started)
 
     return runs.kept_run(name or recipe.backbone, facts, settings, train_in)
@@ -194,7 +199,7 @@ def predict(
     Returns
     -------
     pandas.DataFrame
-        `image_id`, `subject`, `label`, `split`, `score`, row by row the catalog's.
+        `image_id`, `subject`, `label`, `positive`, `split`, `score`, row by row the catalog's.
 
     Raises
     ------
@@ -204,15 +209,13 @@ def predict(
         When the model does not go from square RGB images to one probability.
     """
     images = frozen.images_of(catalog, require_classifier(model), images)
-    predictions = catalog[["image_id", "subject", "label", "split"]].reset_index(drop=True)
-    predictions["score"] = _scores(model, images, batch_size)
-    return check(predictions)
+    return prediction_tables.make(catalog, _scores(model, images, batch_size))
 
 
 def predict_file(
     model: keras.Model,
     path: str | os.PathLike,
-    classes: tuple[str, str] = ("hem", "all"),
+    classes: Sequence[str],
     threshold: float = 0.5,
 ) -> Answer:
     """Return the label and the score of the image in one file.
@@ -227,8 +230,9 @@ def predict_file(
         As in :func:`predict`.
     path : path-like
         BMP, JPEG, PNG or TIFF.
-    classes : tuple of str
-        Names of the negative and of the positive class.
+    classes : sequence of two str
+        Names of the negative and of the positive class: ``record["classes"]`` of
+        the run that trained the model, or :func:`helpers.catalog.class_names`.
     threshold : float
         The label is the positive class when the score is at least this.
 
@@ -236,7 +240,14 @@ def predict_file(
     ------
     ImageError
         When the file is not an image.
+    TrainingError
+        When `classes` are not two names.
     """
+    if isinstance(classes, str) or len(classes) != 2:
+        raise TrainingError(
+            f"The classes are {classes!r}, but must be two names: of the negative class and of "
+            "the positive one."
+        )
     image = image_files.prepare(image_files.read_image(path), require_classifier(model))
     score = float(_scores(model, image[np.newaxis], 1)[0])
     return Answer(classes[int(score >= threshold)], score)

@@ -13,6 +13,7 @@ def table(truth, score, subject=None):
             "image_id": [f"i{place}" for place in range(len(truth))],
             "subject": [f"s{place}" for place in range(len(truth))] if subject is None else subject,
             "label": np.where(truth == 1, "all", "hem"),
+            "positive": truth,
             "split": "test",
             "score": np.asarray(score, dtype=float),
         }

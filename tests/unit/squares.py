@@ -18,6 +18,7 @@ def make_squares(rows=72):
             "image_id": f"i{row:03d}",
             "path": "nowhere",
             "label": "all" if positive[row] else "hem",
+            "positive": positive[row],
             "subject": f"s{row // 6}",
             "sha256": str(row),
             "split": "train" if row < 40 else "val" if row < 56 else "test",

@@ -22,6 +22,7 @@ def table(sizes, others=5):
             "image_id": f"{label}_{split}_{number:04d}",
             "path": f"/x/{label}_{split}_{number}.bmp",
             "label": label,
+            "positive": int(label not in ("hem", "benign")),
             "subject": f"{label}{split}{number % 7}",
             "sha256": f"{label}{split}{number}",
             "split": split,

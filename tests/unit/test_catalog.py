@@ -59,27 +59,65 @@ def test_a_table_without_paths_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("labels", "classes", "target"),
+    ("labels", "positive", "classes", "target", "names"),
     [
-        (("all", "hem"), ["hem", "all"], [1, 0]),
-        (("all", "mm"), ["all", "mm"], [0, 1]),
-        (("pro", "benign", "early"), ["benign", "early", "pro"], [1, 0, 1]),
-        (("hem",), ["hem"], [0]),
-        (("mm",), ["mm"], [1]),
+        (("all", "hem"), "all", ["hem", "all"], [1, 0], ("hem", "all")),
+        (("all", "mm"), "mm", ["all", "mm"], [0, 1], ("all", "mm")),
+        (("all", "mm"), "all", ["mm", "all"], [1, 0], ("mm", "all")),
+        (
+            ("pro", "benign", "early"),
+            ("early", "pre", "pro"),
+            ["benign", "early", "pro"],
+            [1, 0, 1],
+            ("benign", "early/pro"),
+        ),
+        (("cat", "Zelle, blau"), "Zelle, blau", ["cat", "Zelle, blau"], [0, 1], None),
+        (("mm",), "mm", ["mm"], [1], ("negative", "mm")),
     ],
 )
-def test_negative_classes_come_first_and_are_0(labels, classes, target):
-    catalog = catalogs.make(rows(*labels))
+def test_negative_classes_come_first_and_are_0(labels, positive, classes, target, names):
+    catalog = catalogs.make(rows(*labels), positive)
     assert catalogs.classes(catalog) == classes
     assert catalogs.target(catalog).tolist() == target
     assert catalogs.target(catalog).dtype == "int8"
+    assert catalogs.class_names(catalog) == (names or labels)
 
 
-def test_labels_of_no_question_and_unlabelled_rows_are_refused():
-    with pytest.raises(CatalogError, match="cat"):
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=5, unique=True), st.data())
+def test_the_truth_of_a_row_does_not_depend_on_the_other_rows(names, data):
+    names = [name for name in names if name != "unlabelled"]
+    positive = data.draw(st.sampled_from(names))
+    whole = catalogs.make(rows(*names), positive)
+    for name in names:
+        part = whole[whole["label"] == name]
+        assert catalogs.target(part).tolist() == [int(name == positive)]
+        assert catalogs.sides(part) == (([], [name]) if name == positive else ([name], []))
+
+
+def test_what_has_no_truth_has_no_target():
+    with pytest.raises(CatalogError, match="For 2 rows nobody said"):
         catalogs.target(catalogs.make(rows("cat", "dog")))
     with pytest.raises(CatalogError, match="1 rows of the catalog are unlabelled"):
-        catalogs.target(catalogs.make(rows("all", "unlabelled")))
+        catalogs.target(catalogs.make(rows("all", "unlabelled"), "all"))
+    with pytest.raises(CatalogError, match="lacks the column `positive`"):
+        catalogs.target(pd.DataFrame(rows("all", "hem")))
+
+
+def test_a_wrong_truth_is_refused():
+    with pytest.raises(CatalogError, match=r"No row is of the positive class 'mm'.*'all', 'hem'"):
+        catalogs.make(rows("all", "hem"), "mm")
+    with pytest.raises(CatalogError, match="neither 0 nor 1, first 2"):
+        catalogs.make([{**row, "positive": 2} for row in rows("all")])
+    mixed = [{**row, "positive": n} for n, row in enumerate(rows("all", "all"))]
+    with pytest.raises(CatalogError, match="'all' is positive in some rows and negative in others"):
+        catalogs.make(mixed)
+
+
+@pytest.mark.parametrize("entries", [[0, 1, None], ["0", "1", ""], [0.0, 1.0, float("nan")]])
+def test_the_truth_is_one_kind_of_column_wherever_it_comes_from(entries):
+    column = catalogs.truth(pd.Series(entries))
+    pd.testing.assert_series_equal(column, pd.Series([0, 1, pd.NA], dtype="Int64"))
 
 
 def test_fingerprint_names_pixels_and_their_order():
@@ -92,6 +130,7 @@ def test_fingerprint_names_pixels_and_their_order():
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    catalog = catalogs.make([{**row, "fold": "0", "subject": "007"} for row in rows("all", "hem")])
+    given = rows("all", "hem", "unlabelled")
+    catalog = catalogs.make([{**row, "fold": "0", "subject": "007"} for row in given], "all")
     catalogs.write(tmp_path / "catalog.csv", catalog)
     pd.testing.assert_frame_equal(catalogs.read(tmp_path / "catalog.csv"), catalog)

@@ -31,6 +31,7 @@ def drawn(seed=3):
             "image_id": f"c{place:02d}",
             "path": "none",
             "label": "mm" if positive else "all",
+            "positive": positive,
             "subject": f"f{place // 4:02d}",
         }
         for place, positive in enumerate(target)

@@ -62,7 +62,7 @@ def test_all_tables_have_the_rows_of_the_catalog(course, made, split):
     table = lineup.catalog(course, split)
     assert set(table["split"]) == {"train", "val", "test"}
     for name, predictions in made[split].items():
-        columns = ["image_id", "subject", "label", "split"]
+        columns = ["image_id", "subject", "label", "positive", "split"]
         pd.testing.assert_frame_equal(predictions[columns], table[columns], obj=name)
         assert predictions["score"].between(0, 1).all()
         assert predictions["score"].nunique() > 10
@@ -166,7 +166,7 @@ def test_the_probe_is_fitted_on_train_and_chosen_on_val():
         {"image_id": f"{i:03}", "path": "", "label": "all" if i % 2 else "hem", "subject": f"{i}"}
         for i in range(90)
     ]
-    table = splitting.split_at_random(catalogs.make(rows), seed=1)
+    table = splitting.split_at_random(catalogs.make(rows, positive="all"), seed=1)
     features = rng.normal(size=(90, 5))
     features[:, 0] += 4 * catalogs.target(table)
     scores = lineup.probe(features, table)
@@ -178,7 +178,9 @@ def test_the_probe_is_fitted_on_train_and_chosen_on_val():
 
 def test_one_class_in_training_is_refused():
     rows = [{"image_id": str(i), "path": "", "label": "all", "split": "train"} for i in range(4)]
-    table = catalogs.make([*rows, {"image_id": "9", "path": "", "label": "hem", "split": "val"}])
+    table = catalogs.make(
+        [*rows, {"image_id": "9", "path": "", "label": "hem", "split": "val"}], "all"
+    )
     with pytest.raises(StudyError, match="holds only"):
         lineup.probe(np.eye(5), table)
 
@@ -213,7 +215,7 @@ def test_the_probe_is_that_of_chapter_09():
         {"image_id": f"{i:03}", "path": "", "label": "all" if i % 3 else "hem", "subject": f"{i}"}
         for i in range(120)
     ]
-    table = splitting.split_at_random(catalogs.make(rows), seed=1)
+    table = splitting.split_at_random(catalogs.make(rows, positive="all"), seed=1)
     features = rng.normal(size=(120, 200)).astype(np.float32)
     features[:, 0] += catalogs.target(table)
     names = {"np": np, "pd": pd, "SEED": 24, "target": catalogs.target(table)}

@@ -27,6 +27,7 @@ def predictions():
             "image_id": [f"i{k}" for k in range(60)],
             "subject": [f"s{k // 10}" for k in range(60)],
             "label": np.where(truth, "all", "hem"),
+            "positive": truth,
             "split": "test",
             "score": np.clip(0.3 * truth + rng.random(60) * 0.7, 0, 1),
         }
@@ -39,8 +40,12 @@ def luminance(colour):
 
 
 def test_the_classes_keep_their_colours():
-    assert plots.class_colours(["all", "hem"]) == {"all": plots.POSITIVE, "hem": plots.NEGATIVE}
-    colours = plots.class_colours(["benign", "early", "pre", "pro"])
+    two = pd.DataFrame({"label": ["tabby cat", "dog"], "positive": [1, 0]})
+    assert plots.class_colours(two) == {"dog": plots.NEGATIVE, "tabby cat": plots.POSITIVE}
+    assert plots.class_colours(two[1:]) == {"dog": plots.NEGATIVE}
+    assert plots.class_colours(two[:1]) == {"tabby cat": plots.POSITIVE}
+    labels = ["benign", "early", "pre", "pro"]
+    colours = plots.class_colours(pd.DataFrame({"label": labels, "positive": [0, 1, 1, 1]}))
     assert colours["benign"] == plots.NEGATIVE
     assert len(set(colours.values())) == 4
     assert abs(luminance(plots.NEGATIVE) - luminance(plots.POSITIVE)) > 0.05

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from helpers import catalog as catalogs
-from helpers import datasets
+from helpers import datasets, predictions
 from helpers.base import settings
 from helpers.catalog import splitting
 from helpers.images import loading as images
@@ -143,9 +143,9 @@ def test_cnmc_frames_leave_subjects_out(record_property):
             assert not set(table["subject"][test]) & set(table["subject"][~test])
             model = classifier().fit(columns[~test], truth[~test])
             scores[test] = model.predict_proba(columns[test])[:, 1]
-        predictions = table[["image_id", "subject", "label", "split"]].assign(score=scores)
-        value = metrics.auc(predictions)
-        low, high = metrics.bootstrap_interval(predictions, "auc", by="subject")
+        judged = predictions.make(table, scores)
+        value = metrics.auc(judged)
+        low, high = metrics.bootstrap_interval(judged, "auc", by="subject")
         say(record_property, **{name: f"AUC {value:.3f}, 95 % interval {low:.3f} to {high:.3f}"})
         assert np.isfinite(scores).all()
         assert low <= value <= high

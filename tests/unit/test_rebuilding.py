@@ -34,7 +34,7 @@ def smears(subjects=12, each=6):
             )
     # One file with two names joins two subjects of one class.
     rows[6]["sha256"] = rows[12]["sha256"]
-    return catalogs.make(rows)
+    return catalogs.make(rows, positive="all")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_folds_at_random_do_leak_subjects_and_no_image(course, heads):
 def test_both_protocols_judge_the_same_images(course):
     for name in ("mobilenet", "majority_vote"):
         one, other = (paper_systems.in_folds(course, name, p) for p in paper_systems.PROTOCOLS)
-        columns = ["image_id", "subject", "label"]
+        columns = ["image_id", "subject", "label", "positive"]
         assert one[columns].equals(other[columns])
         assert len(one) == 72
     with pytest.raises(StudyError, match="has no backbone"):

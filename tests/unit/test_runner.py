@@ -19,7 +19,13 @@ RECORD = {
     "dataset": "phantom",
     "profile": "smoke",
     "seed": 24,
-    "parameters": {"DATASET": "phantom", "PROFILE": "smoke", "SEED": 24, "DATA_DIR": ""},
+    "parameters": {
+        "DATASET": "phantom",
+        "PROFILE": "smoke",
+        "SEED": 24,
+        "DATA_DIR": "",
+        "POSITIVE": "",
+    },
     "weights": [],
     "device": "CPU, 2 cores",
     "seconds": 125.2,
@@ -163,7 +169,7 @@ def test_a_page_is_todays_text_with_the_runs_outputs_and_a_banner(course):
 
 
 def test_injected_parameters_are_shown_when_they_differ_without_folders(course):
-    same = {"DATASET": "phantom", "PROFILE": "quick", "SEED": 24, "DATA_DIR": ""}
+    same = {"DATASET": "phantom", "PROFILE": "quick", "SEED": 24, "DATA_DIR": "", "POSITIVE": ""}
     assert not any("injected" in c["id"] for c in published(course, parameters=same)["cells"])
     other = {**same, "DATASET": "cnmc", "DATA_DIR": "/home/me/frames"}
     (shown,) = (c for c in published(course, parameters=other)["cells"] if "injected" in c["id"])

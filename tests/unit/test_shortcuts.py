@@ -99,6 +99,7 @@ def stained_study(rows=240):
             "image_id": [f"i{row}" for row in range(rows)],
             "subject": [f"s{row // 6}" for row in range(rows)],
             "label": np.where(target == 1, "all", "hem"),
+            "positive": target,
             "split": split,
         }
     )
@@ -145,7 +146,8 @@ def phantoms():
     table["split"] = number.map(lambda n: ("train", "test", "val", "train", "test")[n % 5])
     frames = [phantom.redraw(recipe, name).frame for name in table["image_id"]]
     pixels = np.stack([image_files.prepare(frame, 48) for frame in frames])
-    return table[["image_id", "subject", "label", "split"]], pixels
+    table["positive"] = (table["label"] == "all").astype(int)
+    return table[["image_id", "subject", "label", "positive", "split"]], pixels
 
 
 def areas(table, numbers):

@@ -91,7 +91,7 @@ def test_masks_are_no_images_and_roles_are_told(drawn, tmp_path, capsys):
     for row in found.itertuples():
         assert row.nucleus_mask == row.path.replace(".bmp", "_nucleus_mask.bmp")
         assert row.background_mask == row.path.replace(".bmp", "_background_mask.bmp")
-    assert catalogs.positive_classes(catalog) == ("mm",)
+    assert catalogs.sides(catalog) == (["all"], ["mm"])
     catalogs.write(tmp_path / "catalog.csv", catalog)
     assert (catalogs.read(tmp_path / "catalog.csv") == catalog).all(axis=None)
 

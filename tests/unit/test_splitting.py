@@ -24,6 +24,7 @@ def people(sizes, fold="", **columns):
             "image_id": f"{subject}_{number}_{label}",
             "path": f"/somewhere/{subject}_{number}_{label}.bmp",
             "label": label or "unlabelled",
+            "positive": None if label is None else int(label == "all"),
             "subject": subject,
             "fold": fold,
             "sha256": f"{subject}-{number}-{label}",
@@ -459,7 +460,7 @@ def test_the_pages_interval_is_that_of_the_helper(page):
     from helpers.predictions import metrics
 
     rng = np.random.default_rng(0)
-    table = uneven()[["image_id", "subject", "label"]].assign(split="test")
+    table = uneven()[["image_id", "subject", "label", "positive"]].assign(split="test")
     table["score"] = rng.random(len(table))
     np.testing.assert_allclose(
         page["interval"](table, 200),

@@ -219,10 +219,9 @@ def test_two_that_start_the_same_run_train_it_once(course, untraced, monkeypatch
 
 def test_training_stops_when_validation_gets_no_better(course, untraced):
     table, images = make_squares()
-    # Labels of the validation images turned round: the better, the worse.
+    # The truth of the validation images turned round: the better, the worse.
     val = table["split"] == "val"
-    turned = table["label"].map({"all": "hem", "hem": "all"})
-    table = table.assign(label=table["label"].where(~val, turned))
+    table = table.assign(positive=table["positive"].where(~val, 1 - table["positive"]))
     run = fit(course, table, images, epochs=12, patience=2)
     assert len(run.history) == run.record["best_epoch"] + 2 < 12
 
@@ -248,7 +247,7 @@ def test_the_name_that_keras_gives_a_layer_does_not_count():
         (lambda t, i: (t, i / np.float32(255)), "float32 .*uint8"),
         (lambda t, i: (t.assign(split=""), i), "split 'train'"),
         (lambda t, i: (t.assign(split="train"), i), "split 'val'"),
-        (lambda t, i: (t.assign(label="all"), i), r"only \['all'\]"),
+        (lambda t, i: (t.assign(label="all", positive=1), i), r"only \['all'\]"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(course, broken, message):

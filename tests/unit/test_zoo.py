@@ -13,6 +13,7 @@ from helpers.predictions.table import load_predictions, save_predictions
 from helpers.training import zoo
 
 SIZE = 32
+NAMES = ("hem", "all")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def frames(tmp_path_factory):
         cv2.imwrite(str(path), frame)
         row = {"image_id": path.stem, "path": str(path), "sha256": str(number)}
         rows.append({**row, "label": "all" if positive else "hem", "subject": f"s{number // 4}"})
-    return catalog.make(rows)
+    return catalog.make(rows, positive="all")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def predictions(trained, frames, tmp_path, monkeypatch):
 
 
 def test_predictions_follow_the_catalog(predictions, frames):
-    assert list(predictions) == ["image_id", "subject", "label", "split", "score"]
+    assert list(predictions) == ["image_id", "subject", "label", "positive", "split", "score"]
     assert list(predictions["image_id"]) == list(frames["image_id"])
     assert predictions["score"].between(0, 1).all()
     positive = predictions["label"] == "all"
@@ -64,7 +65,7 @@ def test_predictions_follow_the_catalog(predictions, frames):
 
 def test_one_file_gets_the_score_that_it_gets_in_the_catalog(trained, predictions, frames):
     """Neither argmax over one probability nor a second division by 255."""
-    answers = [zoo.predict_file(trained, path) for path in frames["path"]]
+    answers = [zoo.predict_file(trained, path, NAMES) for path in frames["path"]]
     assert [answer.score for answer in answers] == pytest.approx(
         list(predictions["score"]), abs=1e-5
     )
@@ -84,7 +85,7 @@ def test_the_papers_bugs_would_be_seen(trained, predictions, frames, tmp_path, m
 
 def test_a_threshold_and_names_are_taken(trained, frames):
     path = frames["path"].iloc[0]
-    score = zoo.predict_file(trained, path).score
+    score = zoo.predict_file(trained, path, NAMES).score
     answer = zoo.predict_file(trained, path, classes=("benign", "malignant"), threshold=score)
     assert answer == ("malignant", score)
 
@@ -106,10 +107,13 @@ def test_predictions_come_back_from_csv_as_they_were(predictions, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "does not hold sound predictions"),
+        ("", "does not contain valid predictions"),
         ("image_id,label\na,all\n", "lack the columns"),
-        ("image_id,subject,label,split,score\na,1,all,test,nan\n", "not probabilities"),
-        ("image_id,subject,label,split,score\na,1,all,test,0.1\na,1,all,test,0.2\n", "repeat"),
+        ("image_id,subject,label,positive,split,score\na,1,all,1,test,nan\n", "not probabilities"),
+        (
+            "image_id,subject,label,positive,split,score\na,1,all,1,test,0.1\na,1,all,1,test,0.2\n",
+            "repeat",
+        ),
     ],
 )
 def test_a_csv_that_holds_no_predictions_is_named(tmp_path, content, message):
@@ -120,7 +124,7 @@ def test_a_csv_that_holds_no_predictions_is_named(tmp_path, content, message):
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(PredictionsError, match=r"none\.csv is not there"):
+    with pytest.raises(PredictionsError, match=r"none\.csv does not exist"):
         load_predictions(tmp_path / "none.csv")
     with pytest.raises(TrainingError, match=r"none\.keras is not there"):
         zoo.load_model(tmp_path / "none.keras")
@@ -130,7 +134,7 @@ def test_a_model_comes_back_and_a_broken_one_is_refused(trained, frames, tmp_pat
     path = zoo.save_model(tmp_path / "tiny.keras", trained)
     loaded = zoo.load_model(path)
     file = frames["path"].iloc[1]
-    assert zoo.predict_file(loaded, file) == zoo.predict_file(trained, file)
+    assert zoo.predict_file(loaded, file, NAMES) == zoo.predict_file(trained, file, NAMES)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(TrainingError, match=r"tiny\.keras cannot be loaded"):
         zoo.load_model(path)

@@ -14,6 +14,7 @@ from importlib import resources
 import pandas as pd
 
 from helpers import catalog as catalogs
+from helpers.catalog import splitting
 from helpers.catalog.table import UNLABELLED
 
 PARTS = ("train", "prelim", "final")
@@ -25,8 +26,8 @@ def cnmc_index() -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        15,114 rows, sorted by part, then `image_id`. Columns: `image_id` and
-        `label` and `subject` and `fold` as in a catalog of the release, `group`
+        15,114 rows, sorted by part, then `image_id`. Columns: `image_id`,
+        `label`, `positive`, `subject` and `fold` as in a catalog of the release, `group`
         (linked subjects), `sha256`, `size` in bytes, `part` (``train``,
         ``prelim`` or ``final``), `name` and `folder` of the file. The two test
         sets are ``unlabelled`` with an empty subject: the labels of the
@@ -43,7 +44,7 @@ def as_catalog() -> pd.DataFrame:
     """
     table = _index()
     training = table[table["part"] == "train"]
-    columns = ["image_id", "label", "subject", "fold", "sha256", "group"]
+    columns = ["image_id", "label", "positive", "subject", "fold", "sha256", "group"]
     return catalogs.make(training[columns].assign(path=""))
 
 
@@ -68,6 +69,7 @@ def _index() -> pd.DataFrame:
     stem = table["name"].str.removesuffix(".bmp")
     table["image_id"] = stem.where(training, table["part"] + "_" + stem)
     table["label"] = frame[1].fillna(UNLABELLED)
+    table["positive"] = catalogs.truth(frame[1].map({"all": 1, "hem": 0}))
     table["subject"] = frame[0].str.upper().fillna("")
     table["fold"] = place.str.extract(r"^fold_(\d)/")[0].fillna("")
     folders = {
@@ -75,12 +77,15 @@ def _index() -> pd.DataFrame:
         "final": "C-NMC_Leukemia/testing_data/C-NMC_test_final_phase_data",
     }
     table["folder"] = place.map(folders).fillna("C-NMC_Leukemia/training_data/" + place)
-    table["group"] = table["subject"].map(_groups(table)).fillna(table["subject"])
+    table["group"] = ""
+    known = table["subject"] != ""
+    table.loc[known, "group"] = splitting.link_subjects(table[known])["group"]
     rank = table["part"].map(PARTS.index)
     table = table.assign(rank=rank).sort_values(["rank", "image_id"], ignore_index=True)
     columns = [
         "image_id",
         "label",
+        "positive",
         "subject",
         "fold",
         "group",
@@ -90,7 +95,7 @@ def _index() -> pd.DataFrame:
         "name",
         "folder",
     ]
-    text = [column for column in columns if column != "size"]
+    text = [column for column in columns if column not in ("size", "positive")]
     table[text] = table[text].astype(object)
     return table[columns]
 
@@ -100,25 +105,3 @@ def _links() -> dict[str, str]:
     table = _index()
     linked = table[table["group"] != table["subject"]]
     return dict(zip(linked["subject"], linked["group"], strict=True))
-
-
-def _groups(table: pd.DataFrame) -> dict[str, str]:
-    """Join subjects that share a file, transitively; return the group of each joined one."""
-    leader: dict[str, str] = {}
-
-    def lead(subject: str) -> str:
-        while leader.get(subject, subject) != subject:
-            subject = leader[subject]
-        return subject
-
-    known = table[table["subject"] != ""]
-    shared = known[known["sha256"].duplicated(keep=False)]
-    for _, subjects in shared.groupby("sha256")["subject"]:
-        first, *others = sorted({lead(subject) for subject in subjects})
-        for other in others:
-            leader[other] = first
-    members: dict[str, list[str]] = {}
-    for subject in sorted(shared["subject"].unique(), key=lambda s: (len(s), s)):
-        members.setdefault(lead(subject), []).append(subject)
-    joined = [names for names in members.values() if len(names) > 1]
-    return {subject: "+".join(names) for names in joined for subject in names}

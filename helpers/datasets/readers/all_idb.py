@@ -53,8 +53,8 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
                 left_out.append((file.relative, "name and marked blasts disagree"))
                 continue
         block = f"{part}_{label}_b{(int(image[1]) - 1) // BLOCK[part]:02d}"
-        row = {"image_id": f"{part}_{file.stem}", "label": label, "subject": block}
-        row |= {"fold": "", "split": "", "centroids": centroids, "file": file}
+        row = {"image_id": f"{part}_{file.stem}", "label": label, "positive": int(image[2])}
+        row |= {"subject": block, "fold": "", "split": "", "centroids": centroids, "file": file}
         rows[part].append(row)
     if rows["idb1"] and rows["idb2"]:
         reason = "field of IDB1, from which IDB2 was cut"

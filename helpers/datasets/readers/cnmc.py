@@ -15,6 +15,8 @@ from helpers.catalog.table import UNLABELLED
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
 
 EXPECTED = "names like UID_11_1_2_all.bmp, in folders such as fold_0/all or all/ and hem/"
+#: The positive class: lymphoblasts.
+POSITIVE = "all"
 #: Width and height of the frames: training and preliminary test, final test.
 SIZES = ((450, 450), (600, 600))
 #: Training subjects that share files, hence taken for one person; the index proves it.
@@ -58,8 +60,9 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
                 left_out.append((file.relative, reason))
                 continue
             folds = [match[1] for part in file.folders if (match := _FOLD.fullmatch(part))]
-            row = {"label": label, "subject": frame[1].upper(), "fold": folds[-1] if folds else ""}
-            rows.append({"image_id": file.stem, **row, "split": "", "file": file})
+            row = {"image_id": file.stem, "label": label, "positive": int(label == POSITIVE)}
+            row |= {"subject": frame[1].upper(), "fold": folds[-1] if folds else ""}
+            rows.append({**row, "split": "", "file": file})
         elif file.stem.isdigit() and test:
             rows.append(_test_row(file, test[-1].lower(), labels))
         else:
@@ -88,7 +91,7 @@ def group_of(subject: str) -> str:
 def _test_row(file: File, part: str, labels: dict[str, dict]) -> dict:
     image_id = f"{part}_{file.stem}"
     known = labels.get(file.name.lower()) if part == "prelim" else None
-    row = known or {"label": UNLABELLED, "subject": image_id}
+    row = known or {"label": UNLABELLED, "positive": None, "subject": image_id}
     split = "test" if known else ""
     return {"image_id": image_id, **row, "fold": "", "split": split, "file": file}
 
@@ -110,4 +113,5 @@ def _labels(file: File) -> pd.DataFrame | None:
     label = table["labels"].str.strip().map({"1": "all", "0": "hem"})
     keys = table["new_names"].map(lambda name: PurePosixPath(name.strip()).name.lower())
     found = pd.DataFrame({"label": label.to_numpy(), "subject": subject.str.upper().to_numpy()})
+    found["positive"] = (found["label"] == POSITIVE).astype(int)
     return found.set_index(keys.to_numpy()).dropna()

@@ -20,6 +20,8 @@ from helpers.base.errors import DatasetError
 from helpers.datasets import files as data_files
 from helpers.datasets.drawn.leukocytes import KINDS
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+from helpers.datasets.readers import tables
+from helpers.datasets.readers.folders import PARTS
 
 #: Names under which each kind goes in folders and tables, in lower case and without plural s.
 NAMES = {
@@ -33,10 +35,8 @@ NAMES = {
     "monocyte": "monocyte mono mon mo m",
 }
 _KIND = {name: kind for kind, names in NAMES.items() for name in names.split()}
-_PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "test_simple"}
-_FILE_COLUMNS = ("file", "filename", "file_name", "image", "image_id", "path", "img", "name")
+_PARTS = PARTS | {"test_simple"}
 _LABEL_COLUMNS = ("label", "class", "class_label", "category", "kind", "type", "cell_type")
-_SUBJECT_COLUMNS = ("subject", "patient", "patient_id", "slide", "donor")
 
 
 def load(
@@ -63,7 +63,8 @@ def load(
     Returns
     -------
     pandas.DataFrame
-        A catalog. `fold` is the release's own part (``train``, ``test``) where
+        A catalog. Its column `positive` is empty: five kinds ask no question of
+        two classes. `fold` is the release's own part (``train``, ``test``) where
         folders say so. Without subjects each image counts as its own subject,
         which is an assumption: see Notes.
 
@@ -138,7 +139,7 @@ def load_with_report(
 
 def _plain(name: str) -> str:
     """Return a class's name in lower case, words joined by ``_``, without number and plural s."""
-    text = re.sub(r"[^a-z0-9]+", "_", str(name).strip().lower()).strip("_")
+    text = tables.plain(name)
     if not text.isdigit():
         text = re.sub(r"^\d+_", "", text)
     return text[:-1] if len(text) > 3 and text.endswith("s") else text
@@ -173,33 +174,17 @@ def _by_table(
 ) -> tuple[list[dict], list[LeftOut]]:
     if not table.is_file():
         raise DatasetError(f"{table} is not a file: give the CSV table of the labels.")
-    try:
-        with open(table, encoding="utf-8-sig") as stream:
-            head = stream.readline()
-        separator = max(",;\t", key=head.count)
-        listed = pd.read_csv(
-            table, dtype=str, keep_default_na=False, sep=separator, encoding="utf-8-sig"
-        )
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        problem = str(error).splitlines()[0]
-        raise DatasetError(f"{table} cannot be read as a table of labels: {problem}.") from error
-    file_column = _column(table, listed, _FILE_COLUMNS, "file names")
+    listed = tables.read(table)
+    file_column = _column(table, listed, tables.IMAGE_COLUMNS, "file names")
     label_column = _column(table, listed, _LABEL_COLUMNS, "labels")
-    subjects = [name for name in listed if _plain(name) in _SUBJECT_COLUMNS]
-    by_name: dict[str, list[File]] = {}
-    for file in images:
-        parts = file.relative.lower().split("/")
-        for start in range(len(parts)):
-            name = "/".join(parts[start:])
-            by_name.setdefault(name, []).append(file)
-            by_name.setdefault(name.removesuffix(file.ending), []).append(file)
+    subject_column = tables.column(listed, tables.SUBJECT_COLUMNS)
+    names = tables.Names(images)
     rows, left_out, used = [], [], set()
     for line in listed.to_dict("records"):
-        name = line[file_column].strip().replace("\\", "/").removeprefix("./").lower()
-        if not name:
+        if not line[file_column].strip():
             continue
         kind = known.get(_plain(line[label_column]))
-        files = by_name.get(name) or by_name.get(name.lstrip("/")) or by_name.get(_padded(name), [])
+        files = names[line[file_column]]
         file = _best(files)
         if file is None:
             reason = "named by the table, ambiguous" if files else "named by the table, not there"
@@ -212,8 +197,8 @@ def _by_table(
         else:
             used.add(file.relative)
             row = {"label": kind, "file": file}
-            if subjects:
-                row["subject"] = line[subjects[0]]
+            if subject_column:
+                row["subject"] = line[subject_column]
             rows.append(row)
     left_out += [(f.relative, "not in the table") for f in images if f.relative not in used]
     return rows, left_out
@@ -232,19 +217,13 @@ def _found_table(folder: Path, table: str | os.PathLike) -> Path:
 
 
 def _column(table: Path, listed: pd.DataFrame, wanted: tuple[str, ...], what: str) -> str:
-    plain = {_plain(name): name for name in listed.columns}
-    for name in wanted:
-        if _plain(name) in plain:
-            return plain[_plain(name)]
-    raise DatasetError(
-        f"{table} has no column of {what}: found {', '.join(map(repr, listed.columns))}, looked "
-        f"for one called {', '.join(wanted[:4])} or the like."
-    )
-
-
-def _padded(name: str) -> str:
-    """Return ``7`` as ``007``: tables drop zeros that file names keep."""
-    return name.zfill(3) if name.isdigit() else name
+    found = tables.column(listed, wanted)
+    if found is None:
+        raise DatasetError(
+            f"{table} has no column of {what}: found {', '.join(map(repr, listed.columns))}, "
+            f"looked for one called {', '.join(wanted[:4])} or the like."
+        )
+    return found
 
 
 def _best(files: list[File]) -> File | None:

@@ -13,8 +13,11 @@ from pathlib import Path
 
 from helpers.datasets.drawn import fields as phantom_fields
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
+from helpers.datasets.sampling import of_one_class
 
 EXPECTED = "names like ALL_1.bmp and MM_1.bmp, with ALL_1_nucleus_mask.bmp and so on beside them"
+#: The positive class: multiple myeloma.
+POSITIVE = "mm"
 #: None: fields have 2560x1920 pixels, but scaled copies are read as well.
 SIZES = None
 #: Masks are files of this data set, and not merely left out.
@@ -67,8 +70,10 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
             left_out.append((file.relative, "not named as an SN-AM field"))
             continue
         name = f"{field[1].upper()}_{field[2]}"
-        row = {"image_id": name, "label": field[1].lower(), "subject": name, "fold": ""}
-        rows.append({**row, "split": "", "role": role, "masks": {}, "file": file})
+        label = field[1].lower()
+        row = {"image_id": name, "label": label, "positive": int(label == POSITIVE)}
+        row |= {"subject": name, "fold": "", "split": "", "role": role}
+        rows.append({**row, "masks": {}, "file": file})
     used: set[str] = set()
     for row in rows:
         for kind in KINDS:
@@ -94,7 +99,7 @@ def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]
     named in the report; such a field is segmented by the course. A field that lies
     there under both classes is left out altogether: nobody knows which one is right.
     """
-    rows, left_out = _of_one_class(rows, memory)
+    rows, left_out = of_one_class(rows, memory)
     for row in rows:
         masks = row.pop("masks")
         image = memory.contents([row["file"]])[0]
@@ -112,21 +117,6 @@ def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]
             else:
                 row[kind] = masks[kind].path
     return rows, left_out
-
-
-def _of_one_class(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
-    digests = memory.hashes(row["file"] for row in rows)
-    same: dict[str, list[dict]] = defaultdict(list)
-    for row, digest in zip(rows, digests, strict=True):
-        same[digest].append(row)
-    kept, left_out = [], []
-    for row, digest in zip(rows, digests, strict=True):
-        others = [one["image_id"] for one in same[digest] if one["label"] != row["label"]]
-        if others:
-            left_out.append((row["file"].relative, f"same bytes as {others[0]}, of another class"))
-        else:
-            kept.append(row)
-    return kept, left_out
 
 
 def link(rows: list[dict]) -> None:

@@ -14,6 +14,8 @@ EXPECTED = "names like WBC-Benign-001.jpg and WBC-Malignant-Early-001.jpg below 
 #: Width and height of the fields.
 SIZES = ((224, 224),)
 CLASSES = ("benign", "early", "pre", "pro")
+#: The positive classes: three stages of leukaemia.
+POSITIVE = ("early", "pre", "pro")
 #: 3,256 fields of 89 patients: about 36 a patient.
 BLOCK = 36
 _FIELD = re.compile(r"WBC-(?:Malignant-)?(Benign|Early|Pre|Pro)-(\d+)", re.IGNORECASE)
@@ -50,6 +52,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
         else:
             label = field[1].lower()
             block = f"{label}_b{max(0, int(field[2]) - 1) // BLOCK:02d}"
-            row = {"image_id": file.stem, "label": label, "subject": block, "fold": ""}
-            rows.append({**row, "split": "", "file": file})
+            row = {"image_id": file.stem, "label": label, "positive": int(label in POSITIVE)}
+            row |= {"subject": block, "fold": "", "split": "", "file": file}
+            rows.append(row)
     return rows, left_out
