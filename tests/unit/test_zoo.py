@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from helpers import catalog
-from helpers.base.errors import PredictionsError, TrainingError
+from helpers.base.errors import ModelError, PredictionsError, TrainingError
 from helpers.images import loading as images
 from helpers.models import custom_cnn
 from helpers.predictions.table import load_predictions, save_predictions
@@ -158,7 +158,7 @@ def test_other_models_and_images_are_refused(trained, frames):
     two = keras.Sequential(
         [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
     )
-    with pytest.raises(TrainingError, match=r"\(None, 2\).*one probability"):
+    with pytest.raises(ModelError, match=r"\(None, 2\).*one probability"):
         zoo.predict(two, frames)
     with pytest.raises(TrainingError, match=r"float32 of shape \(40, 32, 32, 3\)"):
         zoo.predict(trained, frames, np.zeros((40, SIZE, SIZE, 3), dtype=np.float32))
