@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from helpers.datasets.drawn import fields as phantom_fields
+from helpers.datasets.drawn import fields
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
 
 EXPECTED = "names like ALL_1.bmp and MM_1.bmp, with ALL_1_nucleus_mask.bmp and so on beside them"
@@ -141,7 +141,7 @@ def link(rows: list[dict]) -> None:
 def notes(rows: list[dict]) -> list[str]:
     """Return what a reader must know about what was read."""
     lines = []
-    if any((Path(row["file"].path).parent / phantom_fields.MARKER).is_file() for row in rows[:1]):
+    if any((Path(row["file"].path).parent / fields.MARKER).is_file() for row in rows[:1]):
         lines.append(
             "These fields are phantoms, drawn by the course: figures on them are about the method."
         )
