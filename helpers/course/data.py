@@ -82,9 +82,9 @@ def phantom(
     seed: Annotated[int, typer.Option(help="Other seed, other cells.")] = DEFAULT_SEED,
 ) -> None:
     """Draw phantoms: cells made by the course itself, in C-NMC's folders and names."""
-    from helpers.datasets.drawn import frames as phantoms
+    from helpers.datasets.drawn import frames
 
-    folder = phantoms.draw(out, profile, seed)
+    folder = frames.draw(out, profile, seed)
     count = sum(1 for _ in Path(folder).rglob("UID_*.bmp"))
     typer.echo(f"{count:,} phantoms are in {folder}.")
 

@@ -13,7 +13,7 @@ from skimage.morphology import disk
 
 from helpers import datasets
 from helpers.cells import features, segmentation
-from helpers.datasets.drawn import frames as phantom
+from helpers.datasets.drawn import frames
 from helpers.exercises.checking import exercises
 from helpers.images import loading as images
 from tests.conftest import SHARED
@@ -41,9 +41,9 @@ def _defines(node):
 
 @pytest.fixture(scope="module")
 def cells():
-    recipe = phantom.recipe_of("smoke")
-    names = phantom.plan(recipe)["image_id"]
-    return [phantom.redraw(recipe, names.iloc[place]) for place in (3, 33, 66, 99, 132)]
+    recipe = frames.recipe_of("smoke")
+    names = frames.plan(recipe)["image_id"]
+    return [frames.redraw(recipe, names.iloc[place]) for place in (3, 33, 66, 99, 132)]
 
 
 def test_dice_on_the_page_is_that_of_helpers():

@@ -189,12 +189,12 @@ def test_banner_says_what_the_page_was_run_on():
 
 
 def test_drawn_fields_under_a_real_name_are_not_called_real(tmp_path):
-    from helpers.datasets.drawn import fields as phantom_fields
+    from helpers.datasets.drawn import fields
 
     real, drawn = (tmp_path / name for name in ("real", "drawn"))
     for folder in (real, drawn / "fields"):
         folder.mkdir(parents=True)
-    (drawn / "fields" / phantom_fields.MARKER).write_text('{"seed": 24}')
+    (drawn / "fields" / fields.MARKER).write_text('{"seed": 24}')
     runs = {f: Parameters("snam", "smoke", 24, str(f)) for f in (real, drawn, drawn / "fields")}
     assert [executor.is_drawn(run) for run in runs.values()] == [False, True, True]
     page = banner.banner({**RECORD, "dataset": "snam", "drawn": True})
