@@ -1,4 +1,4 @@
-"""Builds the HTML book from the executed chapters and publishes it whole or not at all."""
+"""Builds the HTML book from the executed chapters and publishes the whole book or nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers.base.errors import CourseError
+from helpers.base.errors import RunError
 from helpers.base.files import write_json
 from helpers.course import banner, checks, repository, staleness
 from helpers.course.executor import copy_path
@@ -23,33 +23,29 @@ from helpers.course.runner import State, states
 _SEAL = ".course.json"
 
 
-class BookError(CourseError, RuntimeError):
-    """A book that cannot be published: chapters missing, a check failed or a warning."""
-
-
 def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
-    """Publish the book of a run in ``_build/html``; return whether anything was to do.
+    """Publish the book of a run in ``_build/html``; return whether it had to be built.
 
     Every chapter must have been executed with its present cells and helpers, and
     every page must pass :func:`helpers.course.checks.check_executed`. The
     book is then built in a folder of its own, warnings being errors, and takes the
-    place of the old one only when it is whole.
+    place of the old one only when it is complete.
 
     Raises
     ------
-    BookError
+    RunError
         When a chapter is missing or stale, a check fails, or the build does.
     """
-    found = states(project, run)
-    missing = [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in found if s.stale]
+    chapters = states(project, run)
+    missing = [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in chapters if s.stale]
     if missing:
-        raise BookError(
-            f"The book is not published: {len(missing)} of {len(found)} chapters have no "
-            f"executed copy that holds for {run.key}: {', '.join(missing)}."
+        raise RunError(
+            f"The book is not published: {len(missing)} of {len(chapters)} chapters have no "
+            f"up-to-date executed copy for {run.key}: {', '.join(missing)}."
         )
-    seal = _seal(project, run, found)
-    _recover(project)
-    if _published(project.html) == seal:
+    seal = _seal(project, run, chapters)
+    _recover(project.html)
+    if _published(project.html) == seal and (project.html / "index.html").is_file():
         if not quiet:
             print(f"The book is up to date: {project.html / 'index.html'}")
         return False
@@ -59,7 +55,7 @@ def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
             staleness.read_notebook(copy_path(project, run, s.chapter)),
             s.record,
         )
-        for s in found
+        for s in chapters
     }
     problems = [
         f"{name}: {problem}"
@@ -67,10 +63,10 @@ def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
         for problem in checks.check_executed(notebook)
     ]
     if problems:
-        raise BookError("The book is not published:\n  " + "\n  ".join(problems))
+        raise RunError("The book is not published:\n  " + "\n  ".join(problems))
     work = project.build / ".book"
     shutil.rmtree(work, ignore_errors=True)
-    stage(project, pages, [s.record for s in found], work / "source")
+    stage(project, pages, [s.record for s in chapters], work / "source")
     built = _sphinx(work)
     write_json(built / _SEAL, seal)
     _publish(built, project.html)
@@ -116,7 +112,7 @@ def page(source: dict, executed: dict, record: dict) -> dict:
             cell["outputs"] = twin["outputs"]
             cell["execution_count"] = twin["execution_count"]
             if "setup" in staleness.tags_of(cell):
-                # Of no interest to a reader: folded on the page.
+                # Readers of the page do not need it: it is folded.
                 cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
         cells.append(cell)
         if cell["cell_type"] == "code" and "parameters" in staleness.tags_of(cell):
@@ -133,21 +129,16 @@ def page(source: dict, executed: dict, record: dict) -> dict:
 def title_of(notebook: dict) -> str:
     """Return the title in a notebook's first cell."""
     first = staleness.source_of(notebook["cells"][0])
-    found = re.search(r"(?m)^#\s+(.+?)\s*$", first)
-    if not found:
-        raise BookError("A chapter's first cell must begin with a title: '# ...'.")
-    return found[1]
+    title = re.search(r"(?m)^#\s+(.+?)\s*$", first)
+    if not title:
+        raise RunError("A chapter's first cell must begin with a title: '# ...'.")
+    return title[1]
 
 
 def _differs(cell: dict, record: dict) -> bool:
     """Return whether the run had other parameters than the chapter's own."""
-    source = staleness.source_of(cell)
-    values = record["parameters"].items()
-    return any(
-        not re.search(rf"(?m)^{k}\s*=\s*[\"']?{re.escape(str(v))}\b", source)
-        for k, v in values
-        if v != ""
-    )
+    own = checks.assigned(staleness.source_of(cell))
+    return any(value not in ("", own.get(name)) for name, value in record["parameters"].items())
 
 
 def _shown(cell: dict, record: dict) -> dict:
@@ -169,14 +160,15 @@ def _shown(cell: dict, record: dict) -> dict:
 def _staged_config(config: str) -> str:
     """Return the book's settings as it is built with.
 
-    Execution is off: the outputs are there already. No launch buttons as long as
-    the repository's address is the placeholder: they would lead nowhere.
+    Execution is off, because the chapters were executed already. There are no launch
+    buttons while the repository's address is the placeholder: they would lead nowhere.
     """
     import yaml
 
     values = yaml.safe_load(config)
     values["execute"] = {**values.get("execute", {}), "execute_notebooks": "off"}
-    if repository.is_placeholder(values.get("repository", {}).get("url", repository.PLACEHOLDER)):
+    address = values.get("repository", {}).get("url", repository.PLACEHOLDER)
+    if address == repository.PLACEHOLDER:
         values.pop("repository", None)
         values.get("launch_buttons", {}).pop("colab_url", None)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
@@ -190,10 +182,10 @@ def _page_folders(project: Project) -> list[str]:
 
 
 def _sphinx(work: Path) -> Path:
-    """Build ``work/source`` from nothing and return the folder of HTML.
+    """Build ``work/source`` without any cache and return the folder of HTML.
 
-    Always from nothing: with what a failed build left behind, Sphinx forgets its
-    warnings and the next build of the same broken page succeeds.
+    With the cache of a failed build, Sphinx would not repeat its warnings, and the
+    next build of the same broken page would succeed.
     """
     command = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
     options = ["--path-output", str(work), "--warningiserror", "--keep-going", "--quiet"]
@@ -211,12 +203,12 @@ def _sphinx(work: Path) -> Path:
         plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).replace(f"{work / 'source'}/", "")
         lines = [line for line in plain.splitlines() if re.search(r"WARNING|ERROR|rror:", line)]
         told = "\n  ".join(lines[:20] or plain.strip().splitlines()[-10:])
-        raise BookError(f"The book is not published, its pages have faults:\n  {told}\nLog: {log}")
+        raise RunError(f"The book is not published, its pages have errors:\n  {told}\nLog: {log}")
     return html
 
 
 def _publish(built: Path, html: Path) -> None:
-    """Put `built` where `html` is. Between the two renames a kill leaves ``html.old``."""
+    """Put `built` in the place of `html`; a kill between the two renames leaves ``html.old``."""
     old = html.with_name(f"{html.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
@@ -225,33 +217,32 @@ def _publish(built: Path, html: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _recover(project: Project) -> None:
-    """Put the former book back when a run was killed between the two renames."""
-    old = project.html.with_name(f"{project.html.name}.old")
-    if old.is_dir() and not project.html.exists():
-        os.replace(old, project.html)
+def _recover(html: Path) -> None:
+    """Put the former book back if a run was killed between the two renames of `_publish`."""
+    old = html.with_name(f"{html.name}.old")
+    if old.is_dir() and not html.exists():
+        os.replace(old, html)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _published(html: Path) -> dict | None:
     try:
-        found = json.loads((html / _SEAL).read_text(encoding="utf-8"))
+        return json.loads((html / _SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if (html / "index.html").is_file() else None
 
 
-def _seal(project: Project, run: Parameters, found: list[State]) -> dict:
-    """Return what the book follows from: pages, notebooks, executed copies, settings, builder."""
+def _seal(project: Project, run: Parameters, chapters: list[State]) -> dict:
+    """Return the run and a hash of all that the book is built from, this package included."""
     digest = hashlib.sha256()
     files = [project.root / "_config.yml", project.root / "_toc.yml", project.lock]
-    files += [state.chapter.path for state in found]
+    files += [state.chapter.path for state in chapters]
     for name in _page_folders(project):
         files += [path for path in sorted((project.root / name).rglob("*")) if path.is_file()]
     files += sorted(Path(__file__).parent.glob("*.py"))
     for path in files:
         digest.update(path.name.encode() + b"\x1e")
         digest.update(path.read_bytes() if path.is_file() else b"")
-    for state in found:
+    for state in chapters:
         digest.update(json.dumps(state.record, sort_keys=True).encode())
     return {"run": run.key, "inputs": digest.hexdigest()}

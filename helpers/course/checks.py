@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
+from helpers.base.code import imports
 from helpers.course.project import Chapter, Project
 from helpers.course.staleness import read_notebook, source_of, tags_of
 
@@ -86,6 +87,8 @@ def _format(notebook: dict) -> list[str]:
             problems.append(f"{where} ends with ';', which nbval does not heed: assign instead")
         if traps := _TRAPS & set(tags_of(cell)):
             problems.append(f"{where} has the tag {', '.join(sorted(traps))}")
+        if any(f"{name}.".startswith("helpers.course.") for name in imports(source_of(cell))):
+            problems.append(f"{where} imports helpers.course, but that runs the chapters")
     return problems
 
 
@@ -98,7 +101,7 @@ def _anatomy(notebook: dict) -> list[str]:
     if order != ["setup", "parameters"]:
         problems.append("needs one cell tagged 'setup' and after it one tagged 'parameters'")
     for cell in cells:
-        if "parameters" in tags_of(cell) and _assigned(source_of(cell)) != DEFAULTS:
+        if "parameters" in tags_of(cell) and assigned(source_of(cell)) != DEFAULTS:
             problems.append(f"its parameters cell does not set exactly {DEFAULTS}")
     text = "\n".join(source_of(c) for c in cells if c["cell_type"] == "markdown").lower()
     for heading in ("what you will learn", "what to remember", "where to go next"):
@@ -125,7 +128,7 @@ def _exercises(notebook: dict, number: str) -> list[str]:
             problems.append(f"exercise {name} bears another chapter's number")
         code = [c for c in cells[start:end] if c["cell_type"] == "code"]
         asked = [c for c in code if "solution" not in tags_of(c)]
-        if not any("answer" in _assigned(source_of(c)) for c in asked):
+        if not any("answer" in assigned(source_of(c)) for c in asked):
             problems.append(f"exercise {name} has no cell 'answer = ...'")
         if not any(f'check("{name}"' in source_of(c) for c in asked):
             problems.append(f'exercise {name} has no cell that calls check("{name}", ...)')
@@ -181,8 +184,8 @@ def _unlabelled(cell: dict) -> list[str]:
     return missing
 
 
-def _assigned(source: str) -> dict:
-    """Return the plain assignments of a cell, ``...`` for what is no literal."""
+def assigned(source: str) -> dict:
+    """Return the plain assignments of a cell by name, ``...`` where the value is no literal."""
     try:
         tree = ast.parse(source)
     except SyntaxError:

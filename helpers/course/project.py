@@ -1,4 +1,4 @@
-"""Where the course lies on the disk: its root, its chapters in their order, its build folder."""
+"""The folders of a clone: its root, its chapters in their order, its build folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from helpers.base import settings
-from helpers.base.errors import CourseError
-
-
-class ProjectError(CourseError, ValueError):
-    """A clone that lacks a part, or a chapter that does not exist."""
+from helpers.base.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -108,12 +104,12 @@ class Project:
                 continue
             path = self.root / f"{name.removesuffix('.ipynb')}.ipynb"
             if not path.is_file():
-                raise ProjectError(f"_toc.yml names {name}, but {path} is not there.")
+                raise RunError(f"_toc.yml names {name}, but {path} is not there.")
             if not re.match(r"\d\d_", path.name):
-                raise ProjectError(f"{path} is a chapter, but its name lacks a number like 06_.")
+                raise RunError(f"{path} is a chapter, but its name lacks a number like 06_.")
             found.append(Chapter(path.stem, path))
         if not found:
-            raise ProjectError(f"{self.root / '_toc.yml'} names no chapter under notebooks/.")
+            raise RunError(f"{self.root / '_toc.yml'} names no chapter under notebooks/.")
         return tuple(found)
 
     def select(self, words: list[str] | tuple[str, ...] = ()) -> tuple[Chapter, ...]:
@@ -121,7 +117,7 @@ class Project:
 
         Raises
         ------
-        ProjectError
+        RunError
             When a word fits no chapter, or more than one.
         """
         chosen = set()
@@ -132,7 +128,7 @@ class Project:
             if len(fits) != 1:
                 names = ", ".join(c.name for c in fits or self.chapters)
                 what = "fits more than one chapter" if fits else "fits no chapter"
-                raise ProjectError(f"{word!r} {what}: {names}.")
+                raise RunError(f"{word!r} {what}: {names}.")
             chosen.add(fits[0].name)
         return tuple(c for c in self.chapters if not words or c.name in chosen)
 
@@ -158,39 +154,35 @@ class Project:
 
     @cached_property
     def commit(self) -> str:
-        """The clone's commit, 40 digits, ``+`` behind it when files differ; "" outside git."""
+        """The clone's commit, 40 digits, and ``+`` when tracked files differ; "" outside git."""
         if not (self.root / ".git").exists():
             return ""
+        # Without any tag, `describe` gives the hash alone.
+        words = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+        command = ["git", "-C", str(self.root), *words]
         try:
-            head = self._git("rev-parse", "HEAD").strip()
-            changed = self._git("status", "--porcelain", "--untracked-files=no").strip()
+            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
         except (OSError, subprocess.SubprocessError):
             return ""
-        return head + ("+" if changed else "")
-
-    def _git(self, *words: str) -> str:
-        command = ["git", "-C", str(self.root), *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=20
-        ).stdout
+        return answer.stdout.strip()
 
 
 def find(root: str | os.PathLike | None = None, build: str | os.PathLike | None = None) -> Project:
-    """Return the project at `root`, else around the working directory, else of this package.
+    """Return the clone at `root`, else around the working directory, else of this package.
 
     Raises
     ------
-    ProjectError
+    RunError
         When no ``_toc.yml`` is there: an installed package alone has no chapters.
     """
     beside = Path(settings.__file__).resolve().parents[2]
-    place = Path(root).resolve() if root else settings.course_root() or beside
-    if not (place / "_toc.yml").is_file():
-        raise ProjectError(
-            f"{place} is not a clone of the course (it has no _toc.yml): "
+    folder = Path(root).resolve() if root else settings.course_root() or beside
+    if not (folder / "_toc.yml").is_file():
+        raise RunError(
+            f"{folder} is not a clone of the course (it has no _toc.yml): "
             "change into the clone and try again."
         )
-    return Project(place, Path(build).resolve() if build else place / "_build")
+    return Project(folder, Path(build).resolve() if build else folder / "_build")
 
 
 def toc_files(path: Path) -> list[str]:
