@@ -5,9 +5,7 @@ Everything but typer is imported inside the commands, to keep ``course --help`` 
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -53,12 +51,11 @@ def run(
     root: Root = None,
 ) -> None:
     """Execute the chapters whose cells, parameters, helpers, versions or data changed."""
-    from helpers.course import project, runner
+    from helpers.course import project
 
     course = project.find(root, build)
     chosen = project.parameters(dataset, profile, seed, data_dir)
-    with _stoppable(), runner.locked(course):
-        _run(course, chosen, only, jobs, force, cell_timeout)
+    _execute(course, chosen, only, jobs, force, cell_timeout)
 
 
 @app.command()
@@ -75,38 +72,32 @@ def book(
     root: Root = None,
 ) -> None:
     """Execute the stale chapters, then publish the book in _build/html."""
-    from helpers.course import book as publisher
-    from helpers.course import project, runner
+    from helpers.course import project
 
     course = project.find(root, build)
     chosen = project.parameters(dataset, profile, seed, data_dir)
-    with _stoppable(), runner.locked(course):
-        _run(course, chosen, only, jobs, force, cell_timeout)
-        publisher.build(course, chosen)
+    _execute(course, chosen, only, jobs, force, cell_timeout, publish=True)
 
 
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """After Ctrl-C, say that finished chapters are kept."""
+def _execute(course, chosen, only, jobs, force, cell_timeout, publish=False) -> None:
+    """Run the stale chapters, then publish; when some fail, say why and exit with status 1."""
+    from helpers.course import book, runner
+
     try:
-        yield
+        with runner.locked(course):
+            results = runner.run_chapters(
+                course, chosen, only=only or (), jobs=jobs, force=force, cell_timeout=cell_timeout
+            )
+            failures = [result.failure for result in results if result.failure]
+            if failures:
+                print("", *failures, sep="\n\n", file=sys.stderr)
+                print(f"\n{len(failures)} of {len(results)} chapters failed.", file=sys.stderr)
+                raise typer.Exit(1)
+            if publish:
+                book.build(course, chosen)
     except KeyboardInterrupt:
         print("\nStopped. The next run continues from here.", file=sys.stderr)
         raise typer.Exit(130) from None
-
-
-def _run(course, chosen, only, jobs, force, cell_timeout) -> None:
-    """Run the stale chapters; when some fail, say why and exit with status 1."""
-    from helpers.course import runner
-
-    results = runner.run_chapters(
-        course, chosen, only=only or (), jobs=jobs, force=force, cell_timeout=cell_timeout
-    )
-    failures = [result.failure for result in results if result.failure]
-    if failures:
-        print("", *failures, sep="\n\n", file=sys.stderr)
-        print(f"\n{len(failures)} of {len(results)} chapters failed.", file=sys.stderr)
-        raise typer.Exit(1)
 
 
 @app.command()

@@ -59,20 +59,14 @@ def execute(
 ) -> Result:
     """Run one chapter from its first cell to its last.
 
-    The executed copy is written when every cell ran; the record follows and names
+    The executed copy is written when every cell ran; the record follows and contains
     the copy's hash, so that a run killed between the two counts as not done. A copy
     that failed is kept in ``failed/``.
 
     Parameters
     ----------
-    project, chapter, run
-        Which notebook of which clone, and with which parameters.
-    artifacts : pathlib.Path
-        ``COURSE_ARTIFACTS`` of the kernel.
-    cell_timeout : int
-        Longest time of one cell, in seconds.
-    jobs : int
-        Number of chapters that run at a time.
+    project, chapter, run, artifacts, cell_timeout, jobs
+        As for :func:`helpers.course.runner.run_chapters`.
     on_cell : callable, optional
         Called with the chapter's name when a cell begins.
     stop : threading.Event, optional
@@ -120,30 +114,28 @@ def execute(
     variables = kernel.environment(project.root, artifacts, jobs)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         try:
-            found = kernel.run_cells(client, variables, log, stop or threading.Event())
+            answers = kernel.run_cells(client, variables, log, stop or threading.Event())
         except Exception as error:
-            trace = ""
+            reason, trace = f"{type(error).__name__}: {error}", ""
             if isinstance(error, CellExecutionError):
-                told = f"{error.ename}: {error.evalue}"
+                reason = f"{error.ename}: {error.evalue}"
                 outputs = notebook.cells[at].outputs
                 trace = next((_tail(o.traceback) for o in outputs if "traceback" in o), "")
             elif isinstance(error, CellTimeoutError):
-                told = f"Time limit: the cell ran longer than {cell_timeout} s"
+                reason = f"Time limit: the cell ran longer than {cell_timeout} s"
             elif isinstance(error, DeadKernelError):
-                told = "Kernel died: its process ended; often it ran out of memory"
-            else:
-                told = f"{type(error).__name__}: {error}"
+                reason = "Kernel died: its process ended; often it ran out of memory"
             write_text(failed, writes(notebook) + "\n")
             log.seek(0)
             write_text(failed.with_suffix(".log"), log.read())
-            story = _story(chapter, notebook.cells, at, told, trace)
-            return Result(chapter.name, clock() - begin, f"{story}\n  kept for a look: {failed}")
+            failure = _failure(chapter, notebook.cells, at, reason, trace)
+            return Result(chapter.name, clock() - begin, f"{failure}\n  executed copy: {failed}")
     seconds = clock() - begin
     copy = write_text(copy_path(project, run, chapter), writes(notebook) + "\n")
-    gpus = found.get("gpu", [])
+    gpus = answers.get("gpu", [])
     record |= {
-        "weights": found.get("weights", []),
-        "backend": found.get("backend", ""),
+        "weights": answers.get("weights", []),
+        "backend": answers.get("backend", ""),
         "device": ", ".join(gpus) if gpus else f"CPU, {cores()} cores",
         "cells": times,
         "seconds": round(seconds, 2),
@@ -214,10 +206,10 @@ def _tail(traceback: list[str]) -> str:
     return "\n".join(plain.rstrip().splitlines()[-18:])
 
 
-def _story(chapter: Chapter, cells: list, index: int, error: str, trace: str) -> str:
-    """Tell one failure in one block: chapter, cell, the question above it, code and error."""
+def _failure(chapter: Chapter, cells: list, index: int, reason: str, trace: str) -> str:
+    """Return the report of a failure: chapter, cell, the question above it, code and error."""
     if index < 0:
-        return f"{chapter.name} failed before its first cell\n  error: {error}"
+        return f"{chapter.name} failed before its first cell\n  error: {reason}"
     question = next((c for c in reversed(cells[:index]) if c.cell_type == "markdown"), None)
     number = sum(cell.cell_type == "code" for cell in cells[: index + 1])
     total = sum(cell.cell_type == "code" for cell in cells)
@@ -228,7 +220,7 @@ def _story(chapter: Chapter, cells: list, index: int, error: str, trace: str) ->
     code = cells[index].source.splitlines()
     lines += ["  code:", *(f"    {line}" for line in code[:12])]
     lines += ["    ..."] if len(code) > 12 else []
-    lines.append(f"  error: {error}")
+    lines.append(f"  error: {reason}")
     if trace:
         lines += ["  where:", *(f"    {line}" for line in trace.splitlines())]
     return "\n".join(lines)

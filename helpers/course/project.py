@@ -36,7 +36,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What one run of the course is run with; every chapter gets all four."""
+    """The parameters of a run, which every chapter gets."""
 
     dataset: str = "phantom"
     profile: str = "quick"
@@ -87,7 +87,7 @@ class Project:
     Parameters
     ----------
     root : pathlib.Path
-        The folder that holds ``_toc.yml``.
+        The folder with ``_toc.yml``.
     build : pathlib.Path
         Where executed copies and the book go.
     """
@@ -97,28 +97,28 @@ class Project:
 
     @cached_property
     def chapters(self) -> tuple[Chapter, ...]:
-        """The chapters in the order of ``_toc.yml``, which is the source of truth."""
-        found = []
+        """The chapters in the order of ``_toc.yml``."""
+        chapters = []
         for name in toc_files(self.root / "_toc.yml"):
             if not name.startswith("notebooks/"):
                 continue
             path = self.root / f"{name.removesuffix('.ipynb')}.ipynb"
             if not path.is_file():
-                raise RunError(f"_toc.yml names {name}, but {path} is not there.")
+                raise RunError(f"_toc.yml names {name}, but there is no file {path}.")
             if not re.match(r"\d\d_", path.name):
-                raise RunError(f"{path} is a chapter, but its name lacks a number like 06_.")
-            found.append(Chapter(path.stem, path))
-        if not found:
+                raise RunError(f"The file name of the chapter {path} must begin like 06_.")
+            chapters.append(Chapter(path.stem, path))
+        if not chapters:
             raise RunError(f"{self.root / '_toc.yml'} names no chapter under notebooks/.")
-        return tuple(found)
+        return tuple(chapters)
 
     def select(self, words: list[str] | tuple[str, ...] = ()) -> tuple[Chapter, ...]:
-        """Return the chapters called by number, name or a part of it; all without a word.
+        """Return the chapters given by number, name or a part of the name; all without words.
 
         Raises
         ------
         RunError
-            When a word fits no chapter, or more than one.
+            When a word matches no chapter, or more than one.
         """
         chosen = set()
         for word in words:
@@ -127,7 +127,7 @@ class Project:
             fits = exact or [c for c in self.chapters if plain and plain in c.name]
             if len(fits) != 1:
                 names = ", ".join(c.name for c in fits or self.chapters)
-                what = "fits more than one chapter" if fits else "fits no chapter"
+                what = "matches more than one chapter" if fits else "matches no chapter"
                 raise RunError(f"{word!r} {what}: {names}.")
             chosen.add(fits[0].name)
         return tuple(c for c in self.chapters if not words or c.name in chosen)
@@ -148,7 +148,7 @@ class Project:
 
     @cached_property
     def helpers(self) -> Path:
-        """Sources of the helpers that the chapters import: the clone's, else the installed."""
+        """The folder of the helpers that chapters import: the clone's, else the installed one."""
         own = self.root / "helpers"
         return own if own.is_dir() else Path(settings.__file__).parents[1]
 

@@ -148,9 +148,9 @@ def _announce(run: Parameters, chosen: int, stale: list[State]) -> None:
 def _run_all(
     work: Callable[..., Result], chapters: list[Chapter], jobs: int, quiet: bool
 ) -> list[Result]:
-    """Run the chapters, each in a thread: what computes is the kernel, a process of its own.
+    """Run each chapter in a thread, which waits for its kernel: a separate process.
 
-    On a terminal a bar shows the cells; elsewhere each chapter that ends leaves a line.
+    On a terminal, a bar counts the cells. For each chapter that ends, a line is printed.
     """
     from tqdm import tqdm
 
@@ -173,7 +173,7 @@ def _run_all(
                 if not quiet:
                     bar.write(f"  {result.chapter:<32} {how:>6} {result.seconds:8.1f} s")
                     sys.stdout.flush()
-        except BaseException:  # Ctrl-C: the pool waits for its threads, and they for their kernels
+        except BaseException:  # Ctrl-C: without `stop`, the threads would wait for their kernels
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -188,6 +188,6 @@ def _guarded(
     try:
         return work(chapter, on_cell=on_cell, stop=stop)
     except Exception as error:
-        told = str(error) if isinstance(error, CourseError) else f"{type(error).__name__}: {error}"
-        story = f"{chapter.name} could not be run: {told}"
-        return Result(chapter.name, time.monotonic() - begin, story)
+        kind = "" if isinstance(error, CourseError) else f"{type(error).__name__}: "
+        failure = f"{chapter.name} could not be run: {kind}{error}"
+        return Result(chapter.name, time.monotonic() - begin, failure)
