@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tempfile
 from pathlib import Path
@@ -15,13 +16,13 @@ from helpers.course.project import Project, find
 
 #: Marks a folder as made by this module, which may then replace it.
 MARK = ".student-edition"
-#: Cells with this tag hold a solution.
+#: Tag of the cells with a solution.
 SOLUTION = "solution"
 NOTE = (
     "*Student edition: the solutions are left out. Answer in the cells that say `answer = ...` "
     "and run the check below each.*"
 )
-# All that a reader's tools need of a cell's metadata.
+# The metadata of a cell that a student's tools use.
 _CELL_METADATA = ("tags", "mystnb", "cellView")
 
 
@@ -124,26 +125,22 @@ def without_solutions(
             f"{name} gives a solution away: the line {leaks[0]!r} of a solution cell "
             "is also in a cell without the tag."
         )
-    cells = [_plain(cell) for cell in notebook.cells if not _is_solution(cell)]
+    cells = []
+    for cell in copy.deepcopy(notebook.cells):
+        if not _is_solution(cell):
+            cell.metadata = _only(_CELL_METADATA, cell.metadata)
+            if cell.cell_type == "code":
+                cell.update(outputs=[], execution_count=None)
+            cells.append(cell)
     note = nbformat.v4.new_markdown_cell(NOTE, id="student-edition")
-    metadata = {
-        key: notebook.metadata[key]
-        for key in ("kernelspec", "language_info")
-        if key in notebook.metadata
-    }
+    metadata = _only(("kernelspec", "language_info"), notebook.metadata)
     edition = nbformat.v4.new_notebook(metadata=metadata, cells=[cells[0], note, *cells[1:]])
     nbformat.validate(edition)
     return edition
 
 
-def _plain(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    metadata = {key: cell.metadata[key] for key in _CELL_METADATA if key in cell.metadata}
-    if cell.cell_type == "code":
-        return nbformat.v4.new_code_cell(cell.source, id=cell.id, metadata=metadata)
-    plain = nbformat.v4.new_markdown_cell(cell.source, id=cell.id, metadata=metadata)
-    if "attachments" in cell:
-        plain.attachments = cell.attachments
-    return plain
+def _only(keys: tuple[str, ...], metadata: dict) -> nbformat.NotebookNode:
+    return nbformat.from_dict({key: metadata[key] for key in keys if key in metadata})
 
 
 def _is_solution(cell: nbformat.NotebookNode) -> bool:

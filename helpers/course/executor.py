@@ -70,7 +70,7 @@ def execute(
     on_cell : callable, optional
         Called with the chapter's name when a cell begins.
     stop : threading.Event, optional
-        Once it is set, the kernel is killed and the chapter fails.
+        Once it is set, the kernel is killed and nothing is written.
 
     Raises
     ------
@@ -79,7 +79,6 @@ def execute(
         case it would run with its defaults and say nothing.
     """
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from nbformat import writes
 
     from helpers.course import kernel
@@ -88,6 +87,7 @@ def execute(
     record = _facts(project, chapter, run)
     notebook = _parameterized(chapter, run)
     failed = project.executed(run) / "failed" / f"{chapter.name}.ipynb"
+    stop = stop or threading.Event()
     clock, begin = time.monotonic, time.monotonic()
     at, cell_begin, times = -1, begin, []
 
@@ -114,21 +114,14 @@ def execute(
     variables = kernel.environment(project.root, artifacts, jobs)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         try:
-            answers = kernel.run_cells(client, variables, log, stop or threading.Event())
+            answers = kernel.run_cells(client, variables, log, stop)
         except Exception as error:
-            reason, trace = f"{type(error).__name__}: {error}", ""
-            if isinstance(error, CellExecutionError):
-                reason = f"{error.ename}: {error.evalue}"
-                outputs = notebook.cells[at].outputs
-                trace = next((_tail(o.traceback) for o in outputs if "traceback" in o), "")
-            elif isinstance(error, CellTimeoutError):
-                reason = f"Time limit: the cell ran longer than {cell_timeout} s"
-            elif isinstance(error, DeadKernelError):
-                reason = "Kernel died: its process ended; often it ran out of memory"
-            write_text(failed, writes(notebook) + "\n")
+            if stop.is_set():
+                raise
             log.seek(0)
             write_text(failed.with_suffix(".log"), log.read())
-            failure = _failure(chapter, notebook.cells, at, reason, trace)
+            write_text(failed, writes(notebook) + "\n")
+            failure = _failure(chapter, notebook.cells, at, error, cell_timeout)
             return Result(chapter.name, clock() - begin, f"{failure}\n  executed copy: {failed}")
     seconds = clock() - begin
     copy = write_text(copy_path(project, run, chapter), writes(notebook) + "\n")
@@ -200,20 +193,23 @@ def _parameterized(chapter: Chapter, run: Parameters) -> NotebookNode:
     return parameterize_notebook(notebook, run.injected(), kernel_name="python3", language="python")
 
 
-def _tail(traceback: list[str]) -> str:
-    """Return the last lines of a traceback without its terminal colours."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback))
-    return "\n".join(plain.rstrip().splitlines()[-18:])
-
-
-def _failure(chapter: Chapter, cells: list, index: int, reason: str, trace: str) -> str:
+def _failure(chapter: Chapter, cells: list, index: int, error: Exception, limit: int) -> str:
     """Return the report of a failure: chapter, cell, the question above it, code and error."""
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+    reason = f"{type(error).__name__}: {error}"
     if index < 0:
         return f"{chapter.name} failed before its first cell\n  error: {reason}"
+    if isinstance(error, CellExecutionError):
+        reason = f"{error.ename}: {error.evalue}"
+    elif isinstance(error, CellTimeoutError):
+        reason = f"Time limit: the cell ran longer than {limit} s"
+    elif isinstance(error, DeadKernelError):
+        reason = "Kernel died: its process ended; often it ran out of memory"
+    code_cells = [position for position, cell in enumerate(cells) if cell.cell_type == "code"]
+    number = sum(position <= index for position in code_cells)
+    lines = [f"{chapter.name} failed in code cell {number} of {len(code_cells)}"]
     question = next((c for c in reversed(cells[:index]) if c.cell_type == "markdown"), None)
-    number = sum(cell.cell_type == "code" for cell in cells[: index + 1])
-    total = sum(cell.cell_type == "code" for cell in cells)
-    lines = [f"{chapter.name} failed in code cell {number} of {total}"]
     if question:
         text = " ".join(question.source.split())
         lines.append("  question: " + textwrap.shorten(text, 200, placeholder=" ..."))
@@ -221,6 +217,8 @@ def _failure(chapter: Chapter, cells: list, index: int, reason: str, trace: str)
     lines += ["  code:", *(f"    {line}" for line in code[:12])]
     lines += ["    ..."] if len(code) > 12 else []
     lines.append(f"  error: {reason}")
-    if trace:
-        lines += ["  where:", *(f"    {line}" for line in trace.splitlines())]
+    for output in cells[index].get("outputs", []):
+        if output.output_type == "error":
+            plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback)).rstrip()
+            lines += ["  where:", *(f"    {line}" for line in plain.splitlines()[-18:])]
     return "\n".join(lines)
