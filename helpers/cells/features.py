@@ -1,19 +1,18 @@
-"""What can be measured on a cell whose nucleus and cytoplasm are known: shape, colour, texture.
+"""Features of a cell whose nucleus and cytoplasm are known: shape, colour, texture.
 
-:func:`measure` describes one cell by named numbers, :func:`table` a whole
-catalog, once, in parallel. Everything is measured in pixels and grey levels of
-the image as it is: two microscopes, or two scales of one image, give other
-numbers for the same cell.
+:func:`measure` describes one cell by named numbers, :func:`table` all images of a catalog.
+The units are pixels and grey levels of the image as it is: the same cell under another
+microscope, or in an image of another size, has other numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -27,6 +26,9 @@ from helpers.base.files import kept, write_csv
 from helpers.base.runtime import cores
 from helpers.catalog import augmentation
 from helpers.cells import shape, texture
+
+if TYPE_CHECKING:
+    from helpers.cells.segmentation import Segmentation
 
 _SHAPE = {
     "area": "px^2",
@@ -99,9 +101,9 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
     Returns
     -------
     dict of str to float
-        One value for each of :data:`NAMES`, in their order. NaN is what has no
-        value on this cell: colours of a cytoplasm that is not there, textures
-        of a nucleus smaller than the distance they look at.
+        One value for each of :data:`NAMES`, in their order. A feature that this cell
+        does not have is NaN: the colour of a missing cytoplasm, or the texture of a
+        nucleus that is smaller than the distance between the pixels of a pair.
 
     Raises
     ------
@@ -110,29 +112,28 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
 
     Notes
     -----
-    Turning by a right angle and mirroring leave each feature as it is. In
-    short, for region R of area A and perimeter P:
+    No feature changes when the image is turned by a right angle or mirrored. For a
+    region of area A and perimeter P:
 
-    - `perimeter` counts how often lines in four directions enter R (Crofton's
-      formula, as ``skimage.measure.perimeter_crofton``); `circularity` is
-      4 pi A / P^2, 1 for a disc; `solidity` is A over the area of the convex
-      hull, `convexity` the hull's perimeter over P; axes and `eccentricity` are
-      those of the ellipse of the same second moments; `notch` is how deep the
-      outline goes in below its hull; `lobes` counts pieces of more than a
-      twentieth of the nucleus; `offset` is how far the middle of the nucleus
-      lies from that of the cell.
-    - Colours are means and standard deviations over the region's pixels, in
-      sRGB, CIE L*a*b* (D65) and HSV. Hue is a mean on the circle, counted from
-      120 to 480 degrees: what has no place in a stained cell is green, so the
-      jump is put there.
-    - Texture is that of the nucleus without its rim (where a pixel is a mixture of nucleus
-      and cytoplasm), in the green channel, which the dyes darken most. Haralick's
-      co-occurrence matrix: both pixels of a pair in the nucleus, the nucleus' own range
-      (1st to 99th percentile) in 16 levels, mean of four directions. Local binary patterns:
-      the eight neighbours, all in the nucleus; share of patterns with at most two changes
-      round the circle by their number of neighbours as bright (`flat` 8 or 0, `spot` 1
-      or 7, `edge` 2 to 6), `mixed` of those with more changes. `grains` are what openings by
-      discs take away: see :func:`helpers.cells.texture.grains`.
+    - `perimeter` is Crofton's formula in four directions, as in
+      ``skimage.measure.perimeter_crofton``; `circularity` is 4 pi A / P^2, which is 1
+      for a disc; `solidity` is A over the area of the convex hull of the region's
+      pixels, each pixel a square; `convexity` is the perimeter of the hull over P; axes
+      and `eccentricity` are those of the ellipse with the same second moments.
+    - `notch` is the largest depth of the outline below its hull; `lobes` is the number
+      of pieces larger than a twentieth of the nucleus; `offset` is the distance between
+      the centres of nucleus and cell.
+    - Colours are means and standard deviations over the region's pixels, in sRGB, CIE
+      L*a*b* (D65) and HSV. Hue is a mean on the circle, from 120 to 480 degrees: the
+      jump is at green, a colour that no part of a stained cell has.
+    - Texture is measured in the green channel, which the dyes darken most, on the nucleus
+      without its rim, where a pixel is a mixture of nucleus and cytoplasm.
+      Co-occurrence (`glcm`): both pixels of a pair lie in the nucleus; 16 grey levels
+      from the 1st to the 99th percentile of the nucleus; mean of four directions.
+      Local binary patterns (`lbp`): the share of patterns by how many of the eight
+      neighbours are at least as bright as the pixel, where they change at most twice
+      around the circle: 8 or 0 (`flat`), 1 or 7 (`spot`), 2 to 6 (`edge`); `mixed` is
+      the share of all others. `grains`: see :func:`helpers.cells.texture.grains`.
 
     References
     ----------
@@ -147,23 +148,22 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
     image = np.ascontiguousarray(image[window])
     nucleus, cytoplasm, cell = (_inside(mask, window) for mask in (nucleus, cytoplasm, cell))
     found: dict[str, float] = {}
-    middles = {}
+    centres = {}
     for region, mask in (("nucleus", nucleus), ("cell", cell)):
-        values, middles[region] = shape.describe(mask)
+        values, centres[region] = shape.describe(mask)
         found |= {f"{region}_{name}": value for name, value in values.items()}
-    diameter = 2 * np.sqrt(found["cell_area"] / np.pi)
-    found["nucleus_notch"] *= 100 / (2 * np.sqrt(found["nucleus_area"] / np.pi))
-    found.pop("cell_notch")
+    diameters = {name: 2 * np.sqrt(found[f"{name}_area"] / np.pi) for name in centres}
+    found["nucleus_notch"] *= 100 / diameters["nucleus"]
     found["nucleus_lobes"] = shape.lobes(nucleus)
-    offset = np.hypot(*(middles["nucleus"] - middles["cell"]))
-    found["nucleus_offset"] = 100 * offset / diameter
+    offset = np.linalg.norm(centres["nucleus"] - centres["cell"])
+    found["nucleus_offset"] = 100 * offset / diameters["cell"]
     found["nucleus_to_cell"] = found["nucleus_area"] / found["cell_area"]
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
     for region, mask in (("nucleus", nucleus), ("cytoplasm", cytoplasm)):
         values = _colour(image, lab, hsv, mask)
         found |= {f"{region}_{name}": value for name, value in values.items()}
-    core = _without_rim(nucleus, found["nucleus_area"])
+    core = _without_rim(nucleus, diameters["nucleus"])
     window = _window(core)
     green, core = np.ascontiguousarray(image[..., 1][window]), _inside(core, window)
     for describe in (texture.cooccurrence, texture.patterns, texture.grains):
@@ -171,30 +171,24 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
     return {name: float(found[name]) for name in NAMES}
 
 
-def table(
-    catalog: pd.DataFrame, workers: int | None = None, kind: str = "auto", say: bool = True
-) -> pd.DataFrame:
+def table(catalog: pd.DataFrame, kind: str = "auto") -> pd.DataFrame:
     """Return the features of a catalog's images, from disk where they were measured before.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
         Labelled or not.
-    workers : int, optional
-        Threads; one for each core by default.
     kind : str
-        ``cell``: an image shows one cell; ``field``: it shows many, and its
-        features are their medians; ``auto``: a cell on black ground is a cell,
-        anything else a field.
-    say : bool
-        Print one line when an image could not be measured.
+        ``cell``: each image shows one cell; ``field``: each shows many cells, and
+        its features are the medians over them; ``auto``: an image with black
+        background shows one cell, any other image is a field.
 
     Returns
     -------
     pandas.DataFrame
         Indexed like the catalog: `image_id`, `cells` (how many were measured),
         `problem` (one sentence, or ""), then :data:`NAMES`. A row with a problem
-        has NaN for all features.
+        has NaN for all features; one printed line tells how many there are.
 
     Raises
     ------
@@ -205,88 +199,64 @@ def table(
     if kind not in ("auto", "cell", "field"):
         raise CellError(f"The kind is {kind!r}, but must be auto, cell or field.")
     path = settings.artifacts_folder() / "features" / f"cells-{_key(catalog, kind)}.csv"
-    made = kept(
-        path,
-        lambda path: _open(path, catalog),
-        lambda path: write_csv(path, _build(catalog, workers or cores(), kind)),
+    measured = kept(
+        path, lambda path: _read(path, catalog), lambda path: write_csv(path, _build(catalog, kind))
     )
-    made.index = catalog.index
-    if say and (made["problem"] != "").any():
-        print(unmeasured(made))
-    return made
-
-
-def unmeasured(measured: pd.DataFrame, names: int = 3) -> str:
-    """Return one line about the images of a :func:`table` that have no features."""
+    measured.index = catalog.index
     bad = measured[measured["problem"] != ""]
-    first = ", ".join(bad["image_id"].iloc[:names]) + (", ..." if len(bad) > names else "")
-    noun = "image has" if len(bad) == 1 else "images have"
-    reason = f": {bad['problem'].iloc[0]}" if len(bad) else ""
-    return f"{len(bad)} of {len(measured)} {noun} no features ({first}){reason}"
+    if len(bad):
+        names = ", ".join(bad["image_id"].iloc[:3]) + (", ..." if len(bad) > 3 else "")
+        noun = "image has" if len(bad) == 1 else "images have"
+        print(
+            f"{len(bad)} of {len(measured)} {noun} no features ({names}): {bad['problem'].iloc[0]}"
+        )
+    return measured
 
 
 def of_image(image: np.ndarray, kind: str = "auto") -> tuple[dict[str, float], int]:
-    """Segment one image and return its features, and how many cells they are of.
+    """Segment one image and return its features, and how many cells they describe.
 
-    Of a field, the features are medians over its cells; cells cut by the edge
-    of the image count only where there are no others.
+    The features of a field are the medians over its cells. A cell that the edge of
+    the image cuts counts only where there is no whole cell.
 
     Raises
     ------
     CellError
-        When the field holds no cell.
-    CellError
-        When the image cannot be segmented.
+        When the image cannot be segmented, or the field holds no cell.
     """
     from helpers.cells import segmentation
 
     if kind == "cell" or (kind == "auto" and images.is_frame(image)):
         parts = segmentation.segment_cell(image)
         return measure(image, parts.nucleus, parts.cytoplasm), 1
-    rows = list(of_cells(image, segmentation.segment_field(image)))
+    rows = list(_of_cells(image, segmentation.segment_field(image)))
     whole = [row for row in rows if not row["cut"]] or rows
     if not whole:
         raise CellError("no cell was found in this field.")
-    values = pd.DataFrame(whole)[list(NAMES)].median()
-    return values.to_dict(), len(whole)
+    return pd.DataFrame(whole)[list(NAMES)].median().to_dict(), len(whole)
 
 
-def of_cells(image: np.ndarray, parts: object) -> Iterator[dict]:
-    """Yield the features of each cell of a segmentation, with its number and whether it is cut.
-
-    Parameters
-    ----------
-    image : numpy.ndarray
-        uint8, shape (h, w, 3), RGB.
-    parts : helpers.cells.segmentation.Segmentation
-        Of that image. A label without a nucleus is passed over.
-
-    Yields
-    ------
-    dict
-        `cell` (its label), `cut` (by the edge of the image), then :data:`NAMES`.
-    """
+def _of_cells(image: np.ndarray, parts: Segmentation) -> Iterator[dict]:
+    """Yield the features of each cell with a nucleus, and whether the image's edge cuts it."""
     from scipy import ndimage
 
     height, width = parts.cells.shape
     for label, window in enumerate(ndimage.find_objects(parts.cells), start=1):
         if window is None:
             continue
-        here = parts.cells[window] == label
-        nucleus = (parts.nuclei[window] == label) & here
+        cell = parts.cells[window] == label
+        nucleus = (parts.nuclei[window] == label) & cell
         if not nucleus.any():
             continue
         rows, columns = window
-        edges = rows.start, columns.start, height - rows.stop, width - columns.stop
-        found = measure(image[window], nucleus, here & ~nucleus)
-        yield {"cell": label, "cut": min(edges) == 0, **found}
+        cut = 0 in (rows.start, columns.start, height - rows.stop, width - columns.stop)
+        yield {"cut": cut, **measure(image[window], nucleus, cell & ~nucleus)}
 
 
-def _build(catalog: pd.DataFrame, workers: int, kind: str) -> pd.DataFrame:
+def _build(catalog: pd.DataFrame, kind: str, workers: int | None = None) -> pd.DataFrame:
     from tqdm import tqdm
 
-    def work(row: tuple[str, str]) -> tuple[dict[str, float], int, str]:
-        path, transform = row
+    def work(path: str, transform: str) -> tuple[dict[str, float], int, str]:
         try:
             image = images.read_image(path)
             if transform != "identity":
@@ -295,25 +265,14 @@ def _build(catalog: pd.DataFrame, workers: int, kind: str) -> pd.DataFrame:
         except CourseError as error:
             return {}, 0, str(error)
 
-    threads, interval = cv2.getNumThreads(), sys.getswitchinterval()
-    cv2.setNumThreads(1)  # each of our threads has its own image: OpenCV's would only compete
-    sys.setswitchinterval(2e-4)  # and asks sooner for Python's lock than the usual 5 ms
-    try:
-        with ThreadPoolExecutor(workers) as pool:
-            rows = zip(catalog["path"], catalog["transform"], strict=True)
-            bar = tqdm(total=len(catalog), desc="cells", unit="", delay=1, disable=None)
-            with bar:
-                done = []
-                for one in pool.map(work, rows):
-                    done.append(one)
-                    bar.update()
-    finally:
-        cv2.setNumThreads(threads)
-        sys.setswitchinterval(interval)
-    values = pd.DataFrame([found for found, _, _ in done], columns=list(NAMES), dtype=float)
+    with ThreadPoolExecutor(workers or cores()) as pool:
+        results = pool.map(work, catalog["path"], catalog["transform"])
+        bar = tqdm(results, desc="cells", total=len(catalog), unit="", delay=1, disable=None)
+        features, counts, problems = zip(*bar, strict=True)
+    values = pd.DataFrame(features, columns=list(NAMES), dtype=float)
     values.insert(0, "image_id", catalog["image_id"].to_numpy())
-    values.insert(1, "cells", [count for _, count, _ in done])
-    values.insert(2, "problem", [problem for _, _, problem in done])
+    values.insert(1, "cells", counts)
+    values.insert(2, "problem", problems)
     return values
 
 
@@ -345,14 +304,17 @@ def _inside(mask: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
     return np.ascontiguousarray(mask[window])
 
 
-def _without_rim(nucleus: np.ndarray, area: float) -> np.ndarray:
-    """Return the nucleus without the outer three hundredths of its diameter; a small one whole."""
+def _without_rim(nucleus: np.ndarray, diameter: float) -> np.ndarray:
+    """Return the nucleus without the outer 3 % of its diameter; a very small nucleus whole."""
     from skimage.morphology import disk
 
-    width = max(1, round(0.03 * 2 * np.sqrt(area / np.pi)))
-    padded = np.pad(nucleus.view(np.uint8), width)  # OpenCV takes the edge of an image for inside
-    core = cv2.erode(padded, disk(width))[width:-width, width:-width] > 0
-    return core if 4 * np.count_nonzero(core) > area else nucleus
+    core = cv2.erode(
+        nucleus.view(np.uint8),
+        disk(max(1, round(0.03 * diameter))),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
+    return core > 0 if 4 * np.count_nonzero(core) > np.count_nonzero(nucleus) else nucleus
 
 
 def _colour(
@@ -364,14 +326,14 @@ def _colour(
     flat = mask.view(np.uint8)
     found, spread = {}, {}
     names = tuple(_CHANNELS)
-    for place, picture in ((0, rgb), (3, lab), (6, hsv)):
+    for first, picture in ((0, rgb), (3, lab), (6, hsv)):
         means, deviations = cv2.meanStdDev(picture, mask=flat)
-        found |= dict(zip(names[place : place + 3], means.ravel(), strict=True))
-        spread |= dict(zip(names[place : place + 3], deviations.ravel(), strict=True))
+        found |= dict(zip(names[first : first + 3], means.ravel(), strict=True))
+        spread |= dict(zip(names[first : first + 3], deviations.ravel(), strict=True))
     hues = np.bincount(hsv[..., 0][mask], minlength=256)
     angle = np.angle((hues * np.exp(2j * np.pi * np.arange(256) / 256)).sum(), deg=True)
     found["hue"] = (angle - 120) % 360 + 120
-    for name in ("saturation", "value"):  # of 255 to percent
+    for name in ("saturation", "value"):  # from 0..255 to percent
         found[name], spread[name] = found[name] / 2.55, spread[name] / 2.55
     return found | {f"{name}_sd": spread[name] for name in _SPREAD}
 
@@ -391,16 +353,15 @@ def _key(catalog: pd.DataFrame, kind: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def _open(path: Path, catalog: pd.DataFrame) -> pd.DataFrame | None:
-    columns = ["image_id", "cells", "problem", *NAMES]
-    try:  # as text: pandas reads numbers not quite as they were written
-        made = pd.read_csv(path, dtype=str, keep_default_na=False)
+def _read(path: Path, catalog: pd.DataFrame) -> pd.DataFrame | None:
+    try:  # as text, because older pandas round numbers that they read
+        measured = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError):
         return None
-    if list(made.columns) != columns or len(made) != len(catalog):
+    columns = ["image_id", "cells", "problem", *NAMES]
+    if list(measured.columns) != columns or len(measured) != len(catalog):
         return None
-    # The key names pixels: the same files may be called otherwise here.
-    made["image_id"] = catalog["image_id"].to_numpy()
-    numbers = made[list(NAMES)].replace("", "nan").to_numpy(dtype=str).astype(float)
-    rest = made[["image_id", "cells", "problem"]].astype({"cells": int})
-    return pd.concat([rest, pd.DataFrame(numbers, columns=list(NAMES))], axis=1)
+    # The key names pixels: another catalog may call the same files by other names.
+    measured["image_id"] = catalog["image_id"].to_numpy()
+    numbers = measured[list(NAMES)].replace("", "nan").astype(float)
+    return measured[columns[:3]].astype({"cells": int}).join(numbers)

@@ -1,14 +1,14 @@
-"""From SN-AM's fields to crops: the square around each cell, and squares without any.
+"""From SN-AM's fields to crops: a square around each cell, and squares without any cell.
 
-The crop of a cell and the field that it comes from carry the same light and
-stain, so a crop's group is its field.
+The crops of one field share its light and its stain, so the group of a crop is its field.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,128 +19,102 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers.base import code
 from helpers.base.errors import CellError
-from helpers.base.files import kept, read_array, write_csv
+from helpers.base.files import kept
 from helpers.base.runtime import cores
 from helpers.base.settings import DEFAULT_SEED, artifacts_folder
 from helpers.cells import segmentation
-from helpers.cells.segmentation.nucleus import part_touching
 from helpers.images.loading import read_image
 
-#: Side of a box against the longer side of the nucleus in it: room for the cytoplasm of
-#: a plasma cell, whose nucleus lies off the middle.
+#: Side of a box in multiples of the longer side of its nucleus. A plasma cell needs the room:
+#: its nucleus does not lie in the middle of the cell.
 MARGIN = 1.8
-#: A background square has this part of the field's height, whatever the cells' size.
-GROUND = 1 / 8
-_CONVEX = 0.95  # a single nucleus fills at least this part of its convex hull
-_WORKING_SIDE = 1000  # larger masks are looked at in this size
-_COLUMNS = ("image_id", "field", "x", "y", "width", "height", "source")
+#: Side of a background square as a share of the field's height, whatever the size of the cells.
+BACKGROUND_SIDE = 1 / 8
+_WORKING_SIDE = 1000  # nuclei are looked for in masks that are at most so large
+#: A nucleus has at least this share of the field's area: anything smaller is a speck.
+_SPECK = 1 / 20_000
+#: Touching nuclei are parted where they are narrower than this share of their greatest width.
+_WAIST = 0.75
 
 
-def crops(
-    catalog: pd.DataFrame,
-    size: int = 64,
-    *,
-    roles: Iterable[str] = ("field",),
-    border: str = "drop",
-    margin: float = MARGIN,
-    workers: int | None = None,
-) -> tuple[pd.DataFrame, np.ndarray]:
+def crops(catalog: pd.DataFrame, size: int = 64) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the cells of SN-AM's fields, cropped and scaled to squares.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
-        Of ``datasets.load("snam", ...)``, split or not.
+        Of ``datasets.load("snam", ...)``, split or not. Only rows with the role
+        ``field`` are cropped.
     size : int
         Side of the crops in pixels.
-    roles : iterable of str
-        From which fields: ``field``, ``reference``, ``extra``.
-    border : str
-        ``drop`` leaves out a cell whose nucleus the field's border cuts, ``keep``
-        takes it. A box that would run over the border is moved inside.
-    margin : float
-        Side of the box against the longer side of the nucleus.
-    workers : int, optional
-        Threads; one for each core by default.
 
     Returns
     -------
     table : pandas.DataFrame
-        A catalog with one row a cell: `image_id` (``MM_3_c01``, in the order of
-        reading), `path` and `subject` of the field, its `group` and `split`, and
+        A catalog with one row a cell: `image_id` (``MM_3_c01``, numbered from top
+        to bottom), `path` and `subject` of the field, its `group` and `split`, and
         `sha256` of field and box; with `x`, `y`, `width`, `height` (the box in
         the field, pixels), `source` (``mask``, or ``segmentation`` where the
         field has no nucleus mask) and `role`.
     images : ndarray of uint8, shape (n, size, size, 3)
-        RGB, read-only; row i belongs to row i of the table. Kept on disk under a
-        name made from the fields' and masks' content.
+        RGB, read-only; row i belongs to row i of the table. They are cached under a
+        name that depends on the content of fields and masks.
 
     Raises
     ------
     CellError
-        When the catalog is of another data set, has no field of these roles, a
-        mask has another size than its image, or no field holds a cell. A single
-        field without a cell is told in a printed line.
+        When the catalog is of another data set or lists no field, a mask has another
+        size than its image, or no field holds a cell. A single field without a cell
+        is reported in a printed line.
 
     Notes
     -----
-    Touching nuclei are parted by a watershed on the distance to the ground. The
-    two nuclei of a binucleate cell are two nuclei, hence two crops of one cell.
+    A nucleus that the border of the field cuts is left out; a box that would extend
+    over the border is moved inside. Touching nuclei are parted by a watershed. The
+    two nuclei of a binucleate cell give two crops of that cell.
     """
-    if border not in ("drop", "keep"):
-        raise CellError(f"border is {border!r}, but must be 'drop' or 'keep'.")
-    if not margin >= 1:
-        raise CellError(f"margin is {margin!r}, but must be 1 or more: the nucleus has to fit.")
 
-    def find(image: np.ndarray, row) -> list[tuple]:
-        labels, source = _nuclei(image, row)
-        boxes = _boxes(labels, image.shape[:2], border == "keep", margin)
-        return [(*box, source) for box in boxes]
+    def find(image: np.ndarray, row: tuple) -> list[tuple[int, int, int]]:
+        return _boxes(_nuclei(image, row), image.shape[:2])
 
-    chosen = _chosen(catalog, size, roles)
-    what = f"cells-{border}-{margin:g}"
-    table, images, empty = _made(chosen, size, "c", what, find, workers)
+    fields = _fields(catalog, size)
+    table, images = _cropped(fields, size, "c", "cells", find)
     if not len(table):
         raise CellError(
-            f"None of the {len(chosen)} fields holds a cell, first {chosen['image_id'].iloc[0]}: "
+            f"None of the {len(fields)} fields holds a cell, first {fields['image_id'].iloc[0]}: "
             "look at the images and their nucleus masks."
         )
+    empty = sorted(set(fields["image_id"]) - set(table["field"]))
     if empty:
-        told = (
+        verbs = (
             "field holds no cell and gives" if len(empty) == 1 else "fields hold no cell and give"
         )
-        print(f"{len(empty)} {told} no crop: {', '.join(empty)}.")
-    return _as_catalog(table, chosen), images
+        print(f"{len(empty)} {verbs} no crop: {', '.join(empty)}.")
+    return table.drop(columns="field"), images
 
 
 def backgrounds(
-    catalog: pd.DataFrame,
-    size: int = 64,
-    *,
-    per_field: int = 6,
-    roles: Iterable[str] = ("field",),
-    seed: int = DEFAULT_SEED,
-    workers: int | None = None,
+    catalog: pd.DataFrame, size: int = 64, *, per_field: int = 6, seed: int = DEFAULT_SEED
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return squares of SN-AM's fields in which no white cell lies, only glass and red cells.
+    """Return squares of SN-AM's fields that show no white cell, only glass and red cells.
 
-    Whoever can tell the classes apart from these has learned the laboratory and
-    not the disease.
+    A model that tells the classes apart on these squares has learned the laboratory
+    and not the disease.
 
     Parameters
     ----------
-    catalog, size, roles, workers
+    catalog, size
         As in :func:`crops`.
     per_field : int
-        At most so many of each field; a crowded one may have room for fewer.
+        The largest number of squares from one field; a crowded field may have room for fewer.
     seed : int
-        From which their places follow, with the field's content.
+        With the content of the field, it decides where the squares lie.
 
     Returns
     -------
     table, images
-        As :func:`crops`; ids are ``MM_3_b01``. All boxes have the same part of a
-        field's height, so that they tell nothing about the size of its cells.
+        As :func:`crops`; ids are ``MM_3_b01``. All squares have the same share of the
+        field's height, so they tell nothing about the size of its cells.
 
     Raises
     ------
@@ -150,24 +124,23 @@ def backgrounds(
     if not _whole_number(per_field):
         raise CellError(f"per_field is {per_field!r}, but must be a whole number from 1 up.")
 
-    def find(image: np.ndarray, row) -> list[tuple]:
-        labels, source = _nuclei(image, row)
-        lot = int(hashlib.sha256(f"{seed}:{row.sha256 or row.image_id}".encode()).hexdigest(), 16)
-        boxes = _free_boxes(labels, image.shape[:2], per_field, np.random.default_rng(lot))
-        return [(*box, source) for box in boxes]
+    def find(image: np.ndarray, row: tuple) -> list[tuple[int, int, int]]:
+        text = f"{seed}:{row.sha256 or row.image_id}"
+        rng = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest(), 16))
+        return _free_boxes(_nuclei(image, row), image.shape[:2], per_field, rng)
 
-    chosen = _chosen(catalog, size, roles)
-    table, images, _ = _made(chosen, size, "b", f"ground-{per_field}-{seed}", find, workers)
+    fields = _fields(catalog, size)
+    table, images = _cropped(fields, size, "b", f"background-{per_field}-{seed}", find)
     if not len(table):
-        raise CellError(f"None of the {len(chosen)} fields has room for a square without a cell.")
-    return _as_catalog(table, chosen), images
+        raise CellError(f"None of the {len(fields)} fields has room for a square without a cell.")
+    return table.drop(columns="field"), images
 
 
 def read_mask(path: str | os.PathLike) -> np.ndarray:
     """Return the mask in an image file as bool (h, w).
 
-    Anything bright on dark counts, be it white or coloured. As nuclei never fill
-    half a field, a mask that does is taken for one of dark nuclei on white.
+    Whatever is bright on a dark background counts, in white or in colour. Nuclei never
+    fill half a field, so a mask that is mostly bright is taken as dark nuclei on white.
     """
     bright = read_image(path).max(axis=2)
     if bright.min() == bright.max():
@@ -177,7 +150,7 @@ def read_mask(path: str | os.PathLike) -> np.ndarray:
     return ~mask if mask.mean() > 0.5 else mask
 
 
-def _chosen(catalog: pd.DataFrame, size: int, roles: Iterable[str]) -> pd.DataFrame:
+def _fields(catalog: pd.DataFrame, size: int) -> pd.DataFrame:
     catalogs.check(catalog)
     lacking = {"nucleus_mask", "role"} - set(catalog.columns)
     if lacking:
@@ -187,24 +160,22 @@ def _chosen(catalog: pd.DataFrame, size: int, roles: Iterable[str]) -> pd.DataFr
         )
     if not _whole_number(size):
         raise CellError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
-    roles = {roles} if isinstance(roles, str) else set(roles)
-    chosen = catalog[catalog["role"].isin(roles)].sort_values("image_id", ignore_index=True)
-    if chosen.empty:
+    fields = catalog[catalog["role"] == "field"].sort_values("image_id", ignore_index=True)
+    if fields.empty:
         raise CellError(
-            f"The catalog has no row of the roles {sorted(roles)}; found "
-            f"{sorted(set(catalog['role']))}."
+            f"The catalog has no row of the role 'field'; found {sorted(set(catalog['role']))}."
         )
-    return chosen
+    return fields
 
 
 def _whole_number(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
 
 
-def _nuclei(image: np.ndarray, row) -> tuple[np.ndarray, str]:
-    """Return the labelled nuclei, int32 (h, w) or smaller, and where they come from."""
+def _nuclei(image: np.ndarray, row: tuple) -> np.ndarray:
+    """Return the labelled nuclei of a field, int32 (h, w) or smaller."""
     if not row.nucleus_mask:
-        return _reduced(segmentation.segment_field(image).nuclei), "segmentation"
+        return _reduced(segmentation.segment_field(image).nuclei)
     mask = read_mask(row.nucleus_mask)
     if mask.shape != image.shape[:2]:
         height, width = image.shape[:2]
@@ -213,29 +184,7 @@ def _nuclei(image: np.ndarray, row) -> tuple[np.ndarray, str]:
             f"{Path(row.path).name} has {width}x{height}: take the mask away, and the course "
             "segments the field itself."
         )
-    return _parted(_reduced(mask.astype(np.uint8))), "mask"
-
-
-def _parted(mask: np.ndarray) -> np.ndarray:
-    """Label the nuclei of a mask, int32; where two or more touch, a watershed parts them.
-
-    Most nuclei stand alone and are convex: only the others are worth its time.
-    """
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    for number in range(1, count):
-        x, y, width, height, area = (int(value) for value in stats[number])
-        part = labels[y : y + height, x : x + width]
-        inside = (part == number).astype(np.uint8)
-        edges, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        hull = cv2.convexHull(edges[0])
-        # OpenCV's outline runs through the middles of the pixels: half a pixel is missing around.
-        hull = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
-        if area >= _CONVEX * hull or area * 20_000 < mask.size:
-            continue
-        pieces = part_touching(np.pad(inside, 1))[1:-1, 1:-1]
-        part[pieces > 1] = count + pieces[pieces > 1] - 2
-        count = max(count, count + int(pieces.max()) - 1)
-    return labels
+    return _parted(_reduced(mask.astype(np.uint8)))
 
 
 def _reduced(labels: np.ndarray) -> np.ndarray:
@@ -246,163 +195,181 @@ def _reduced(labels: np.ndarray) -> np.ndarray:
     return cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _outlines(labels: np.ndarray) -> np.ndarray:
-    """Return left, top, right, bottom (exclusive) of each nucleus, in the order of reading.
+def _parted(mask: np.ndarray) -> np.ndarray:
+    """Label the nuclei of a mask, int32; touching nuclei are parted by watershed.
 
-    Specks are left out: what has less than a quarter of the median nucleus' area,
-    or than a 20,000th of the field.
+    The markers are the cores: the pixels of a piece that are far from its outline.
+    Watershed: Vincent and Soille 1991, doi:10.1109/34.87344.
+    """
+    from scipy import ndimage
+    from skimage.segmentation import watershed
+
+    count, labels = cv2.connectedComponents(mask, connectivity=8)
+    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    deepest = ndimage.maximum(depth, labels, np.arange(count))
+    cores = (mask > 0) & (depth > _WAIST * deepest[labels])
+    core_count, markers = cv2.connectedComponents(cores.astype(np.uint8), connectivity=8)
+    if core_count == count:  # each piece has one core: no nuclei touch
+        return labels
+    return watershed(-depth, markers, np.ones((3, 3)), mask=mask > 0)
+
+
+def _outlines(labels: np.ndarray) -> np.ndarray:
+    """Return left, top, right, bottom (exclusive) of each nucleus, from top to bottom.
+
+    Specks are left out: pieces with less than a quarter of the median nucleus' area,
+    or with less than `_SPECK` of the field.
     """
     from scipy import ndimage
 
     areas = np.bincount(labels.ravel())[1:]
-    places = ndimage.find_objects(labels)
-    found = [
+    outlines = [
         (place[1].start, place[0].start, place[1].stop, place[0].stop, area)
-        for place, area in zip(places, areas, strict=True)
-        if place is not None and area * 20_000 >= labels.size
+        for place, area in zip(ndimage.find_objects(labels), areas, strict=True)
+        if place is not None and area >= _SPECK * labels.size
     ]
-    if not found:
+    if not outlines:
         return np.zeros((0, 4), int)
-    table = np.array(found)
+    table = np.array(outlines)
     table = table[table[:, 4] >= np.median(table[:, 4]) / 4]
-    middle = (table[:, 1] + table[:, 3]) / 2, (table[:, 0] + table[:, 2]) / 2
-    return table[np.lexsort((middle[1], middle[0])), :4]
+    return table[np.lexsort((table[:, 0] + table[:, 2], table[:, 1] + table[:, 3])), :4]
 
 
-def _boxes(
-    labels: np.ndarray, shape: tuple[int, int], cut: bool, margin: float
-) -> list[tuple[int, int, int, int]]:
-    """Return x, y, width, height in the field of `shape` of the square around each nucleus."""
+def _usual_side(outlines: np.ndarray) -> float:
+    """Return the median of the longer sides of the nuclei; 0 where there are none."""
+    return np.median((outlines[:, 2:] - outlines[:, :2]).max(axis=1)) if len(outlines) else 0.0
+
+
+def _boxes(labels: np.ndarray, shape: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """Return x, y and side of the square around each whole nucleus, in a field of `shape`."""
     height, width = shape
     scale = width / labels.shape[1]
     outlines = _outlines(labels)
-    # The small nuclei of a binucleate cell need room for the whole cell, too.
-    usual = np.median((outlines[:, 2:] - outlines[:, :2]).max(axis=1)) if len(outlines) else 0
+    usual = _usual_side(outlines)
     boxes = []
     for left, top, right, bottom in outlines:
-        inside = left > 0 and top > 0 and right < labels.shape[1] and bottom < labels.shape[0]
-        if not inside and not cut:
+        if left == 0 or top == 0 or right == labels.shape[1] or bottom == labels.shape[0]:
             continue
+        # The small nuclei of a binucleate cell need room for the whole cell, too.
         longer = max(right - left, bottom - top, usual)
-        side = min(round(margin * scale * longer), width, height)
+        side = min(round(MARGIN * scale * longer), width, height)
         x = round(scale * (left + right) / 2 - side / 2)
         y = round(scale * (top + bottom) / 2 - side / 2)
-        x, y = min(max(x, 0), width - side), min(max(y, 0), height - side)
-        boxes.append((x, y, side, side))
+        boxes.append((min(max(x, 0), width - side), min(max(y, 0), height - side), side))
     return boxes
 
 
 def _free_boxes(
     labels: np.ndarray, shape: tuple[int, int], most: int, rng: np.random.Generator
-) -> list[tuple[int, int, int, int]]:
-    """Return at most `most` squares that hold no white cell, apart from each other if possible."""
+) -> list[tuple[int, int, int]]:
+    """Return at most `most` squares without a white cell; they overlap only if they must."""
     height, width = shape
     scale = width / labels.shape[1]
-    outlines = _outlines(labels)
-    reach = np.median((outlines[:, 2:] - outlines[:, :2]).max(axis=1)) if len(outlines) else 0
-    free = np.full(labels.shape, 255, np.uint8)
-    free[labels > 0] = 0
-    # Around a nucleus lies cytoplasm, at most about as wide as the nucleus.
-    far = cv2.distanceTransform(free, cv2.DIST_L2, 5) if (labels > 0).any() else free
-    taken = (far <= max(reach, 1)).astype(np.uint8) if (labels > 0).any() else free * 0
-    side = max(round(GROUND * height / scale), 1)
-    boxes: list[tuple[int, int, int, int]] = []
-    for gap in (True, False):
-        sums = cv2.integral(taken)
-        crowd = (
-            sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-        )
-        while len(boxes) < most:
-            rows, columns = np.nonzero(crowd == 0)
-            if not len(rows):
-                break
+    taken = np.zeros(labels.shape, np.uint8)
+    if labels.any():
+        # Around a nucleus lies cytoplasm, at most about as wide as the nucleus.
+        distance = cv2.distanceTransform((labels == 0).astype(np.uint8), cv2.DIST_L2, 5)
+        taken[distance <= max(_usual_side(_outlines(labels)), 1)] = 1
+    side = max(round(BACKGROUND_SIDE * height / scale), 1)
+    full_side = min(round(side * scale), width, height)
+    sums = cv2.integral(taken)
+    cells = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    boxes: list[tuple[int, int, int]] = []
+    for reach in (side, 1):  # first squares apart from each other, then any others
+        free = cells == 0
+        while len(boxes) < most and free.any():
+            rows, columns = np.nonzero(free)
             pick = int(rng.integers(len(rows)))
             x, y = int(columns[pick]), int(rows[pick])
-            large = min(round(side * scale), width, height)
-            place = min(round(x * scale), width - large), min(round(y * scale), height - large)
-            boxes.append((*place, large, large))
-            reached = slice(max(y - side + 1, 0), y + side), slice(max(x - side + 1, 0), x + side)
-            crowd[reached if gap else (slice(y, y + 1), slice(x, x + 1))] = 1
+            place = (
+                min(round(x * scale), width - full_side),
+                min(round(y * scale), height - full_side),
+            )
+            boxes.append((*place, full_side))
+            free[max(y - reach + 1, 0) : y + reach, max(x - reach + 1, 0) : x + reach] = False
     return boxes
 
 
-def _made(
-    chosen: pd.DataFrame, size: int, letter: str, what: str, find: Callable, workers: int | None
-) -> tuple[pd.DataFrame, np.ndarray, list[str]]:
-    """Return boxes and pixels, from disk where they were made before, and fields without any."""
-    name = f"{_key(chosen, workers)}-{size}-{what}-{code.version(__name__)}.npy"
-    path = artifacts_folder() / "crops" / name
-
-    def make(temporary: Path) -> None:
-        table, images = _make(chosen, size, letter, find, workers)
-        write_csv(path.with_suffix(".csv"), table)
-        with open(temporary, "wb") as file:  # renamed last: where it is, its table is too
-            np.save(file, images)
-
-    table, images = kept(path, lambda path: _read(path, size), make)
-    empty = sorted(set(chosen.index) - set(table["field"]))
-    return table, images, [chosen["image_id"].iloc[place] for place in empty]
-
-
-def _make(
-    chosen: pd.DataFrame, size: int, letter: str, find: Callable, workers: int | None
+def _cropped(
+    fields: pd.DataFrame, size: int, letter: str, what: str, find: Callable
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    def work(row) -> tuple[list[tuple], np.ndarray]:
+    """Return the boxes that `find` gives for each field as a catalog, and their pixels.
+
+    The catalog also has the column `field`, the field's `image_id`.
+    """
+
+    def cut(row: tuple) -> tuple[list[tuple], np.ndarray]:
         image = read_image(row.path)
         boxes = find(image, row)
         pixels = np.empty((len(boxes), size, size, 3), np.uint8)
-        for out, (x, y, width, height, _) in zip(pixels, boxes, strict=True):
-            how = cv2.INTER_AREA if width > size else cv2.INTER_LINEAR
-            cv2.resize(image[y : y + height, x : x + width], (size, size), out, interpolation=how)
+        for out, (x, y, side) in zip(pixels, boxes, strict=True):
+            way = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
+            cv2.resize(image[y : y + side, x : x + side], (size, size), out, interpolation=way)
         names = (f"{row.image_id}_{letter}{number:02d}" for number in range(1, len(boxes) + 1))
         return [(name, row.Index, *box) for name, box in zip(names, boxes, strict=True)], pixels
 
-    with ThreadPoolExecutor(workers or cores()) as pool:
-        done = list(pool.map(work, chosen.itertuples()))
-    table = pd.DataFrame([box for boxes, _ in done for box in boxes], columns=list(_COLUMNS))
-    order = table["image_id"].argsort(kind="stable").to_numpy()  # as catalogs are sorted
-    return table.iloc[order], np.concatenate([pixels for _, pixels in done])[order]
+    def make(path: Path) -> None:
+        with ThreadPoolExecutor(cores()) as pool:
+            parts = list(pool.map(cut, fields.itertuples()))
+        rows = [row for boxes, _ in parts for row in boxes]
+        table = pd.DataFrame(rows, columns=["image_id", "field", "x", "y", "side"])
+        order = table["image_id"].argsort(kind="stable").to_numpy()  # as catalogs are sorted
+        arrays = {name: column.to_numpy(str) for name, column in table.iloc[order].items()}
+        np.savez(path, images=np.concatenate([pixels for _, pixels in parts])[order], **arrays)
+
+    name = f"{_key(fields)}-{size}-{what}-{code.version(__name__)}.npz"
+    stored = kept(artifacts_folder() / "crops" / name, _read, make)
+    images = stored.pop("images")
+    images.setflags(write=False)
+    boxes = pd.DataFrame(stored).astype({name: int for name in ("field", "x", "y", "side")})
+    return _as_catalog(boxes, fields), images
 
 
-def _read(path: Path, size: int) -> tuple[pd.DataFrame, np.ndarray] | None:
+def _read(path: Path) -> dict[str, np.ndarray] | None:
     try:
-        table = pd.read_csv(path.with_suffix(".csv"))
-    except (OSError, ValueError):
+        with np.load(path) as stored:
+            return dict(stored)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
-    images = read_array(path, (len(table), size, size, 3), "uint8")
-    return None if images is None or list(table.columns) != list(_COLUMNS) else (table, images)
 
 
-def _key(chosen: pd.DataFrame, workers: int | None) -> str:
+def _as_catalog(boxes: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
+    rows = fields.iloc[boxes["field"]].reset_index(drop=True)
+    table = rows[["path", "label", "positive", "subject", "fold", "group", "split", "role"]].assign(
+        image_id=boxes["image_id"],
+        field=rows["image_id"],
+        x=boxes["x"],
+        y=boxes["y"],
+        width=boxes["side"],
+        height=boxes["side"],
+        source=np.where(rows["nucleus_mask"] == "", "segmentation", "mask"),
+        # Two crops of a field are two images; those of two equal files are the same ones.
+        sha256=[
+            hashlib.sha256(f"{file}:{x},{y},{side},{side}".encode()).hexdigest()
+            for file, x, y, side in zip(
+                rows["sha256"], boxes["x"], boxes["y"], boxes["side"], strict=True
+            )
+        ],
+    )
+    return catalogs.make(table) if len(table) else table
+
+
+def _key(fields: pd.DataFrame) -> str:
     """Return a hash of the fields' names and content and of their nucleus masks."""
     digest = hashlib.sha256()
-    with ThreadPoolExecutor(workers or cores()) as pool:
-        fields = pool.map(_content, chosen["sha256"], chosen["path"])
-        masks = pool.map(_content, [""] * len(chosen), chosen["nucleus_mask"])
-        for triple in zip(chosen["image_id"], fields, masks, strict=True):
-            digest.update("\x1f".join(triple).encode() + b"\x1e")
+    for row in fields.itertuples():
+        parts = row.image_id, row.sha256 or _content(row.path), _content(row.nucleus_mask)
+        digest.update("\x1f".join(parts).encode() + b"\x1e")
     return digest.hexdigest()[:16]
 
 
-def _content(known: str, path: str) -> str:
-    if known or not path:
-        return known
+def _content(path: str) -> str:
+    if not path:
+        return ""
     try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise CellError(
             f"{path} cannot be read ({error.strerror}): load the data set again."
         ) from error
-
-
-def _as_catalog(table: pd.DataFrame, chosen: pd.DataFrame) -> pd.DataFrame:
-    kept = ["path", "label", "positive", "subject", "fold", "group", "split", "role", "sha256"]
-    rows = chosen.iloc[table["field"].to_numpy()][kept].reset_index(drop=True)
-    boxes = table.drop(columns="field")
-    place = boxes[["x", "y", "width", "height"]].astype(str).agg(",".join, axis=1)
-    # Two crops of a field are two images; those of two equal files are the same ones.
-    rows["sha256"] = [
-        hashlib.sha256(f"{field}:{box}".encode()).hexdigest()
-        for field, box in zip(rows["sha256"], place, strict=True)
-    ]
-    return catalogs.make(pd.concat([rows, boxes], axis=1))

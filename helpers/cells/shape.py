@@ -1,7 +1,7 @@
-"""Shape of a region: what the mask alone tells.
+"""Shape of a region: what its mask alone tells.
 
-The definitions are those of ``skimage.measure`` where that has them, the computing is
-not: its solidity draws the convex hull and takes longer than all the rest together.
+Sizes are those of ``skimage.measure.regionprops``. Its convex hull takes longer than all
+other features of a cell together, so the hull is OpenCV's.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
 
 def describe(mask: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
-    """Return the features of a region's shape, and its middle.
+    """Return the features of a region's shape, and its centre.
 
     Parameters
     ----------
@@ -23,94 +25,44 @@ def describe(mask: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
     values : dict of str to float
         `area` (px^2), `perimeter`, `major_axis`, `minor_axis`, `notch` (px),
         `circularity`, `solidity`, `convexity`, `eccentricity` (1).
-    middle : numpy.ndarray
-        x and y in pixels.
+    centre : numpy.ndarray
+        Row and column in pixels.
     """
-    moments = cv2.moments(mask.view(np.uint8), binaryImage=True)
-    area = moments["m00"]
-    xx, yy, xy = (moments[f"mu{order}"] / area for order in ("20", "02", "11"))
-    spread = np.hypot((xx - yy) / 2, xy)
-    major, minor = (max((xx + yy) / 2 + sign * spread, 0.0) for sign in (1, -1))
-    padded = np.pad(mask, 1)
-    rim = mask & ~(padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:])
-    points = np.argwhere(rim)[:, ::-1].astype(np.int32)
-    perimeter = _crofton(_runs(padded))
-    # A hull of pixels is a hull of what stands around the hull of their middles.
-    middles = cv2.convexHull(points).reshape(-1, 2)
-    hull = _hull_around(middles, [[-1, -1], [-1, 1], [1, -1], [1, 1]])
-    found = {
+    from skimage.measure import regionprops
+
+    region = regionprops(mask.view(np.uint8))[0]
+    area, perimeter = float(region.area), region.perimeter_crofton
+    inner = cv2.erode(mask.view(np.uint8), _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    rim = cv2.findNonZero(mask.view(np.uint8) - inner).reshape(-1, 1, 2)  # x and y
+    # A pixel is a square: the hull goes around the corners of the pixels, not their centres.
+    corners = rim + np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.int32)
+    hull = cv2.convexHull(corners.reshape(-1, 2))
+    depths = [cv2.pointPolygonTest(hull, (x + 0.5, y + 0.5), True) for x, y in rim[:, 0].tolist()]
+    values = {
         "area": area,
         "perimeter": perimeter,
-        "major_axis": 4 * np.sqrt(major),
-        "minor_axis": 4 * np.sqrt(minor),
+        "major_axis": region.axis_major_length,
+        "minor_axis": region.axis_minor_length,
         "circularity": 4 * np.pi * area / perimeter**2,
-        "solidity": area / _hull_pixels(_hull_around(middles, [[-1, 0], [1, 0], [0, -1], [0, 1]])),
-        "convexity": min(1.0, _crofton(_extents(points)) / perimeter),
-        "eccentricity": np.sqrt(1 - minor / major) if major > 0 else 0.0,
-        "notch": _depth(points, hull),
+        "solidity": area / cv2.contourArea(hull),
+        "convexity": min(1.0, _hull_perimeter(*rim[:, 0].T) / perimeter),
+        "eccentricity": region.eccentricity,
+        "notch": max(depths) - 0.5,  # the centre of an outermost pixel lies half a pixel inside
     }
-    return found, np.array([moments["m10"], moments["m01"]]) / area
+    return values, np.array(region.centroid)
 
 
-def _crofton(lines: tuple[int, int, int, int]) -> float:
-    """Return a perimeter from how many lines of each direction enter the region."""
-    rows, columns, falling, rising = lines
-    return np.pi / 4 * (rows + columns + (falling + rising) / np.sqrt(2))
+def _hull_perimeter(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the perimeter of the convex hull, measured as ``perimeter_crofton`` measures.
 
-
-def _runs(padded: np.ndarray) -> tuple[int, int, int, int]:
-    """Return how often lines enter the region: rows, columns, both diagonals."""
-    here = padded[1:-1, 1:-1]
-    before = padded[1:-1, :-2], padded[:-2, 1:-1], padded[:-2, :-2], padded[:-2, 2:]
-    return tuple(int(np.count_nonzero(here & ~one)) for one in before)
-
-
-def _extents(points: np.ndarray) -> tuple[int, int, int, int]:
-    """Return how many lines of each direction enter the convex hull of the points."""
-    x, y = points.T
-    return tuple(int(np.ptp(values)) + 1 for values in (y, x, x - y, x + y))
-
-
-def _hull_around(points: np.ndarray, halves: list[list[int]]) -> np.ndarray:
-    """Return the corners of the hull of all points moved by each of `halves` of a pixel."""
-    moved = (2 * points[:, None] + np.array(halves)).reshape(-1, 2).astype(np.int32)
-    return cv2.convexHull(moved).reshape(-1, 2) / 2
-
-
-def _hull_pixels(hull: np.ndarray) -> int:
-    """Return how many pixels have their middle in a convex hull, as scikit-image counts them.
-
-    There, the hull is that of the middles of the pixels' sides.
+    A line enters a convex region once, so the extents of the region count the lines.
     """
-    corners = np.vstack([hull, hull[:1]])
-    (x, y), (across, down) = corners[:-1].T, np.diff(corners, axis=0).T
-    sloping = down != 0
-    x, y, across, down = (values[sloping] for values in (x, y, across, down))
-    rows = np.arange(np.ceil(hull[:, 1].min()), np.floor(hull[:, 1].max()) + 1)[:, None]
-    part = (rows - y) / down  # where on each edge a row meets it, from 0 to 1
-    met = (part >= 0) & (part <= 1)
-    place = x + part * across
-    left = np.where(met, place, np.inf).min(axis=1)
-    right = np.where(met, place, -np.inf).max(axis=1)
-    return int((np.floor(right + 1e-9) - np.ceil(left - 1e-9) + 1).sum())
-
-
-def _depth(points: np.ndarray, hull: np.ndarray) -> float:
-    """Return how far a point of the rim lies below the hull at most, in pixels."""
-    edges = np.roll(hull, -1, axis=0) - hull
-    lengths = np.hypot(*edges.T)
-    normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / lengths[:, None]
-    distances = np.abs(points @ normals.T - np.einsum("ij,ij->i", hull, normals))
-    return max(0.0, float(distances.min(axis=1).max()) - 0.5)  # the rim itself lies half a pixel in
+    columns, rows, falling, rising = (np.ptp(line) + 1 for line in (x, y, x - y, x + y))
+    return np.pi / 4 * (rows + columns + (falling + rising) / np.sqrt(2))
 
 
 def lobes(nucleus: np.ndarray) -> int:
     """Return how many pieces hold more than a twentieth of the nucleus."""
-    contours, _ = cv2.findContours(
-        nucleus.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
-    if len(contours) == 1:  # told sooner than by labels
-        return 1
-    _, _, numbers, _ = cv2.connectedComponentsWithStats(nucleus.view(np.uint8), connectivity=8)
-    areas = numbers[1:, cv2.CC_STAT_AREA]
+    _, _, pieces, _ = cv2.connectedComponentsWithStats(nucleus.view(np.uint8), connectivity=8)
+    areas = pieces[1:, cv2.CC_STAT_AREA]
     return int(np.count_nonzero(20 * areas > areas.sum()))

@@ -1,4 +1,4 @@
-"""What the answers of chapter 02 are held against."""
+"""The checkers of the exercises of chapter 02."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 
 from helpers.catalog import splitting
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("02-a")
@@ -28,11 +28,9 @@ def known_already(answer: float, random: pd.DataFrame) -> Iterator[Point]:
 
 
 @checker("02-b")
-def own_audit(answer: Callable, *_: object) -> Iterator[Point]:
-    """Check a function from a catalog to the set of subjects in several splits."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+def own_audit(answer: Callable) -> Iterator[Point]:
+    """Check a function that finds the subjects which are in several splits."""
+    yield Required(callable(answer), "It is a function.")
     cases = (
         ("a clean split gives an empty set", ["train", "train", "test"], set()),
         ("a subject in train and test is found", ["train", "test", "test"], {"a"}),
@@ -47,24 +45,17 @@ def own_audit(answer: Callable, *_: object) -> Iterator[Point]:
 
 @checker("02-c")
 def repaired(answer: pd.DataFrame, official: pd.DataFrame) -> Iterator[Point]:
-    """Check the official folds without what is linked across them."""
+    """Check the official folds after rows that are linked across them were cleared."""
     table = isinstance(answer, pd.DataFrame) and {"image_id", "split"} <= set(answer)
-    yield table, "It is a catalog."
-    if not table:
-        return
+    yield Required(table, "It is a catalog.")
     same = sorted(answer["image_id"]) == sorted(official["image_id"])
-    yield same, "It has the rows of `official`: cleared ones stay in the table."
-    if not same:
-        return
+    yield Required(same, "It has all rows of `official`: cleared rows stay in the table.")
     before = splitting.link_subjects(official).set_index("image_id")
     after = answer.set_index("image_id")["split"].reindex(before.index)
     test = before["split"] == "test"
     yield bool((after[test] == "test").all()), "The test rows are as published."
     kept = after != ""
-    yield (
-        bool((after[kept] == before["split"][kept]).all()),
-        "No row has moved to another split; some are cleared.",
-    )
+    yield bool((after[kept] == before["split"][kept]).all()), "No row has moved to another split."
     sides = after[kept].groupby(before["group"][kept]).nunique()
     yield bool((sides <= 1).all()), "No group of linked subjects is in two splits."
     wrong = before["group"].isin(before["group"][test]) & ~test

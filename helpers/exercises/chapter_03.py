@@ -1,56 +1,49 @@
-"""What the answers of chapter 03 are held against."""
+"""The checkers of the exercises of chapter 03."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("03-a")
-def plan(answer: Sequence[int], *_: object) -> Iterator[Point]:
-    """Check the goal and the copies an image, for 757 and 103 images."""
+def plan(answer: Sequence[int]) -> Iterator[Point]:
+    """Check the common class size and the copies of each image, for 757 and 103 images."""
     numbers = list(answer)
-    yield len(numbers) == 3, "It has three numbers."
-    if len(numbers) != 3:
-        return
+    yield Required(len(numbers) == 3, "It has three numbers.")
     goal = (757 + 103) // 2
-    yield numbers[0] == goal, "The classes meet at the mean of their sizes."
+    yield numbers[0] == goal, "Both classes get the mean of their sizes."
     yield (
         sum(numbers[1:]) > 0 and numbers[1] <= (numbers[0] - 103) / 103 <= numbers[2],
-        "The copies fill up the class: their mean an image lies between the least and the most.",
+        "The mean number of copies of an image lies between the smallest and the largest number.",
     )
-    yield (
-        numbers[2] - numbers[1] == 1,
-        "No image gets a second copy before all have a first, nor a fourth before all have three.",
-    )
+    yield numbers[2] - numbers[1] == 1, "The numbers of copies of two images differ by at most one."
 
 
 @checker("03-b")
-def growth(answer: Callable[[int, int], float], *_: object) -> Iterator[Point]:
-    """Check by how much balancing moves the intercept."""
-    yield callable(answer), "It is a function of two numbers."
-    if not callable(answer):
-        return
-    yield abs(float(answer(50, 50))) < 1e-9, "Nothing moves where the classes are equal."
+def growth(answer: Callable[[int, int], float]) -> Iterator[Point]:
+    """Check how much balancing changes the intercept."""
+    yield Required(callable(answer), "It is a function of two numbers.")
+    yield abs(float(answer(50, 50))) < 1e-9, "Classes of equal size leave the intercept unchanged."
     yield float(answer(10, 90)) > 0, "Where positives are rare, balancing raises the intercept."
     yield (
         abs(float(answer(10, 90)) + float(answer(90, 10))) < 1e-9,
-        "Exchanging the classes turns the sign round.",
+        "Exchanged classes change the sign.",
     )
     yield (
         math.isclose(float(answer(1964, 4432)), math.log(4432 / 1964), rel_tol=1e-3),
-        "It has the right size for 1964 positive and 4432 negative images.",
+        "The value is right for 1964 positive and 4432 negative images.",
     )
 
 
 @checker("03-c")
-def threshold(answer: float, *_: object) -> Iterator[Point]:
-    """Check the threshold at which an alarm costs as much as silence, one to five."""
+def threshold(answer: float) -> Iterator[Point]:
+    """Check the threshold where a false alarm costs as much as a miss that is five times dearer."""
     number = float(answer)
     yield 0 < number < 1, "It is a probability between 0 and 1."
-    yield number < 0.5, "Misses are dearer than false alarms, so the alarm comes before one half."
+    yield number < 0.5, "A miss costs more than a false alarm, so the threshold is below one half."
     alarm, silence = 1 - number, 5 * number  # mean costs where a blast has this probability
-    yield alarm <= silence + 0.02, "At this probability the alarm is no dearer than silence."
-    yield silence <= alarm + 0.02, "Below it silence is no dearer than the alarm."
+    yield alarm <= silence + 0.02, "At this probability, an alarm costs no more than silence."
+    yield silence <= alarm + 0.02, "Below this probability, silence costs no more than an alarm."

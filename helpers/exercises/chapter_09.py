@@ -1,4 +1,4 @@
-"""What the answers of chapter 09 are held against."""
+"""The checkers of the exercises of chapter 09."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("09-a")
-def own_preprocessing(answer: Callable, *_: object) -> Iterator[Point]:
-    """Check a function from a raw image and a way of preprocessing to its numbers."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+def own_preprocessing(answer: Callable) -> Iterator[Point]:
+    """Check a function that preprocesses a raw image in one of three ways."""
+    yield Required(callable(answer), "It is a function.")
     image = np.random.default_rng(9).integers(0, 256, (4, 5, 3)).astype(np.uint8)
     before = image.copy()
     wanted = {
@@ -30,7 +28,7 @@ def own_preprocessing(answer: Callable, *_: object) -> Iterator[Point]:
     yield np.array_equal(image, before), "The image that it was given is unchanged."
     sentences = {
         "tf": "With tf, 0 becomes -1 and 255 becomes 1.",
-        "caffe": "With caffe, blue comes first and each colour's mean is gone.",
+        "caffe": "With caffe, blue comes first and the mean of each colour is subtracted.",
         "own": "With own, the numbers stay as they are.",
     }
     for way, sentence in sentences.items():
@@ -41,23 +39,31 @@ def own_preprocessing(answer: Callable, *_: object) -> Iterator[Point]:
         refused = False
     except ValueError:
         refused = True
-    yield refused, "Another way is a ValueError."
+    yield refused, "An unknown way raises a ValueError."
 
 
 @checker("09-b")
-def worth_the_price(answer: Callable, *_: object) -> Iterator[Point]:
+def worth_the_price(answer: Callable) -> Iterator[Point]:
     """Check a function from costs and scores to the positions that are worth it."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     cases = (
-        ("dearer and better is worth it", [1, 2, 3], [0.7, 0.8, 0.9], [0, 1, 2]),
-        ("dearer and worse is not", [1, 2, 3], [0.9, 0.8, 0.95], [0, 2]),
-        ("dearer and no better is not", [1, 2], [0.8, 0.8], [0]),
-        ("as dear and worse is not", [2, 2], [0.7, 0.8], [1]),
-        ("the cheapest comes first", [3, 1, 2], [0.9, 0.7, 0.8], [1, 2, 0]),
-        ("two alike in both are both worth it", [2, 2, 5], [0.8, 0.8, 0.7], [0, 1]),
-        ("a single one is worth it", [7], [0.5], [0]),
+        (
+            "a model that costs more and scores higher is worth it",
+            [1, 2, 3],
+            [0.7, 0.8, 0.9],
+            [0, 1, 2],
+        ),
+        ("a model that costs more and scores lower is not", [1, 2, 3], [0.9, 0.8, 0.95], [0, 2]),
+        ("a model that costs more and scores the same is not", [1, 2], [0.8, 0.8], [0]),
+        ("a model that costs the same and scores lower is not", [2, 2], [0.7, 0.8], [1]),
+        ("the cheapest model comes first", [3, 1, 2], [0.9, 0.7, 0.8], [1, 2, 0]),
+        (
+            "two models with the same cost and score are both worth it",
+            [2, 2, 5],
+            [0.8, 0.8, 0.7],
+            [0, 1],
+        ),
+        ("a single model is worth it", [7], [0.5], [0]),
     )
     for sentence, costs, scores, expected in cases:
         found = [int(place) for place in answer(list(costs), list(scores))]
@@ -65,29 +71,25 @@ def worth_the_price(answer: Callable, *_: object) -> Iterator[Point]:
 
 
 @checker("09-c")
-def attention_behind_vgg16(answer: tuple[int, int], *_: object) -> Iterator[Point]:
+def attention_behind_vgg16(answer: tuple[int, int]) -> Iterator[Point]:
     """Check the parameters that both kinds of attention add to VGG16."""
     pair = np.size(answer) == 2
-    yield pair, "It is a pair."
-    if not pair:
-        return
+    yield Required(pair, "It is a pair.")
     squeeze, eca = (operator.index(number) for number in answer)
     channels = [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
     table = sum(count * (count // 16) for count in channels)
-    yield squeeze > eca > 0, "Squeeze-and-excitation comes first, and is the larger."
-    yield squeeze != table, "Squeeze-and-excitation has two tables of weights."
-    yield squeeze == 2 * table, "All thirteen are counted for squeeze-and-excitation."
+    yield squeeze > eca > 0, "Squeeze-and-excitation comes first; its number is the larger one."
+    yield squeeze != table, "Squeeze-and-excitation has two matrices of weights."
+    yield squeeze == 2 * table, "All thirteen layers are counted for squeeze-and-excitation."
     yield eca % 2 == 1, "Thirteen odd numbers have an odd sum."
-    yield eca != 3 * len(channels), "ECA's kernel is longer where there are more maps."
-    yield eca == 3 * 2 + 5 * 11, "All thirteen are counted for ECA."
+    yield eca != 3 * len(channels), "The kernel of ECA is longer for layers with more maps."
+    yield eca == 3 * 2 + 5 * 11, "All thirteen layers are counted for ECA."
 
 
 @checker("09-d")
-def choose_by_validation(answer: Callable, *_: object) -> Iterator[Point]:
+def choose_by_validation(answer: Callable) -> Iterator[Point]:
     """Check a function from a table of backbones to the name and figure to report."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     columns = ["backbone", "validation loss", "test accuracy", "multiply-adds"]
     cases = (
         (

@@ -1,4 +1,4 @@
-"""What the answers of chapter 12 are held against."""
+"""The checkers of the exercises of chapter 12."""
 
 from __future__ import annotations
 
@@ -6,38 +6,39 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("12-a")
-def epochs_of_iterations(answer: Callable, *_: object) -> Iterator[Point]:
-    """Check a function from iterations to passes through the training images."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+def epochs_of_iterations(answer: Callable) -> Iterator[Point]:
+    """Check a function that converts iterations to passes through the training images."""
+    yield Required(callable(answer), "It is a function.")
     cases = (
         ("with nothing set aside, batches of all images are epochs", (7, 50, 50, 0.0), 7.0),
         ("half a pass is half an epoch", (1, 25, 50, 0.0), 0.5),
-        ("what is set aside is not passed through", (10, 16, 200, 0.2), 1.0),
+        ("images that are set aside are not counted", (10, 16, 200, 0.2), 1.0),
         ("the number of training images is rounded down", (100, 9, 101, 0.1), 10.0),
-        ("a product that should be whole is not cut by one", (100, 7, 10, 0.3), 100.0),
-        ("the paper's figures come out", (1000, 32, 424, 0.2), 32000 / 339),
+        ("rounding errors do not cost an image", (100, 7, 10, 0.3), 100.0),
+        ("the numbers of the paper are reproduced", (1000, 32, 424, 0.2), 32000 / 339),
     )
     for sentence, case, expected in cases:
         yield bool(np.isclose(answer(*case), expected)), f"It is right: {sentence}."
 
 
 @checker("12-b")
-def permutation_p_value(answer: Callable, *_: object) -> Iterator[Point]:
-    """Check a function from a figure and those of shuffled labels to a p-value."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+def permutation_p_value(answer: Callable) -> Iterator[Point]:
+    """Check a function that computes a p-value from the results with shuffled labels."""
+    yield Required(callable(answer), "It is a function.")
     cases = (
-        ("never beaten is still not 0", 0.9, [0.5, 0.4, 0.6, 0.5], 1 / 5),
-        ("beaten by all is 1", 0.3, [0.5, 0.4, 0.6], 1.0),
-        ("as high counts as beaten", 0.5, [0.5, 0.4, 0.6, 0.5], 4 / 5),
-        ("the more shuffles, the smaller it can get", 0.9, [0.5] * 99, 0.01),
+        (
+            "a result that is never reached by chance does not give 0",
+            0.9,
+            [0.5, 0.4, 0.6, 0.5],
+            1 / 5,
+        ),
+        ("a result below all others gives 1", 0.3, [0.5, 0.4, 0.6], 1.0),
+        ("an equal result counts as at least as high", 0.5, [0.5, 0.4, 0.6, 0.5], 4 / 5),
+        ("more shuffles allow smaller p-values", 0.9, [0.5] * 99, 0.01),
     )
     for sentence, own, shuffled, expected in cases:
         right = all(
@@ -47,11 +48,9 @@ def permutation_p_value(answer: Callable, *_: object) -> Iterator[Point]:
 
 
 @checker("12-c")
-def colour_only(answer: Callable, *_: object) -> Iterator[Point]:
+def colour_only(answer: Callable) -> Iterator[Point]:
     """Check a function from pictures, labels and groups to a balanced accuracy."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(12)
     per_group, groups = 5, 24
     of = np.repeat(np.arange(groups), per_group)
@@ -75,35 +74,31 @@ def colour_only(answer: Callable, *_: object) -> Iterator[Point]:
         if name == "two":
             yield np.array_equal(pictures, before), "The pictures that it was given are unchanged."
     yield all(0 <= value <= 1 for value in found.values()), "It gives a share from 0 to 1."
-    yield found["two"] > 0.95, "Two lamps, one for each class, are found out."
-    yield found["none"] < 0.68, "Where there is no colour to find, it finds none."
-    yield found["own"] < 0.75, "It is not fooled by groups that have a light of their own."
+    yield found["two"] > 0.95, "It detects two lamps, one for each class."
+    yield found["none"] < 0.68, "It finds nothing where the colours do not differ."
+    yield found["own"] < 0.75, "It is not misled when each group has its own light."
     # Nine pictures of one class to one of the other, no colour: saying the frequent class is 0.5.
     rare = np.flatnonzero((labels[order] == 0) | (of[order] < 4))
     value = float(
         answer(shot(np.zeros((len(of), 3)))[order][rare], labels[order][rare], names[order][rare])
     )
-    yield value < 0.75, "With unequal classes, saying always the same gives one half."
+    yield value < 0.75, "With unequal classes, a constant answer gives one half."
 
 
 @checker("12-d")
-def lay_out(answer: Callable, *_: object) -> Iterator[Point]:
+def lay_out(answer: Callable) -> Iterator[Point]:
     """Check a function from rows of numbers and a mask to squares of the kept numbers."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     numbers = np.arange(1, 37, dtype=np.uint8).reshape(3, 12)
     keep = np.array([1, 0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0], dtype=bool)  # five of them
     before = numbers.copy()
     found = np.asarray(answer(numbers, keep))
-    yield found.shape == (3, 3, 3), "Five numbers lie on a square of three by three."
-    if found.shape != (3, 3, 3):
-        return
+    yield Required(found.shape == (3, 3, 3), "Five numbers lie on a square of three by three.")
     yield found.dtype == np.uint8, "The type of the numbers is kept."
     yield np.array_equal(numbers, before), "The numbers that it was given are unchanged."
     rows = found.reshape(3, -1)
     yield np.array_equal(rows[:, :5], numbers[:, keep]), "They lie row by row, in their order."
-    yield not rows[:, 5:].any(), "After the last there are zeros."
+    yield not rows[:, 5:].any(), "The rest of the square is filled with zeros."
     full = np.asarray(answer(numbers, np.arange(12) < 9))
     yield full.shape == (3, 3, 3), "Nine numbers fill a square of three by three."
     one = np.asarray(answer(numbers, np.arange(12) == 4))

@@ -1,4 +1,4 @@
-"""What the answers of chapter 13 are held against."""
+"""The checkers of the exercises of chapter 13."""
 
 from __future__ import annotations
 
@@ -6,22 +6,35 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("13-a")
-def count_the_votes(answer: Callable, *_: object) -> Iterator[Point]:
-    """Check a function from votes and an order of doubt to the elected class."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+def count_the_votes(answer: Callable) -> Iterator[Point]:
+    """Check a function that finds the class with the most votes, and breaks ties by an order."""
+    yield Required(callable(answer), "It is a function.")
     cases = (
         ("the class named most often wins", ["a", "b", "b"], ["a", "b", "c"], "b"),
         ("it need not have more than half of the votes", list("aabcd"), list("dcba"), "a"),
-        ("a tie goes to the first in doubt", ["a", "b", "b", "a"], ["b", "a"], "b"),
-        ("a tie does not go to the first that voted", ["a", "b"], ["c", "b", "a"], "b"),
-        ("whom nobody named cannot win", ["a", "c", "a", "c"], ["b", "c", "a"], "c"),
-        ("of three in a tie the first in doubt wins", list("cba"), list("bac"), "b"),
+        (
+            "a tie goes to the class that comes first in the order",
+            ["a", "b", "b", "a"],
+            ["b", "a"],
+            "b",
+        ),
+        (
+            "a tie does not go to the class that was voted for first",
+            ["a", "b"],
+            ["c", "b", "a"],
+            "b",
+        ),
+        ("a class without a vote cannot win", ["a", "c", "a", "c"], ["b", "c", "a"], "c"),
+        (
+            "in a tie of three, the class that comes first in the order wins",
+            list("cba"),
+            list("bac"),
+            "b",
+        ),
         ("one member decides alone", ["pre"], ["pro", "pre", "early", "benign"], "pre"),
     )
     for sentence, votes, doubt, expected in cases:
@@ -34,13 +47,10 @@ def count_the_votes(answer: Callable, *_: object) -> Iterator[Point]:
 
 
 @checker("13-b")
-def worse_than_the_worst(answer: Sequence[Sequence[float]], *_: object) -> Iterator[Point]:
-    """Check scores of three models on ten positive images whose vote is as wrong as can be."""
+def worse_than_the_worst(answer: Sequence[Sequence[float]]) -> Iterator[Point]:
+    """Check scores of three models whose majority vote is as wrong as possible."""
     rows = [len(row) for row in answer] if isinstance(answer, list | tuple | np.ndarray) else []
-    fits = rows == [10, 10, 10]
-    yield fits, "There are three lists of ten scores."
-    if not fits:
-        return
+    yield Required(rows == [10, 10, 10], "There are three lists of ten scores.")
     scores = np.asarray(answer, dtype=float)
     yield bool(((scores >= 0) & (scores <= 1)).all()), "Every score is from 0 to 1."
     yield bool((scores != 0.5).all()), "No score is 0.5."
@@ -48,29 +58,25 @@ def worse_than_the_worst(answer: Sequence[Sequence[float]], *_: object) -> Itera
     yield right.sum(axis=1).tolist() == [6, 6, 6], "Each model is right on exactly six images."
     vote = int((right.sum(axis=0) >= 2).sum())
     yield vote < 6, "The majority vote is worse than each of its members."
-    yield vote <= 4, "There is no way to make it worse still."
+    yield vote <= 4, "The majority vote cannot be made worse."
 
 
 @checker("13-c")
-def worth_of_seven(answer: tuple[float, float], *_: object) -> Iterator[Point]:
-    """Check the variance of a mean of correlated scores, for seven and for ever more members."""
+def worth_of_seven(answer: tuple[float, float]) -> Iterator[Point]:
+    """Check the variance of a mean of correlated scores, for seven and for endless members."""
     pair = np.size(answer) == 2
-    yield pair, "It is a pair."
-    if not pair:
-        return
+    yield Required(pair, "It is a pair.")
     seven, endless = (float(number) for number in answer)
     yield not np.isclose(seven, 1 / 7), "The members are not independent: 1/7 is too little."
-    yield not np.isclose(endless, 0), "Ever more members do not make the variance vanish."
+    yield not np.isclose(endless, 0), "With endless members, the variance does not go to zero."
     yield bool(np.isclose(seven, 4 / 7, atol=1e-3)), "The share for seven members is right."
     yield bool(np.isclose(endless, 0.5, atol=1e-3)), "The share for infinitely many is right."
 
 
 @checker("13-d")
-def one_weight(answer: Callable, *_: object) -> Iterator[Point]:
+def one_weight(answer: Callable) -> Iterator[Point]:
     """Check a function that finds the weight of the first of two models on a grid."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     half = np.full(4, 0.5)
     good, bad = np.array([0.1, 0.2, 0.9, 0.8]), np.array([0.8, 0.7, 0.3, 0.1])
     target = np.array([0, 0, 1, 1])
@@ -95,5 +101,5 @@ def one_weight(answer: Callable, *_: object) -> Iterator[Point]:
     found = float(answer(first, second, truth))
     yield (
         bool(np.isclose(found, np.argmin(losses) / 100, atol=1e-6)),
-        ("It is right: fifty random images."),
+        ("It is right for random scores."),
     )

@@ -1,4 +1,4 @@
-"""What the answers of chapter 17 are held against: repaired functions, and how the bugs show."""
+"""The checkers of the exercises of chapter 17: repaired functions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Point, Required, checker
 
 
 class _Network:
-    """Stands in for a network that scales inside: a bright image scores high."""
+    """A stand-in for a network that scales its input itself: a bright image scores high."""
 
     def __init__(self) -> None:
         self.seen: list[np.ndarray] = []
@@ -27,11 +27,9 @@ class _Network:
 
 
 @checker("17-a")
-def one_probability(answer: Callable, *_: object) -> Iterator[Point]:
+def one_probability(answer: Callable) -> Iterator[Point]:
     """Check a function from scores and two class names to the names."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     scores = np.array([[0.9], [0.2], [0.5], [0.49]], dtype=np.float32)
     found = list(answer(scores.copy(), ("hem", "all")))
     yield len(found) == 4, "There is one name for each image."
@@ -39,34 +37,30 @@ def one_probability(answer: Callable, *_: object) -> Iterator[Point]:
     yield "hem" in found, "A low score is still called by the first name."
     yield found == ["all", "hem", "all", "hem"], "From one half up, the second name is given."
     found = list(answer(np.array([[0.1]]), ("benign", "malignant")))
-    yield found == ["benign"], "Other names and a single image will do."
+    yield found == ["benign"], "It also works for other names and a single image."
 
 
 @checker("17-b")
-def scaled_once(answer: Callable, *_: object) -> Iterator[Point]:
+def scaled_once(answer: Callable) -> Iterator[Point]:
     """Check a function that asks a network with its own scaling about one raw image."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     image = np.full((6, 6, 3), 204, dtype=np.uint8)
     before, network = image.copy(), _Network()
     score = answer(network, image)
-    yield len(network.seen) == 1, "The network is asked once."
+    yield len(network.seen) == 1, "The network is called once."
     if not network.seen:
         return
     given = network.seen[0]
     yield given.shape == (1, 6, 6, 3), "It is given a batch of one image."
-    yield float(given.max()) == 204, "It is given the brightness that the file has."
-    yield bool(np.ndim(score) == 0 and np.isclose(score, 0.8)), "The score is one number, right."
+    yield float(given.max()) == 204, "It is given the original brightness of the image."
+    yield bool(np.ndim(score) == 0 and np.isclose(score, 0.8)), "It returns the score as a number."
     yield np.array_equal(image, before), "The image that it was given is unchanged."
 
 
 @checker("17-c")
-def the_largest(answer: Callable, *_: object) -> Iterator[Point]:
+def the_largest(answer: Callable) -> Iterator[Point]:
     """Check a function from a mask to the box (x, y, width, height) of its largest piece."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     cases = (
         ("one cell alone", [(20, 30, 40, 25)]),
         ("a speck below the cell", [(20, 10, 40, 25), (70, 90, 3, 3)]),
@@ -83,11 +77,9 @@ def the_largest(answer: Callable, *_: object) -> Iterator[Point]:
 
 
 @checker("17-d")
-def only_images(answer: Callable, *_: object) -> Iterator[Point]:
+def only_images(answer: Callable) -> Iterator[Point]:
     """Check a function that counts the images of each class in a folder."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for label, count in (("all", 5), ("hem", 3)):
@@ -96,7 +88,7 @@ def only_images(answer: Callable, *_: object) -> Iterator[Point]:
                 (folder / label / f"{place}.bmp").write_bytes(b"BM")
         yield answer(folder) == {"all": 5, "hem": 3}, "A clean folder is counted right."
         (folder / "all" / "9.BMP").write_bytes(b"BM")
-        yield answer(folder) == {"all": 6, "hem": 3}, "An ending in capitals counts."
+        yield answer(folder) == {"all": 6, "hem": 3}, "A file name that ends in capitals counts."
         hidden = folder / "all" / ".ipynb_checkpoints"
         hidden.mkdir()
         found = answer(folder)
@@ -105,44 +97,45 @@ def only_images(answer: Callable, *_: object) -> Iterator[Point]:
         (folder / "hem" / "._1.bmp").write_bytes(b"BM")
         (folder / "hem" / "notes.txt").write_text("not an image")
         found = answer(folder)
-        yield found.get("all") == 6, "What lies in a hidden folder does not count."
-        yield found.get("hem") == 3, "Hidden files and texts do not count."
+        yield found.get("all") == 6, "Files in a hidden folder do not count."
+        yield found.get("hem") == 3, "Hidden files and text files do not count."
         (folder / ".ipynb_checkpoints").mkdir()
         yield sorted(answer(folder)) == ["all", "hem"], "A hidden folder is not a class."
 
 
 @checker("17-e")
-def whole_subjects(answer: Callable, *_: object) -> Iterator[Point]:
+def whole_subjects(answer: Callable) -> Iterator[Point]:
     """Check a function from each image's subject and a seed to which images are for the test."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     subjects = np.repeat([f"S{number}" for number in range(20)], np.arange(3, 23))
     subjects = np.random.default_rng(17).permutation(subjects)
     test = np.asarray(answer(subjects.copy(), 1))
     fits = test.shape == subjects.shape and test.dtype == bool
-    yield fits, "There is one True or False for each image."
-    if not fits:
-        return
+    yield Required(fits, "There is one True or False for each image.")
     both = set(subjects[test]) & set(subjects[~test])
-    yield not both, "No subject stands on both sides."
-    yield len(set(subjects[test])) == 4, "A fifth of the subjects is in the test."
+    yield not both, "No subject is on both sides."
+    yield len(set(subjects[test])) == 4, "A fifth of the subjects is in the test set."
     yield np.array_equal(test, answer(subjects.copy(), 1)), "The same seed gives the same split."
     others = [np.asarray(answer(subjects.copy(), seed)) for seed in (2, 3, 4)]
-    yield any(not np.array_equal(test, other) for other in others), "Another seed gives another."
+    yield (
+        any(not np.array_equal(test, other) for other in others),
+        "Another seed changes the split.",
+    )
 
 
 @checker("17-f")
-def chosen_on_validation(answer: Callable, *_: object) -> Iterator[Point]:
+def chosen_on_validation(answer: Callable) -> Iterator[Point]:
     """Check a function from experiments to the chosen one and the figure to report."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     cases = (
         ("the best in validation is chosen", {"a": (0.9, 0.8), "b": (0.8, 0.95)}, ("a", 0.8)),
         ("its test figure is reported", {"a": (0.7, 0.9), "b": (0.85, 0.6)}, ("b", 0.6)),
-        ("of equal ones the first is taken", {"a": (0.8, 0.7), "b": (0.8, 0.9)}, ("a", 0.7)),
-        ("a single one is chosen", {"only": (0.5, 0.4)}, ("only", 0.4)),
+        (
+            "of equally good experiments the first is taken",
+            {"a": (0.8, 0.7), "b": (0.8, 0.9)},
+            ("a", 0.7),
+        ),
+        ("a single experiment is chosen", {"only": (0.5, 0.4)}, ("only", 0.4)),
     )
     for sentence, experiments, expected in cases:
         found = tuple(answer(dict(experiments)))
@@ -150,33 +143,27 @@ def chosen_on_validation(answer: Callable, *_: object) -> Iterator[Point]:
 
 
 @checker("17-g")
-def training_only(answer: Callable, *_: object) -> Iterator[Point]:
+def training_only(answer: Callable) -> Iterator[Point]:
     """Check a function that augments the right one of three sets of images."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(17)
     parts = {name: rng.integers(0, 256, (4, 5, 5, 3)) for name in ("train", "val", "test")}
     before = {name: images.copy() for name, images in parts.items()}
     made = answer(parts, lambda images: images[:, ::-1])
-    yield sorted(made) == sorted(before), "The three sets are still there."
-    if sorted(made) != sorted(before):
-        return
+    yield Required(sorted(made) == sorted(before), "The result has the three sets.")
     yield len(made["train"]) == 8, "The training set has each image and its mirror image."
     mirrored = np.concatenate([before["train"], before["train"][:, ::-1]])
     yield np.array_equal(made["train"], mirrored), "Its images come first, then the mirrored ones."
     yield np.array_equal(made["val"], before["val"]), "The validation set is as it was."
     yield np.array_equal(made["test"], before["test"]), "The test set is as it was."
     same = all(np.array_equal(parts[name], before[name]) for name in before)
-    yield same, "What it was given is unchanged."
+    yield same, "The images that it was given are unchanged."
 
 
 @checker("17-h")
-def every_image_once(answer: Callable, *_: object) -> Iterator[Point]:
+def every_image_once(answer: Callable) -> Iterator[Point]:
     """Check a function that scores a model on all images, batch by batch."""
-    yield callable(answer), "It is a function."
-    if not callable(answer):
-        return
+    yield Required(callable(answer), "It is a function.")
     sizes: list[int] = []
 
     def predict(batch: np.ndarray) -> np.ndarray:
@@ -195,5 +182,5 @@ def every_image_once(answer: Callable, *_: object) -> Iterator[Point]:
     with warnings.catch_warnings():  # a mean over no images is for the next line to tell
         warnings.simplefilter("ignore", RuntimeWarning)
         found = float(answer(predict, images, truth, 40))
-    yield sum(sizes) == 45, "Each image is asked about once, those of a last small batch too."
-    yield bool(np.isclose(found, 40 / 45)), "A small batch does not count as much as a full one."
+    yield sum(sizes) == 45, "Each image is scored once, also those of a small last batch."
+    yield bool(np.isclose(found, 40 / 45)), "A small last batch counts less than a full batch."

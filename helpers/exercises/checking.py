@@ -1,7 +1,7 @@
-"""Checks of exercises: what is right and what to look at, never the answer.
+"""Checks of exercises: they say what is right and what to look at, never the answer.
 
-The checkers themselves live in ``helpers.exercises``, one module a chapter,
-so that a page shows the question and not what the answer is held against.
+The checkers are in ``helpers.exercises``, one module a chapter: a page shows the question
+and not how its answer is checked.
 """
 
 from __future__ import annotations
@@ -9,10 +9,18 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 #: What a checker yields: whether a point holds, and one sentence about it.
 Point = tuple[bool, str]
+
+
+class Required(NamedTuple):
+    """A point that the later ones need: where it does not hold, they are not checked."""
+
+    holds: bool
+    sentence: str
+
 
 _CHECKERS: dict[str, Callable[..., Iterator[Point]]] = {}
 
@@ -20,19 +28,19 @@ _CHECKERS: dict[str, Callable[..., Iterator[Point]]] = {}
 def checker(name: str) -> Callable:
     """Register a generator of points as the checker of exercise `name` (``"06-a"``).
 
-    It is called with the student's answer and whatever the chapter passes on,
-    and stops at the first point that makes later ones meaningless.
+    It is called with the student's answer and with whatever the chapter passes on. It
+    yields a `Required` point where the later points make no sense without it.
 
     Raises
     ------
     ValueError
-        When `name` is no exercise's name, or another checker has it already.
+        When `name` is not the name of an exercise, or another checker has it already.
     """
     _chapter_of(name)
 
     def register(function: Callable[..., Iterator[Point]]) -> Callable[..., Iterator[Point]]:
         known = _CHECKERS.get(name)
-        # A reloaded module registers its own function again, and may.
+        # A module that is reloaded registers its own function again.
         if known is not None and known.__module__ != function.__module__:
             raise ValueError(f"Exercise {name!r} has a checker already, in {known.__module__}.")
         _CHECKERS[name] = function
@@ -55,7 +63,7 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
     name : str
         Chapter and letter, as the exercise's heading says: ``"06-a"``.
     answer : object
-        What the student found; ``...`` means not answered yet.
+        The student's answer; ``...`` means not answered yet.
     *context, **more
         What the chapter hands to the checker (a catalog, say).
 
@@ -68,7 +76,7 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
     Raises
     ------
     ValueError
-        When the course has no such exercise: the chapter's fault, not the student's.
+        When the course has no such exercise: a mistake in the chapter.
     """
     function = _find(name)
     if answer is ...:
@@ -77,22 +85,24 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
     points = 0
     right = True
     try:
-        for good, sentence in function(answer, *context, **more):
+        for point in function(answer, *context, **more):
+            holds, sentence = point
             points += 1
-            right &= bool(good)
-            print(f"{'✓' if good else '✗'} {sentence}")
+            right &= bool(holds)
+            print(f"{'✓' if holds else '✗'} {sentence}")
+            if not holds and isinstance(point, Required):
+                break
     except Exception as error:
         right = False
-        print(f"✗ Your answer could not be checked: {_told(error)}")
-    # A checker that looked at nothing has not found an answer right.
+        print(f"✗ Your answer could not be checked: {_described(error)}")
+    # A checker without any point does not accept an answer.
     print(f"Exercise {name}: {'solved.' if right and points else 'not solved yet.'}")
 
 
-def _told(error: Exception) -> str:
-    """Return an error's type and first line.
+def _described(error: Exception) -> str:
+    """Return an error's type and first line, without memory addresses, which change.
 
-    The first line only, because what follows it (in numpy's assertions, say)
-    may spell out the right answer; without addresses, which differ from run to run.
+    The lines after the first (in NumPy's assertions, for example) may contain the answer.
     """
     lines = str(error).strip().splitlines()
     first = re.sub(r" at 0x[0-9a-f]+", "", lines[0]) if lines else "no further message"
@@ -111,7 +121,7 @@ def _load(chapter: str) -> None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # A checker that lacks a package of its own is another fault, told as it is.
+        # A package that the checker itself needs and does not find is another error.
         if error.name != module:
             raise
         raise ValueError(f"The course has no exercises for chapter {chapter}.") from error

@@ -1,23 +1,20 @@
-"""The course's models side by side: their predictions on one split, made where they are missing.
+"""The models of the course side by side: their predictions on one split of one data set.
 
-Chapters that compare, combine or explain models (13 to 17) start from here. Each
-model is trained on the split's ``train``, chosen on its ``val`` and scores every
-image. Networks are made exactly as in chapters 06 and 09, so that what those
-chapters computed (runs, features) is found and not computed again; the result is
-the same whether they ran before or not.
+Chapters that compare, combine or explain models (13 to 17) start from here. Each model
+is trained on ``train``, chosen on ``val``, and scores every image. What chapters 06 and 09
+have computed (trainings, features of backbones) is loaded, not computed again; the result
+is the same whether those chapters ran before or not.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +26,7 @@ from helpers import predictions as prediction_tables
 from helpers.base import code
 from helpers.base.errors import StudyError
 from helpers.base.files import kept
-from helpers.base.settings import Settings
+from helpers.base.settings import PROFILES, Settings
 from helpers.catalog import splitting
 from helpers.models import weights
 from helpers.predictions.table import read_predictions, save_predictions
@@ -37,15 +34,16 @@ from helpers.predictions.table import read_predictions, save_predictions
 if TYPE_CHECKING:
     import keras
 
-SPLITS = ("subject", "random")
-#: Side of the images that the simple baselines look at, and of their thumbnails, in pixels.
+#: How a study splits its images: image by image, as the papers do, or by whole subjects.
+SPLITS = ("random", "subject")
+#: Side of the images that the simple baselines see, and of their thumbnails, in pixels.
 _BASELINE_SIDE, _THUMBNAIL_SIDE = 96, 12
-#: Side for frozen backbones outside of the profile `full`: the neediest of them takes no less.
+#: Side of the images for frozen backbones in `smoke` and `quick`: InceptionV3 takes no smaller.
 _FROZEN_SIDE = 75
-#: How strongly a linear head is held down; the validation loss chooses among these.
+#: Values of `C` (inverse regularisation strength) from which the validation loss chooses.
 STRENGTHS = (0.0001, 0.001, 0.01)
-#: What loading and splitting have told in this process.
-_SAID: set[str] = set()
+#: Features of frozen backbones in this process, because building a backbone takes long.
+_FEATURES: dict[tuple, np.ndarray] = {}
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,14 @@ class Member:
     Attributes
     ----------
     description : str
-        What it is, in half a sentence.
+        What the model is, in half a sentence.
     kind : str
-        ``baseline`` (logistic regression on simple numbers), ``network`` (trained
-        from nothing), or ``frozen`` (logistic regression on a frozen backbone's features).
+        ``baseline`` (logistic regression on simple numbers), ``network`` (trained from
+        random weights), or ``frozen`` (logistic regression on features of a frozen backbone).
     backbone : str
-        Of a frozen one, its name in :data:`helpers.models.transfer.REGISTRY`.
+        Of a frozen model, its name in :data:`helpers.models.transfer.REGISTRY`.
     smallest : str
-        The smallest profile in which it takes part unless asked for by name.
+        The smallest profile that includes the model by default.
     """
 
     description: str
@@ -85,7 +83,7 @@ MODELS: dict[str, Member] = {
         f"logistic regression on the {_THUMBNAIL_SIDE} x {_THUMBNAIL_SIDE} pixel thumbnail",
         "baseline",
     ),
-    "custom_cnn": Member("the network of chapter 06, trained from nothing", "network"),
+    "custom_cnn": Member("the network of chapter 06, trained from scratch", "network"),
     "mobilenetv2_035_frozen": _frozen("mobilenetv2_035", "MobileNetV2 of width 0.35", "smoke"),
     "mobilenet_frozen": _frozen("mobilenet", "MobileNet", "smoke"),
     "xception_frozen": _frozen("xception", "Xception", "quick"),
@@ -97,134 +95,203 @@ MODELS: dict[str, Member] = {
 }
 
 
-def names(course: Settings) -> list[str]:
-    """Return the models that take part in a profile, cheapest first."""
-    order = ("smoke", "quick", "full")
-    rank = order.index(course.profile.name)
-    return [name for name, member in MODELS.items() if order.index(member.smallest) <= rank]
+def names(settings: Settings) -> list[str]:
+    """Return the models that a profile includes, cheapest first."""
+    return [name for name, member in MODELS.items() if includes(settings, member.smallest)]
+
+
+def includes(settings: Settings, smallest: str) -> bool:
+    """Return whether the profile of the settings is at least as large as `smallest`."""
+    order = list(PROFILES)
+    return order.index(settings.profile.name) >= order.index(smallest)
 
 
 def sources(models: Iterable[str]) -> dict[str, str]:
-    """Return for each model where its weights began: ``ImageNet``, ``RANDOM`` or ``none``.
+    """Return for each model which weights its training starts from.
 
-    ``none`` says that there was nothing to begin with: a baseline, or a network
-    trained from nothing. ``RANDOM`` is a backbone whose ImageNet weights were not found.
+    ``ImageNet``; ``RANDOM`` for a backbone whose ImageNet weights are not available; or
+    ``none`` for a model without a backbone: a baseline or a network of the course's own.
     """
-    found = {}
-    for name in models:
-        member = _member(name)
-        found[name] = "none"
-        if member.kind == "frozen":
-            path = weights.find(member.backbone).path
-            found[name] = "RANDOM" if path is None else "ImageNet"
-    return found
+    return {name: source(_member(name).backbone) for name in models}
 
 
-def catalog(course: Settings, split: str = "subject") -> pd.DataFrame:
-    """Return the labelled images of a course's data set, split as chapters 06 to 09 split them.
+def source(backbone: str) -> str:
+    """Return ``ImageNet`` or ``RANDOM`` for a backbone, and ``none`` for ``""``."""
+    if not backbone:
+        return "none"
+    return "RANDOM" if weights.find(backbone).path is None else "ImageNet"
+
+
+def catalog(settings: Settings, split: str = "subject") -> pd.DataFrame:
+    """Return the labelled images of the data set, split as in chapters 06 to 09.
 
     Parameters
     ----------
-    course : Settings
+    settings : Settings
     split : str
-        ``subject`` or ``random``. Images of the release's own test set are left out.
+        ``subject`` or ``random``. The published test set of a data set is left out.
 
     Returns
     -------
     pandas.DataFrame
-        A catalog; rows are in the order of the predictions.
+        A catalog; its rows are in the order of the predictions.
+
+    Raises
+    ------
+    StudyError
+        When the split is unknown.
     """
+    require_split(split)
+    return _split(settings, split).copy()
+
+
+def require_split(split: str) -> None:
+    """Raise a `StudyError` unless `split` is one of :data:`SPLITS`."""
     if split not in SPLITS:
-        raise StudyError(f"The split is {split!r}, but must be one of {', '.join(SPLITS)}.")
-    with _told_once():
-        table = datasets.load(course)
-        table = table[(table["label"] != catalogs.UNLABELLED) & (table["split"] != "test")]
-        table = table.reset_index(drop=True)
-        if split == "random":
-            return splitting.split_at_random(table, seed=course.seed)
-        return splitting.split_by_subject(table, seed=course.seed, nearest=True)
+        raise StudyError(f"The split is {split!r}, but must be {' or '.join(SPLITS)}.")
 
 
-@contextlib.contextmanager
-def _told_once() -> Iterator[None]:
-    """Print only what was not printed before: a page need not read it with each table."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said):
-            yield
-    finally:
-        for line in said.getvalue().splitlines():
-            if line not in _SAID:
-                _SAID.add(line)
-                print(line)
+@cache  # also so that the notes on data set and split are printed only once
+def _split(settings: Settings, split: str) -> pd.DataFrame:
+    table = _labelled(settings)
+    if split == "random":
+        table = splitting.split_at_random(table, seed=settings.seed)
+    else:
+        table = splitting.split_by_subject(table, seed=settings.seed, nearest=True)
+    return table[table["split"] != ""].reset_index(drop=True)
+
+
+@cache
+def _labelled(settings: Settings) -> pd.DataFrame:
+    table = datasets.load(settings)
+    table = table[(table["label"] != catalogs.UNLABELLED) & (table["split"] != "test")]
+    return table.reset_index(drop=True)
 
 
 def predictions(
-    course: Settings, split: str = "subject", models: Iterable[str] | None = None
+    settings: Settings, split: str = "subject", models: Iterable[str] | None = None
 ) -> dict[str, pd.DataFrame]:
-    """Return the predictions of the course's models, made where they are missing.
+    """Return the predictions of the course's models; missing ones are computed.
 
     Parameters
     ----------
-    course : Settings
+    settings : Settings
     split : str
-        ``subject`` (whole subjects on one side) or ``random`` (as the papers split).
+        ``subject`` (each subject is in one split only) or ``random`` (as in the papers).
     models : iterable of str, optional
         Names in :data:`MODELS`; by default those of the profile (:func:`names`).
 
     Returns
     -------
     dict of str to pandas.DataFrame
-        In the order asked for. Each table has `image_id`, `subject`, `label`,
+        In the order of `models`. Each table has `image_id`, `subject`, `label`,
         `positive`, `split` (``train``, ``val``, ``test``) and `score`; all have the same rows
-        in the same order, those of :func:`catalog`. Scores of ``train`` rows are
-        of images that the model was fitted on.
+        in the same order, those of :func:`catalog`. The models were fitted on the
+        ``train`` rows.
 
     Raises
     ------
     StudyError
         When a model or the split is unknown.
     """
-    chosen = names(course) if models is None else list(models)
+    chosen = names(settings) if models is None else list(models)
     for name in chosen:
         _member(name)
-    table = catalog(course, split)
-    table = table[table["split"] != ""].reset_index(drop=True)
-    folder = course.folder("predictions", "lineup")
-    result = {}
-    for name in chosen:
-        found = weights.find(MODELS[name].backbone) if MODELS[name].backbone else None
-        key = _key(name, table, course, found)
+    table = catalog(settings, split)
+    return {name: _predictions(settings, split, name, table) for name in chosen}
 
-        def make(path: Path, name: str = name, found: weights.Weights | None = found) -> None:
-            scores = _scores(name, table, course, split, found)
-            save_predictions(path, prediction_tables.make(table, scores))
 
-        # Read back even what was just made: kept or new, the digits are the same.
-        result[name] = kept(folder / f"{name}-{split}-{key}.csv", read_predictions, make)
-    return result
+def _predictions(settings: Settings, split: str, name: str, table: pd.DataFrame) -> pd.DataFrame:
+    def scores() -> np.ndarray:
+        if MODELS[name].kind == "network":
+            from helpers.training import zoo
+
+            return zoo.predict(network(settings, split), table)["score"].to_numpy()
+        return probe(_features(settings, name, table), table, settings.seed)
+
+    facts = _facts(settings, name)
+    return cached_predictions(settings, f"lineup/{name}-{split}", table, facts, scores)
+
+
+def cached_predictions(
+    settings: Settings,
+    name: str,
+    table: pd.DataFrame,
+    facts: dict,
+    scores: Callable[[], np.ndarray],
+) -> pd.DataFrame:
+    """Return predictions from disk, or compute their scores and write them.
+
+    Parameters
+    ----------
+    settings : Settings
+    name : str
+        Beginning of the file's name, with its folder.
+    table : pandas.DataFrame
+        A catalog with its split; the predictions have its rows.
+    facts : dict
+        Everything else that the scores depend on.
+    scores : callable
+        Returns one score for each row of `table`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Always read from disk: the digits are the same the first time and later.
+    """
+    columns = ("image_id", "sha256", "transform", "subject", "label", "positive", "split")
+    text = json.dumps({**facts, "rows": catalogs.fingerprint(table, columns)}, sort_keys=True)
+    key = hashlib.sha256(text.encode()).hexdigest()[:10]
+    return kept(
+        settings.folder("predictions") / f"{name}-{key}.csv",
+        read_predictions,
+        lambda path: save_predictions(path, prediction_tables.make(table, scores())),
+    )
+
+
+def software() -> list[str]:
+    """Return the version of Keras and its backend, without importing Keras.
+
+    A chapter whose predictions are all on disk does not have to wait for the import.
+    """
+    return [importlib.metadata.version("keras"), os.environ.get("KERAS_BACKEND", "")]
+
+
+def _facts(settings: Settings, name: str) -> dict:
+    """Return what the predictions of a model depend on, besides the rows of the catalog."""
+    member, profile = MODELS[name], settings.profile
+    facts = {"seed": settings.seed, "code": code.version(__name__)}
+    if member.kind != "baseline":
+        facts["software"] = software()
+    if member.kind == "network":
+        facts["training"] = [
+            profile.size, profile.epochs, profile.patience, profile.batch_size, profile.precision
+        ]  # fmt: skip
+    if member.kind == "frozen":
+        facts["backbone"] = [frozen_side(settings), weights.find(member.backbone).sha256]
+    return facts
 
 
 def baseline_features(pixels: np.ndarray) -> np.ndarray:
-    """Return area, mean colour and spread of colour of what each image shows.
+    """Return area, mean colour and spread of colour of the cells in each image.
 
     Parameters
     ----------
     pixels : numpy.ndarray
-        uint8, shape (n, size, size, 3), RGB, not cropped: what is cropped and
-        resized has lost its size.
+        uint8, shape (n, size, size, 3), RGB, not cropped: a cell that was cropped
+        and resized has lost its size.
 
     Returns
     -------
     numpy.ndarray of float64, shape (n, 7)
-        Share of the image that is cell (of a frame: not black; of a field: darker
-        in green than Otsu's threshold), mean red, green, blue there, and their
-        standard deviations, 0..255.
+        Share of the image that is cell, then the means of red, green and blue there,
+        and their standard deviations, 0..255. In a frame the pixels that are not black
+        are cell, in a field those darker in green than Otsu's threshold.
     """
     import cv2
 
     rows = np.zeros((len(pixels), 7))
-    for place, image in enumerate(pixels):
+    for row, image in zip(rows, pixels, strict=True):
         image = np.asarray(image)
         if images.is_frame(image):
             mask = image.any(axis=-1)
@@ -233,14 +300,21 @@ def baseline_features(pixels: np.ndarray) -> np.ndarray:
             threshold, _ = cv2.threshold(green, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
             mask = green <= threshold
         inside = image[mask] if mask.any() else image.reshape(-1, 3)
-        rows[place] = (mask.mean(), *inside.mean(axis=0), *inside.std(axis=0))
+        row[:] = (mask.mean(), *inside.mean(axis=0), *inside.std(axis=0))
     return rows
 
 
 def linear_head(strength: float, seed: int = 24) -> object:
-    """Return an unfitted logistic regression on features brought to one scale first.
+    """Return an unfitted logistic regression on standardised features.
 
-    It is the head of chapter 09: both classes count the same in its loss.
+    It is the head of chapter 09; both classes have the same weight in its loss.
+
+    Parameters
+    ----------
+    strength : float
+        `C`: the inverse of the regularisation strength.
+    seed : int
+        For the order of images in the solver.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -252,28 +326,33 @@ def linear_head(strength: float, seed: int = 24) -> object:
         max_iter=2000,
         random_state=seed,
         solver="liblinear",
-        dual=True,  # quick where there are more features than images,
-        intercept_scaling=100,  # but it would hold down the intercept too
+        dual=True,  # fast where there are more features than images,
+        intercept_scaling=100,  # but it penalises the intercept too, unless that is scaled
     )
     return make_pipeline(StandardScaler(), regression)
 
 
 def probe(features: np.ndarray, table: pd.DataFrame, seed: int = 24) -> np.ndarray:
-    """Return a linear head's scores of all rows: fitted on ``train``, strength chosen on ``val``.
+    """Return the scores of a linear head, fitted on ``train``, with `C` chosen on ``val``.
 
     Parameters
     ----------
     features : numpy.ndarray
-        Shape (n, d), row by row the catalog's.
+        Shape (n, d); row i belongs to row i of the catalog.
     table : pandas.DataFrame
         A catalog with its split.
     seed : int
-        Of the solver's order of images.
+        For the order of images in the solver.
 
     Returns
     -------
     numpy.ndarray of float64, shape (n,)
-        Probabilities of the positive class.
+        Probabilities of the positive class, for all rows.
+
+    Raises
+    ------
+    StudyError
+        When the training rows have only one class.
     """
     from sklearn.metrics import log_loss
     from sklearn.utils.class_weight import compute_sample_weight
@@ -295,80 +374,100 @@ def probe(features: np.ndarray, table: pd.DataFrame, seed: int = 24) -> np.ndarr
     return best[1]
 
 
-def network(course: Settings, split: str = "subject") -> keras.Model:
+def network(settings: Settings, split: str = "subject") -> keras.Model:
     """Return the trained custom CNN whose scores :func:`predictions` returns."""
-    table = catalog(course, split)
-    table = table[table["split"] != ""].reset_index(drop=True)
-    return _custom_cnn(table, course, split)[0]
+    from helpers import training
+    from helpers.catalog import balancing
+    from helpers.models import custom_cnn
+
+    table, size = catalog(settings, split), settings.profile.size
+    run = training.fit(
+        custom_cnn.build(size, settings.seed),
+        table,
+        images.load_images(table, size),
+        settings,
+        f"custom_cnn-{split}",
+        class_weight=balancing.class_weights(table),
+    )
+    return run.model
 
 
-def features(course: Settings, name: str, split: str = "subject") -> np.ndarray:
-    """Return what the linear head of a baseline or of a frozen backbone is fitted on.
+def features(settings: Settings, name: str, split: str = "subject") -> np.ndarray:
+    """Return the features on which the linear head of a model is fitted.
+
+    Parameters
+    ----------
+    settings : Settings
+    name : str
+        In :data:`MODELS`: a baseline, or a model with a frozen backbone.
+    split : str
+        ``subject`` or ``random``.
 
     Returns
     -------
     numpy.ndarray
-        Shape (n, d), row by row that of :func:`predictions`; from disk where a
-        backbone made them before.
+        Shape (n, d); row i belongs to row i of :func:`predictions`.
 
     Raises
     ------
     StudyError
         When the model is unknown, or a network that has no such features.
     """
-    member = _member(name)
-    if member.kind == "network":
+    if _member(name).kind == "network":
         raise StudyError(f"{name!r} is trained from its pixels: it has no fixed features.")
-    table = catalog(course, split)
-    table = table[table["split"] != ""].reset_index(drop=True)
-    found = weights.find(member.backbone) if member.backbone else None
-    return _features(name, table, course, found)
+    return _features(settings, name, catalog(settings, split))
+
+
+def _features(settings: Settings, name: str, table: pd.DataFrame) -> np.ndarray:
+    if MODELS[name].backbone:
+        return backbone_features(settings, table, MODELS[name].backbone)
+    if name == "thumbnail":
+        return thumbnails(images.load_images(table, _BASELINE_SIDE))
+    return baseline_features(images.load_images(table, _BASELINE_SIDE, crop=False))
+
+
+def backbone_features(
+    settings: Settings, table: pd.DataFrame, backbone: str, cut: str = ""
+) -> np.ndarray:
+    """Return the features of a frozen backbone, from disk where they were computed before.
+
+    Parameters
+    ----------
+    settings : Settings
+    table : pandas.DataFrame
+        A catalog.
+    backbone : str
+        A name in :data:`helpers.models.transfer.REGISTRY`.
+    cut : str
+        The layer whose output counts; by default the backbone's last one.
+
+    Returns
+    -------
+    numpy.ndarray of float32
+        Shape (n, d); row i belongs to row i of the catalog.
+    """
+    from helpers.models import transfer
+    from helpers.training import frozen
+
+    side, start = frozen_side(settings), weights.find(backbone)
+    rows = catalogs.fingerprint(table, ("image_id", "sha256", "transform"))
+    key = (settings.artifacts, backbone, cut, side, settings.seed, start.sha256, rows)
+    if key not in _FEATURES:
+        model = transfer.build(transfer.Recipe(backbone, cut=cut), side, settings.seed, start)
+        pixels = images.load_images(table, side)
+        _FEATURES[key] = np.asarray(frozen.features(model, table, images=pixels))
+    return _FEATURES[key]
+
+
+def frozen_side(settings: Settings) -> int:
+    """Return the side in pixels of the images that frozen backbones see."""
+    return settings.profile.size if settings.profile.name == "full" else _FROZEN_SIDE
 
 
 def _member(name: str) -> Member:
     if name not in MODELS:
         raise StudyError(f"There is no model {name!r}; the course has {', '.join(MODELS)}.")
     return MODELS[name]
-
-
-def _side(name: str, course: Settings) -> int:
-    kind = MODELS[name].kind
-    if kind == "baseline":
-        return _BASELINE_SIDE
-    if kind == "frozen":
-        return course.profile.size if course.profile.name == "full" else _FROZEN_SIDE
-    return course.profile.size
-
-
-def _scores(
-    name: str,
-    table: pd.DataFrame,
-    course: Settings,
-    split: str,
-    found: weights.Weights | None,
-) -> np.ndarray:
-    if MODELS[name].kind == "network":
-        from helpers.training import zoo
-
-        model, pixels = _custom_cnn(table, course, split)
-        return zoo.predict(model, table, pixels)["score"].to_numpy()
-    return probe(_features(name, table, course, found), table, course.seed)
-
-
-def _features(
-    name: str, table: pd.DataFrame, course: Settings, found: weights.Weights | None
-) -> np.ndarray:
-    backbone, side = MODELS[name].backbone, _side(name, course)
-    if backbone:
-        from helpers.models import transfer
-        from helpers.training import frozen
-
-        pixels = images.load_images(table, side)
-        built = transfer.build(transfer.Recipe(backbone), side, course.seed, found)
-        return np.asarray(frozen.features(built, table, images=pixels))
-    if name == "thumbnail":
-        return thumbnails(images.load_images(table, side))
-    return baseline_features(images.load_images(table, side, crop=False))
 
 
 def thumbnails(pixels: np.ndarray) -> np.ndarray:
@@ -379,53 +478,3 @@ def thumbnails(pixels: np.ndarray) -> np.ndarray:
         count, _THUMBNAIL_SIDE, side, _THUMBNAIL_SIDE, side, 3
     )
     return squares.mean(axis=(2, 4)).reshape(count, -1)
-
-
-def _custom_cnn(
-    table: pd.DataFrame, course: Settings, split: str
-) -> tuple[keras.Model, np.ndarray]:
-    from helpers import training
-    from helpers.catalog import balancing
-    from helpers.models import custom_cnn
-
-    pixels = images.load_images(table, course.profile.size)
-    run = training.fit(
-        custom_cnn.build(course.profile.size, course.seed),
-        table,
-        pixels,
-        course,
-        f"custom_cnn-{split}",
-        class_weight=balancing.class_weights(table),
-    )
-    return run.model, pixels
-
-
-def _key(name: str, table: pd.DataFrame, course: Settings, found: weights.Weights | None) -> str:
-    """Return a hash of all that the predictions depend on."""
-    columns = ("image_id", "sha256", "transform", "subject", "label", "positive", "split")
-    profile = course.profile
-    facts = {
-        "rows": catalogs.fingerprint(table, columns),
-        "seed": course.seed,
-        "side": _side(name, course),
-        "weights": "" if found is None else found.sha256 or "random",
-        "code": code.version(__name__),
-        "software": _software() if MODELS[name].kind != "baseline" else "",
-    }
-    if MODELS[name].kind == "network":
-        facts["training"] = [
-            profile.epochs,
-            profile.patience,
-            profile.batch_size,
-            profile.precision,
-        ]
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
-def _software() -> list[str]:
-    """Return what :func:`helpers.base.provenance.keras_version` tells, without importing Keras.
-
-    A chapter whose predictions are all there need not wait for it.
-    """
-    return [importlib.metadata.version("keras"), os.environ.get("KERAS_BACKEND", "")]

@@ -1,15 +1,14 @@
-"""The five kinds of white cell in two stages: granules first, then the shape of the nucleus.
+"""The five kinds of white cells in two stages: granules first, then the shape of the nucleus.
 
-Eosinophils and basophils are known by their granules, so a support vector
-machine on features of granularity tells them from each other and from the rest.
-The rest (neutrophil, lymphocyte, monocyte) is told apart by a random forest on
-what a convolutional network makes of the image.
+Eosinophils and basophils are recognised by their granules: a support vector machine on
+features of granularity tells them from each other and from all others. The others
+(neutrophil, lymphocyte, monocyte) are told apart by a random forest on features that a
+convolutional network computes from the image.
 
-After Zhao et al. 2017, https://doi.org/10.1007/s11517-016-1590-x, whose
-granularity is a co-occurrence of local binary patterns. Ours is a pattern
-spectrum (how much dye lies in spots of each size, Maragos 1989,
-https://doi.org/10.1109/34.192465), because it can be read. Their network was
-trained on white cells; ours is a frozen backbone.
+After Zhao et al. 2017, https://doi.org/10.1007/s11517-016-1590-x. Their granularity is
+a co-occurrence of local binary patterns. Ours is a pattern spectrum (how much dye lies in
+spots of each size, Maragos 1989, https://doi.org/10.1109/34.192465), because a reader can
+interpret it. Their network was trained on white cells; ours is a frozen backbone.
 """
 
 from __future__ import annotations
@@ -19,17 +18,23 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import cv2
 import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.svm import SVC
+from sklearn.utils.validation import check_is_fitted
 
 from helpers.base.errors import CellError, StudyError
 from helpers.base.runtime import cores
 
-#: Told by their granules in the first stage.
+#: The kinds that the first stage recognises by their granules.
 GRANULAR = ("eosinophil", "basophil")
-#: What the first stage calls all others.
+#: What the first stage calls all other kinds.
 OTHER = "other"
 #: Radii of the openings, in 32nds of the cell's radius.
 RADII = (1, 2, 3, 4, 6)
@@ -40,20 +45,21 @@ GRANULARITY = tuple(
     for light in ("red", "green", "blue")
     for radius in RADII
 )
-#: Radius in pixels to which every cell is brought before its granules are measured.
+#: Every cell is scaled to this radius in pixels before its granules are measured.
 _RADIUS = 32
+_BACKBONE, _SIDE = "mobilenetv2_035", 96
 
 
 @dataclass(frozen=True)
 class Description:
-    """What the system sees of each image; nothing in it was learned from other images.
+    """The features of each image; none of them depends on other images.
 
     Attributes
     ----------
     granularity : numpy.ndarray
         (n, 30), float32: see `GRANULARITY`. NaN where no cell was found.
     cnn : numpy.ndarray
-        (n, d), float32: features of a frozen network.
+        (n, d), float32: features from a frozen network.
     """
 
     granularity: np.ndarray
@@ -67,7 +73,7 @@ class Description:
 
 
 def granularity(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> np.ndarray:
-    """Return how much dye of a cell lies in spots of each size, seen in red, green and blue light.
+    """Return how much dye of a cell lies in spots of each size, for red, green and blue light.
 
     Parameters
     ----------
@@ -80,19 +86,19 @@ def granularity(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -
     -------
     numpy.ndarray
         (30,), float32, in the order of `GRANULARITY`: the mean optical density
-        that an opening with a disc takes away and the next smaller one did not,
-        over the cytoplasm and over the whole cell. 0 where there is no cytoplasm.
+        that an opening with a disc removes and the opening with the next smaller disc
+        does not, over the cytoplasm and over the whole cell. 0 without a cytoplasm.
 
     Raises
     ------
     StudyError
-        When the masks are empty or not of the image's size.
+        When the masks are empty or do not have the size of the image.
 
     Notes
     -----
-    Red granules take up green and blue light and let red light pass; blue-black
-    ones take up all three. The cell is first brought to one size, so that a
-    radius means the same part of the cell in every image.
+    Red granules absorb green and blue light and let red light pass; blue-black
+    granules absorb all three. Every cell is first scaled to the same size, so that a
+    radius is the same part of the cell in every image.
     """
     cell = np.asarray(nucleus, bool) | np.asarray(cytoplasm, bool)
     if cell.shape != image.shape[:2]:
@@ -103,115 +109,103 @@ def granularity(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -
     scale = _RADIUS / np.sqrt(cell.sum() / np.pi)
     edge = int(np.ceil(max(RADII) / scale)) + 1
     part = slice(max(0, y - edge), y + height + edge), slice(max(0, x - edge), x + width + edge)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     density = -np.log((image[part].astype(np.float32) + 1) / 256)
-    density = cv2.resize(density, None, fx=scale, fy=scale, interpolation=way)
+    density = cv2.resize(density, None, fx=scale, fy=scale, interpolation=method)
     size = density.shape[1::-1]
     regions = [
         cv2.resize(mask[part].astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         for mask in (np.asarray(cytoplasm, bool), cell)
     ]
-    found = np.zeros((len(regions), 3, len(RADII)), np.float32)
+    spectra = np.zeros((len(regions), 3, len(RADII)), np.float32)
     before = density
-    for place, radius in enumerate(RADII):
+    for step, radius in enumerate(RADII):
         opened = cv2.morphologyEx(
             density, cv2.MORPH_OPEN, _disc(radius), borderType=cv2.BORDER_REPLICATE
         )
         for index, region in enumerate(regions):
             if region.any():
-                found[index, :, place] = (before - opened)[region].mean(axis=0)
+                spectra[index, :, step] = (before - opened)[region].mean(axis=0)
         before = opened
-    return found.ravel()
+    return spectra.ravel()
 
 
-def describe(
-    images: np.ndarray,
-    nuclei: Sequence[np.ndarray] | None = None,
-    cytoplasms: Sequence[np.ndarray] | None = None,
-    backbone: str = "mobilenetv2_035",
-    size: int = 96,
-) -> Description:
-    """Return what both stages look at, image by image.
+def describe(images: np.ndarray) -> Description:
+    """Return the features of each image for both stages.
 
     Parameters
     ----------
     images : numpy.ndarray
         (n, h, w, 3), uint8, RGB, one white cell in the middle of each.
-    nuclei, cytoplasms : sequence of numpy.ndarray, optional
-        (n, h, w), bool. By default found by :func:`helpers.cells.segmentation.segment_cell`.
-    backbone : str
-        Frozen, of :data:`helpers.models.transfer.REGISTRY`. Without ImageNet
-        weights it says so and is random.
-    size : int
-        Side in pixels that the network sees.
 
     Returns
     -------
     Description
+        Nucleus and cytoplasm are found by :func:`helpers.cells.segmentation.segment_cell`.
+        Without ImageNet weights, the network is random and a note says so.
 
     Raises
     ------
     StudyError
-        When the images are not an array of that kind, or only one of the masks is given.
+        When the images are not an array of that kind.
     """
-    images = _checked(images)
-    if (nuclei is None) != (cytoplasms is None):
-        raise StudyError("Give the masks of both nuclei and cytoplasms, or of neither.")
+    images = np.asarray(images)
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
+        raise StudyError(
+            f"The images are {images.dtype} of shape {images.shape}, but must be uint8 RGB of "
+            "shape (n, h, w, 3)."
+        )
 
-    def one(index: int) -> np.ndarray:
+    def one(image: np.ndarray) -> np.ndarray:
         from helpers.cells.segmentation import segment_cell
 
-        if nuclei is not None:
-            return granularity(images[index], nuclei[index], cytoplasms[index])
         try:
-            found = segment_cell(images[index])
-            return granularity(images[index], found.nucleus, found.cytoplasm)
+            parts = segment_cell(image)
+            return granularity(image, parts.nucleus, parts.cytoplasm)
         except (CellError, StudyError):
             return np.full(len(GRANULARITY), np.nan, np.float32)
 
     with ThreadPoolExecutor(cores()) as threads:
-        spots = np.stack(list(threads.map(one, range(len(images)))))
-    return Description(spots, _network_features(images, backbone, size))
+        spots = np.stack(list(threads.map(one, images)))
+    return Description(spots, _network_features(images))
 
 
-class TwoStage:
+class TwoStage(BaseEstimator):
     """A support vector machine on granules, then a random forest on a network's features.
 
     Parameters
     ----------
     seed : int
-        Of the forest.
+        For the forest.
     trees : int
-        In the forest.
+        Number of trees in the forest.
 
     Attributes
     ----------
-    classes_ : numpy.ndarray
-        Names of the kinds, after :meth:`fit`.
     granules_, shapes_ : scikit-learn estimators
-        The two stages. Everything in them comes from what :meth:`fit` was given.
+        The two stages, fitted only to what :meth:`fit` was given.
     """
 
     def __init__(self, seed: int = 24, trees: int = 300):
         self.seed, self.trees = seed, trees
 
-    def fit(self, images: np.ndarray | Description, labels: Sequence[str]) -> TwoStage:
-        """Learn from training images.
+    def fit(self, seen: Description, labels: Sequence[str]) -> TwoStage:
+        """Fit both stages.
 
         Parameters
         ----------
-        images : numpy.ndarray or Description
-            (n, h, w, 3), uint8, or what :func:`describe` made of them.
+        seen : Description
+            The training images, from :func:`describe`.
         labels : sequence of str
-            A kind for each; eosinophil or basophil must be among them, and
-            others too.
+            The kind of each image. At least one granular and two other kinds
+            must be among them.
 
         Raises
         ------
         StudyError
-            When numbers differ, or a stage would have nothing to tell apart.
+            When the numbers of images and labels differ, or a stage has only one class.
         """
-        seen, labels = _pair(images, labels)
+        labels = _checked_labels(seen, labels)
         first = np.where(np.isin(labels, GRANULAR), labels, OTHER)
         rest = first == OTHER
         if len(set(first)) < 2 or len(set(labels[rest])) < 2:
@@ -219,35 +213,28 @@ class TwoStage:
                 f"The labels are {sorted(set(labels))}; two stages need eosinophil or basophil, "
                 "and two other kinds."
             )
-        self.classes_ = np.unique(labels)
         self.granules_ = _machine().fit(seen.granularity, first)
         self.shapes_ = _forest(self.seed, self.trees).fit(seen.cnn[rest], labels[rest])
         return self
 
-    def first_stage(self, images: np.ndarray | Description) -> np.ndarray:
-        """Return ``eosinophil``, ``basophil`` or ``other`` for each image."""
-        _require_fitted(self)
-        return self.granules_.predict(_seen(images).granularity).astype(object)
-
-    def predict(self, images: np.ndarray | Description) -> np.ndarray:
-        """Return a kind for each image, object (n,)."""
-        _require_fitted(self)
-        seen = _seen(images)
-        called = self.first_stage(seen)
-        rest = called == OTHER
+    def predict(self, seen: Description) -> np.ndarray:
+        """Return the kind of each image, object (n,)."""
+        check_is_fitted(self)
+        kinds = self.granules_.predict(seen.granularity).astype(object)
+        rest = kinds == OTHER
         if rest.any():
-            called[rest] = self.shapes_.predict(seen.cnn[rest])
-        return called
+            kinds[rest] = self.shapes_.predict(seen.cnn[rest])
+        return kinds
 
 
-class OneStage:
-    """All kinds at once, to hold the two stages against.
+class OneStage(BaseEstimator):
+    """All kinds at once, for comparison with the two stages.
 
     Parameters
     ----------
     look_at : str
         ``granularity`` (support vector machine), ``cnn`` (random forest) or
-        ``both`` (random forest on all of it).
+        ``both`` (random forest on all features).
     seed, trees : int
         As in :class:`TwoStage`.
     """
@@ -257,19 +244,17 @@ class OneStage:
             raise StudyError(f"look_at is {look_at!r}: take granularity, cnn or both.")
         self.look_at, self.seed, self.trees = look_at, seed, trees
 
-    def fit(self, images: np.ndarray | Description, labels: Sequence[str]) -> OneStage:
-        """Learn from training images; arguments as :meth:`TwoStage.fit`."""
-        seen, labels = _pair(images, labels)
+    def fit(self, seen: Description, labels: Sequence[str]) -> OneStage:
+        """Fit the classifier; parameters as in :meth:`TwoStage.fit`."""
         machine = self.look_at == "granularity"
         self.estimator_ = _machine() if machine else _forest(self.seed, self.trees)
-        self.estimator_.fit(self._columns(seen), labels)
-        self.classes_ = np.unique(labels)
+        self.estimator_.fit(self._columns(seen), _checked_labels(seen, labels))
         return self
 
-    def predict(self, images: np.ndarray | Description) -> np.ndarray:
-        """Return a kind for each image, object (n,)."""
-        _require_fitted(self)
-        return self.estimator_.predict(self._columns(_seen(images))).astype(object)
+    def predict(self, seen: Description) -> np.ndarray:
+        """Return the kind of each image, object (n,)."""
+        check_is_fitted(self)
+        return self.estimator_.predict(self._columns(seen)).astype(object)
 
     def _columns(self, seen: Description) -> np.ndarray:
         if self.look_at == "both":
@@ -279,7 +264,10 @@ class OneStage:
 
 @cache
 def _disc(radius: int) -> np.ndarray:
-    """Return an octagon, grown from the one before: only then does a larger sieve keep no more."""
+    """Return an octagon, dilated from the next smaller one.
+
+    Only then an opening with a larger octagon never keeps more than one with a smaller.
+    """
     if radius == 0:
         return np.ones((1, 1), np.uint8)
     shape = cv2.MORPH_CROSS if radius % 2 else cv2.MORPH_RECT
@@ -287,80 +275,41 @@ def _disc(radius: int) -> np.ndarray:
     return cv2.dilate(grown, cv2.getStructuringElement(shape, (3, 3)))
 
 
-def _machine() -> Any:
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
-    # Sizes of spots are skewed; the logarithm makes a strong stain a shift.
+def _machine() -> Pipeline:
+    # The features are skewed, and a stronger stain multiplies them: the logarithm makes
+    # the first symmetric and the second a shift.
     return make_pipeline(
         SimpleImputer(strategy="median"),
-        _logarithm(),
+        FunctionTransformer(lambda values: np.log(np.maximum(values, 0) + 1e-3)),
         StandardScaler(),
         SVC(C=10, class_weight="balanced"),
     )
 
 
-def _logarithm() -> Any:
-    from sklearn.preprocessing import FunctionTransformer
-
-    return FunctionTransformer(_log_of)
-
-
-def _log_of(values: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(values, 0) + 1e-3)
-
-
-def _forest(seed: int, trees: int) -> Any:
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.impute import SimpleImputer
-    from sklearn.pipeline import make_pipeline
-
+def _forest(seed: int, trees: int) -> Pipeline:
     forest = RandomForestClassifier(trees, class_weight="balanced", random_state=seed)
     return make_pipeline(SimpleImputer(strategy="median"), forest)
 
 
-def _network_features(images: np.ndarray, backbone: str, size: int) -> np.ndarray:
+def _network_features(images: np.ndarray) -> np.ndarray:
     from helpers import catalog
     from helpers.training import frozen
 
-    small = np.stack([cv2.resize(i, (size, size), interpolation=cv2.INTER_AREA) for i in images])
+    side = (_SIDE, _SIDE)
+    small = np.stack([cv2.resize(image, side, interpolation=cv2.INTER_AREA) for image in images])
     rows = [
         {
-            "image_id": f"{place:07d}",
+            "image_id": f"{number:07d}",
             "path": "",
-            "label": "unlabelled",
+            "label": catalog.UNLABELLED,
             "sha256": hashlib.sha256(image.tobytes()).hexdigest(),
         }
-        for place, image in enumerate(small)
+        for number, image in enumerate(small)
     ]
-    return np.array(frozen.features(backbone, catalog.make(rows), size, images=small))
+    return np.array(frozen.features(_BACKBONE, catalog.make(rows), _SIDE, images=small))
 
 
-def _checked(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
-        raise StudyError(
-            f"The images are {images.dtype} of shape {images.shape}, but must be uint8 RGB of "
-            "shape (n, h, w, 3)."
-        )
-    return images
-
-
-def _require_fitted(system: TwoStage | OneStage) -> None:
-    if not hasattr(system, "classes_"):
-        raise StudyError("The system has not learned anything yet: call fit first.")
-
-
-def _seen(images: np.ndarray | Description) -> Description:
-    return images if isinstance(images, Description) else describe(images)
-
-
-def _pair(
-    images: np.ndarray | Description, labels: Sequence[str]
-) -> tuple[Description, np.ndarray]:
-    labels = np.asarray(labels, object)
-    if len(images) != len(labels):
-        raise StudyError(f"There are {len(images)} images and {len(labels)} labels.")
-    return _seen(images), labels
+def _checked_labels(seen: Description, labels: Sequence[str]) -> np.ndarray:
+    if len(seen) != len(labels):
+        raise StudyError(f"There are {len(seen)} images and {len(labels)} labels.")
+    return np.asarray(labels, object)

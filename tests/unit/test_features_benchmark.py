@@ -27,7 +27,7 @@ def cells(tmp_path_factory):
 @pytest.mark.slow
 def test_read_segment_and_measure(benchmark, cells, workers):
     benchmark.extra_info["cells"] = len(cells)
-    found = benchmark(features._build, cells, workers, "cell")
+    found = benchmark(features._build, cells, "cell", workers)
     assert (found["problem"] == "").all()
 
 

@@ -98,19 +98,50 @@ def test_tables_that_a_chapter_left_do_not_change_the_lineup(course, made):
     path.unlink()
 
 
-def test_the_key_knows_the_weights_the_split_and_the_training(course):
-    rows = {split: lineup.catalog(course, split) for split in lineup.SPLITS}
+def test_predictions_depend_on_the_weights_the_software_and_the_training(course, monkeypatch):
     blank = weights.Weights(None, "random", "", "mobilenet")
     real = replace(blank, source="folder", sha256="ab" * 32)
     longer = replace(course, profile=replace(course.profile, epochs=3))
-    keys = [
-        lineup._key("mobilenet_frozen", rows["subject"], course, blank),
-        lineup._key("mobilenet_frozen", rows["subject"], course, real),
-        lineup._key("mobilenet_frozen", rows["random"], course, blank),
-        lineup._key("custom_cnn", rows["subject"], course, None),
-        lineup._key("custom_cnn", rows["subject"], longer, None),
-    ]
-    assert len(set(keys)) == len(keys)
+    other = replace(course, seed=25)
+    facts = [lineup._facts(settings, "custom_cnn") for settings in (course, longer, other)]
+    for found in (blank, real):
+        monkeypatch.setattr(lineup.weights, "find", lambda *_, found=found: found)
+        facts.append(lineup._facts(course, "mobilenet_frozen"))
+    monkeypatch.setenv("KERAS_BACKEND", "another")
+    facts.append(lineup._facts(course, "mobilenet_frozen"))
+    assert len({str(one) for one in facts}) == len(facts)
+
+
+def test_cached_predictions_are_computed_again_when_a_row_or_a_fact_changes(course):
+    table, calls = lineup.catalog(course), []
+
+    def scores():
+        calls.append(1)
+        return np.linspace(0, 1, len(table))
+
+    relabelled = table.assign(split=table["split"].to_numpy()[::-1])
+    for rows, facts in ((table, {"a": 1}), (table, {"a": 1}), (table, {"a": 2}), (relabelled, {})):
+        made = lineup.cached_predictions(course, "test/model", rows, facts, scores)
+        assert made["image_id"].tolist() == rows["image_id"].tolist()
+        assert np.array_equal(made["score"], np.linspace(0, 1, len(table)))
+    assert len(calls) == 3
+
+
+def test_features_of_a_backbone_are_computed_once_in_a_process(course, monkeypatch):
+    from helpers.models import transfer
+    from helpers.training import frozen
+
+    built = []
+    monkeypatch.setattr(lineup, "_FEATURES", {})
+    monkeypatch.setattr(transfer, "build", lambda recipe, *_: built.append(recipe.cut))
+    monkeypatch.setattr(frozen, "features", lambda *_, images: np.zeros((len(images), 2)))
+    monkeypatch.setattr(
+        lineup.weights, "find", lambda name: weights.Weights(None, "random", "", name)
+    )
+    table = lineup.catalog(course)
+    for cut in ("", "", "conv_pw_6_relu"):
+        assert lineup.backbone_features(course, table, "mobilenet", cut).shape == (len(table), 2)
+    assert built == ["", "conv_pw_6_relu"]
 
 
 @pytest.mark.parametrize("name", ["resnet", "", "custom_cnn.keras"])
@@ -194,11 +225,15 @@ def test_features_are_row_by_row_those_of_the_predictions(course, made):
         lineup.features(course, "custom_cnn")
 
 
-def test_a_note_is_told_once(capsys):
-    for _ in range(2):
-        with lineup._told_once():
-            print("a note that only this test makes")
-    assert capsys.readouterr().out == "a note that only this test makes\n"
+def test_the_notes_on_data_set_and_split_are_printed_once(course, capsys):
+    for split in lineup.SPLITS:
+        lineup.catalog(course, split)
+    capsys.readouterr()
+    for split in lineup.SPLITS:
+        table = lineup.catalog(course, split)
+        table["label"] = "changed"  # of the copy alone
+        assert "changed" not in set(lineup.catalog(course, split)["label"])
+    assert capsys.readouterr().out == ""
 
 
 def test_the_probe_is_that_of_chapter_09():

@@ -256,11 +256,12 @@ def test_split_and_group_go_over_to_the_crops(catalog):
     assert (table["split"] == splits.loc[table["subject"]].to_numpy()).all()
 
 
-def test_reference_and_extra_fields_give_crops_only_when_asked_for(catalog):
-    table, _ = field_crops.crops(catalog, size=32, roles=("reference", "extra"))
-    assert set(table["subject"]) == {"ALL_ref", "ALL_ALL_extra_images", "MM_5_also_ref_image"}
-    with pytest.raises(CellError, match="no row of the roles"):
-        field_crops.crops(catalog[catalog["role"] == "field"], size=32, roles="extra")
+def test_reference_and_extra_fields_give_no_crops(catalog):
+    table, _ = field_crops.crops(catalog, size=32)
+    others = {"ALL_ref", "ALL_ALL_extra_images", "MM_5_also_ref_image"}
+    assert not others & set(table["subject"])
+    with pytest.raises(CellError, match="no row of the role 'field'"):
+        field_crops.crops(catalog[catalog["role"] != "field"], size=32)
 
 
 def test_crops_are_made_once_and_anew_when_a_mask_changes(tmp_path, monkeypatch):
@@ -269,7 +270,7 @@ def test_crops_are_made_once_and_anew_when_a_mask_changes(tmp_path, monkeypatch)
     catalog = datasets.load("snam", tmp_path / "d")
     table, images = field_crops.crops(catalog, size=16)
     assert table["image_id"].tolist() == ["ALL_1_c01", "ALL_1_c02"]
-    monkeypatch.setattr(field_crops, "_make", None)  # a second call makes nothing
+    monkeypatch.setattr(field_crops, "_boxes", None)  # a second call cuts nothing out
     again, same = field_crops.crops(catalog, size=16)
     assert again.equals(table)
     assert np.array_equal(same, images)
@@ -286,17 +287,17 @@ def test_a_damaged_or_half_written_store_is_made_again(tmp_path):
     _, images = field_crops.crops(catalog, size=16)
     images = np.array(images)
     folder = tmp_path / "artifacts" / "crops"
-    for kept in (*folder.glob("*.npy"), *folder.glob("*.csv")):
+    for kept in folder.glob("*.npz"):
         kept.write_bytes(kept.read_bytes()[:20])
         assert np.array_equal(field_crops.crops(catalog, size=16)[1], images)
 
 
-def test_order_and_bytes_do_not_depend_on_workers_or_on_the_catalogs_order(catalog, monkeypatch):
-    table, images = field_crops.crops(catalog, size=24, workers=1)
+def test_order_and_bytes_do_not_depend_on_the_catalogs_order(catalog):
+    table, images = field_crops.crops(catalog, size=24)
     first = np.array(images)
     shutil.rmtree(field_crops.artifacts_folder() / "crops")
     shuffled = catalog.sample(frac=1, random_state=1)
-    again, same = field_crops.crops(shuffled, size=24, workers=4)
+    again, same = field_crops.crops(shuffled, size=24)
     assert again.equals(table)
     assert np.array_equal(same, first)
 
@@ -315,19 +316,12 @@ def test_touching_nuclei_are_parted_and_specks_left_out(tmp_path):
         assert abs(y - b) <= 2
 
 
-def test_a_cell_that_the_border_cuts_is_dropped_or_kept(tmp_path):
+def test_a_cell_that_the_border_cuts_is_left_out(tmp_path):
     discs = ((0, 50, 10), (60, 12, 10), (80, 60, 10))
     picture(tmp_path / "d/MM_1.bmp", (120, 100), discs)
     mask(tmp_path / "d/MM_1_nucleus_mask.bmp", (120, 100), discs)
     catalog = datasets.load("snam", tmp_path / "d")
     assert len(field_crops.crops(catalog, size=24)[0]) == 2
-    kept, _ = field_crops.crops(catalog, size=24, border="keep")
-    assert len(kept) == 3
-    assert (kept["x"] >= 0).all()
-    assert (kept["y"] >= 0).all()
-    assert (kept["x"] + kept["width"] <= 120).all()
-    with pytest.raises(CellError, match="'drop' or 'keep'"):
-        field_crops.crops(catalog, border="cut")
 
 
 def test_any_way_to_paint_a_mask_is_understood(tmp_path):
@@ -390,8 +384,6 @@ def test_a_catalog_of_another_data_set_is_refused(catalog):
     for size in (0, -3, 2.5, True, "64"):
         with pytest.raises(CellError, match="size"):
             field_crops.crops(catalog, size=size)
-    with pytest.raises(CellError, match="margin"):
-        field_crops.crops(catalog, margin=0.5)
     for per_field in (0, 1.5, "six"):
         with pytest.raises(CellError, match="per_field"):
             field_crops.backgrounds(catalog, per_field=per_field)
@@ -428,10 +420,9 @@ def test_a_crowded_field_has_no_room_for_a_background(tmp_path):
         st.tuples(st.integers(0, 119), st.integers(0, 89), st.integers(3, 12)),
         min_size=0,
         max_size=6,
-    ),
-    st.floats(1, 3),
+    )
 )
-def test_boxes_of_any_mask_are_squares_inside_the_field_around_a_nucleus(discs, margin):
+def test_boxes_of_any_mask_are_squares_inside_the_field_around_a_nucleus(discs):
     image = np.zeros((90, 120), np.uint8)
     for x, y, radius in discs:
         cv2.circle(image, (x, y), radius, 1, -1)
@@ -439,11 +430,10 @@ def test_boxes_of_any_mask_are_squares_inside_the_field_around_a_nucleus(discs, 
     assert np.array_equal(labels > 0, image > 0)
     present = np.unique(labels[labels > 0])
     assert np.array_equal(present, np.arange(1, len(present) + 1))
-    for x, y, width, height in field_crops._boxes(labels, image.shape, True, margin):
-        assert 0 <= x <= x + width <= 120
-        assert 0 <= y <= y + height <= 90
-        assert width == height
-        assert image[y : y + height, x : x + width].any()
+    for x, y, side in field_crops._boxes(labels, image.shape):
+        assert 0 <= x <= x + side <= 120
+        assert 0 <= y <= y + side <= 90
+        assert image[y : y + side, x : x + side].any()
 
 
 def test_large_masks_are_looked_at_in_a_smaller_size():
@@ -452,10 +442,10 @@ def test_large_masks_are_looked_at_in_a_smaller_size():
     large = np.kron(small, np.ones((10, 10), np.uint8))
     reduced = field_crops._reduced(large)
     assert max(reduced.shape) == 1000
-    ((x, y, width, _),) = field_crops._boxes(field_crops._parted(reduced), large.shape, False, 2.0)
-    assert abs(x + width / 2 - 1005) < 10
-    assert abs(y + width / 2 - 905) < 10
-    assert abs(width - 2 * 250) < 15
+    ((x, y, side),) = field_crops._boxes(field_crops._parted(reduced), large.shape)
+    assert abs(x + side / 2 - 1005) < 10
+    assert abs(y + side / 2 - 905) < 10
+    assert abs(side - field_crops.MARGIN * 250) < 15
 
 
 # The command

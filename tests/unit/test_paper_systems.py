@@ -1,4 +1,4 @@
-"""Systems are rebuilt without a leak where it is said so; what is not as in the paper is told."""
+"""Rebuilt systems do not leak with the split by subject; what is not as in the paper is listed."""
 
 from __future__ import annotations
 
@@ -56,10 +56,9 @@ def heads(monkeypatch):
             seen.append((self.rows, set(rows[:, 0].astype(int))))
             return np.column_stack([np.full(len(rows), 0.3), np.full(len(rows), 0.7)])
 
-    monkeypatch.setattr(paper_systems, "_table", lambda *_: table)
-    monkeypatch.setattr(
-        paper_systems, "_features", lambda *_: np.arange(len(table), dtype=float)[:, None]
-    )
+    monkeypatch.setattr(lineup, "catalog", lambda *_: table)
+    numbers = np.arange(len(table), dtype=float)[:, None]
+    monkeypatch.setattr(lineup, "backbone_features", lambda *_: numbers)
     monkeypatch.setattr(lineup, "linear_head", lambda *_: Head())
     return table, seen
 
@@ -86,9 +85,9 @@ def test_folds_at_random_do_leak_subjects_and_no_image(course, heads):
 
 
 @pytest.mark.usefixtures("heads")
-def test_both_protocols_judge_the_same_images(course):
+def test_both_splits_judge_the_same_images(course):
     for name in ("mobilenet", "majority_vote"):
-        one, other = (paper_systems.in_folds(course, name, p) for p in paper_systems.PROTOCOLS)
+        one, other = (paper_systems.in_folds(course, name, split) for split in lineup.SPLITS)
         columns = ["image_id", "subject", "label", "positive"]
         assert one[columns].equals(other[columns])
         assert len(one) == 72
@@ -101,8 +100,10 @@ def test_unknown_and_unaffordable(course):
         paper_systems.predictions(course, "lstm", "random")
     with pytest.raises(StudyError, match="random or subject"):
         paper_systems.predictions(course, "dcnn", "by date")
-    with pytest.raises(StudyError, match="no rung 'ladder'"):
-        paper_systems.climb(course, "ladder", "random")
+    with pytest.raises(StudyError, match="random or subject"):
+        paper_systems.in_folds(course, "mobilenet", "by date")
+    with pytest.raises(StudyError, match="no recipe 'ladder'"):
+        paper_systems.predict_recipe(course, "ladder", "random")
     with pytest.raises(StudyError, match="take 'quick'"):
         paper_systems.predictions(course, "majority_vote", "random")
 
@@ -112,7 +113,7 @@ def test_the_reasons_follow_the_run(monkeypatch, tmp_path, profile):
     table = pd.DataFrame({"split": ["train"] * 80 + ["test"] * 20})
     monkeypatch.setattr(lineup, "catalog", lambda *_: table)
     source = {"path": None}
-    monkeypatch.setattr(paper_systems.weights, "find", lambda *_: SimpleNamespace(**source))
+    monkeypatch.setattr(lineup.weights, "find", lambda *_: SimpleNamespace(**source))
     course = settings.Settings("phantom", settings.PROFILES[profile], 24, None, tmp_path)
     told = paper_systems.reasons(course, "mobilenetv2")
     assert told[:2] == ["drawn cells", "RANDOM weights"]
