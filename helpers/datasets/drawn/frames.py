@@ -272,9 +272,8 @@ def _share(table: pd.DataFrame) -> None:
     # Two subjects of medium size: few enough frames to be overlooked, enough to share some.
     names = sorted(sizes.index, key=lambda name: (sizes[name], name))
     giver = names[len(names) // 2]
-    fold = blasts.loc[blasts["subject"] == giver, "fold"].iloc[0]
     folds = blasts.groupby("subject")["fold"].first()
-    taker = next(n for n in names[len(names) // 2 :] if folds[n] != fold)
+    taker = next(n for n in names[len(names) // 2 :] if folds[n] != folds[giver])
     copies = min(_COPIES, int(sizes[giver]) - 1)
     given = blasts.index[blasts["subject"] == giver][:copies]
     taken = blasts.index[blasts["subject"] == taker][-copies:]
