@@ -15,8 +15,8 @@ def table(heads: list, rows: list[list]) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Return a figure with three decimals, a dash where there is none."""
-    return "–" if np.isnan(value) else f"{value:.3f}"
+    """Return a figure with three decimals; of one that does not exist, that it is undefined."""
+    return "undefined" if np.isnan(value) else f"{value:.3f}"
 
 
 def as_html(text: str) -> str:
