@@ -1,4 +1,4 @@
-"""Data set, profile, seed and folders: the one place that knows them."""
+"""The settings of a run: data set, profile, seed and folders."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Profile:
     resamples : int
         Bootstrap resamples behind an interval.
     precision : str
-        ``float32``, or ``mixed``: on a GPU half precision (bfloat16 where it has
-        it, else float16) with float32 weights; ``bfloat16`` and ``float16`` are
-        taken on any device. `$COURSE_PRECISION` goes before.
+        ``float32``, or ``mixed``: half precision on a GPU (bfloat16 if it supports
+        that, else float16) with float32 weights. ``bfloat16`` and ``float16`` are
+        used on any device. `$COURSE_PRECISION` overrides this.
     xla : bool
-        Compile with XLA where there is a GPU. `$COURSE_XLA` (0 or 1) goes before.
+        Compile with XLA if there is a GPU. `$COURSE_XLA` (0 or 1) overrides this.
     devices : str
-        ``one``, or ``all``: batches are shared among all GPUs. `$COURSE_DEVICES`
-        goes before.
+        ``one``, or ``all``: each batch is divided among all GPUs. `$COURSE_DEVICES`
+        overrides this.
     """
 
     name: str
@@ -69,7 +69,7 @@ PROFILES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a chapter runs on; made by :func:`read` from its parameters."""
+    """The checked parameters of a chapter; :func:`read` makes them."""
 
     dataset: str
     profile: Profile
@@ -79,7 +79,7 @@ class Settings:
     positive: str = ""
 
     def folder(self, *names: str) -> Path:
-        """Return a folder for this data set, profile and seed, made if missing."""
+        """Return a folder for this data set, profile and seed; create it if it is missing."""
         path = self.artifacts / f"{self.dataset}-{self.profile.name}-{self.seed}"
         path = path.joinpath(*names)
         path.mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def read(
     profile : str
         One of ``smoke``, ``quick``, ``full``.
     seed : int
-        From which every random choice of the chapter follows.
+        Seed of every random choice in the chapter.
     data_dir : path-like, optional
         Folder of a real data set; empty or None for the phantoms.
     positive : str
@@ -173,7 +173,7 @@ def _computing(profile: Profile) -> Profile:
 
 
 def artifacts_folder() -> Path:
-    """Return the folder of everything that is computed once and kept.
+    """Return the folder of cached results.
 
     ``$COURSE_ARTIFACTS`` if set; in a clone of the course its ``artifacts``
     folder; elsewhere (Colab) ``artifacts`` in the working directory.

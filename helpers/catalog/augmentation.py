@@ -1,8 +1,7 @@
-"""Exact symmetries of a square image: mirror images and quarter turns.
+"""Exact symmetries of a square image: mirror images and rotations by 90 degrees.
 
-They move pixels and change none, so a copy made with them holds exactly what
-its original holds. A blood cell has no upper side: each of them shows a cell
-that the microscope could have shown.
+They move pixels and change no value, so a copy has exactly the content of its original.
+A blood cell has no top or bottom: each copy could have been seen under the microscope.
 """
 
 from __future__ import annotations
@@ -26,26 +25,26 @@ _SYMMETRIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "antitranspose": lambda a: np.swapaxes(np.rot90(a, 2, axes=(_H, _W)), _H, _W),
 }
 
-#: Names of the eight symmetries of the square, the one that changes nothing first.
-#: Turns are counter-clockwise; ``flip_horizontal`` exchanges left and right.
+#: Names of the eight symmetries of the square; the first one changes nothing.
+#: Rotations are counter-clockwise; ``flip_horizontal`` exchanges left and right.
 TRANSFORMS: tuple[str, ...] = tuple(_SYMMETRIES)
 
 
 def apply(image: np.ndarray, transform: str) -> np.ndarray:
-    """Return `image` turned or mirrored as `transform` names it.
+    """Return `image` rotated or mirrored by the named transform.
 
     Parameters
     ----------
     image : ndarray, shape (h, w, c) or (n, h, w, c), any dtype
-        One image or a stack of images; left as it is.
+        One image or a stack of images; it is not changed.
     transform : str
         One of :data:`TRANSFORMS`.
 
     Returns
     -------
     ndarray, contiguous, dtype of `image`
-        Of the shape of `image`, height and width exchanged by a quarter turn
-        and by the two transposes. A new array, for ``identity`` as well.
+        A new array, also for ``identity``. Its shape is that of `image`; rotations by
+        90 and 270 degrees and the two transposes exchange height and width.
 
     Raises
     ------

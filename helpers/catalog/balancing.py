@@ -1,7 +1,7 @@
-"""Answers to unequal classes: copies as in the papers, weights, balanced batches.
+"""Three ways to deal with unequal classes: copies as in the papers, weights, balanced batches.
 
-All three touch the training rows alone: validation and test sets keep the mix
-of classes that they came with, or their figures would answer another question.
+All three change the training rows only. Validation and test sets keep their class
+proportions: with other proportions their figures would mean something else.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from helpers import catalog as catalogs
 from helpers.base.errors import CatalogError
 from helpers.catalog.augmentation import TRANSFORMS
 
-#: What the papers turn and mirror with (shreya: flips, or 90, 180, 270 degrees).
+#: The transforms of the papers (shreya: flips, or rotations by 90, 180, 270 degrees).
 PAPER_TRANSFORMS = ("flip_horizontal", "flip_vertical", "rot90", "rot180", "rot270")
 
 
 def balance_by_copies(
     catalog: pd.DataFrame, seed: int = 24, transforms: Sequence[str] = PAPER_TRANSFORMS
 ) -> pd.DataFrame:
-    """Return the catalog with training classes of one size: the papers' way.
+    """Return the catalog with training classes of equal size, as in the papers.
 
     The size is the mean of the classes' sizes, rounded down: 4432 `all` and
-    1964 `hem` become 3198 and 3198. Of a larger class images drawn at random
-    are left out; a smaller class gets mirrored and turned copies.
+    1964 `hem` become 3198 and 3198. From a larger class, images drawn at random
+    are left out; a smaller class gets mirrored and rotated copies.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
         Split, without copies; left as it is.
     seed : int
-        From which the draw follows; the order of the rows does not matter.
+        Seed of the random draw; the order of the rows does not matter.
     transforms : sequence of str
-        Names from :data:`helpers.catalog.augmentation.TRANSFORMS` but ``identity``. The
-        others of them are taken only when these are used up.
+        Names from :data:`helpers.catalog.augmentation.TRANSFORMS`, without
+        ``identity``. The other transforms are used only if these are not enough.
 
     Returns
     -------
@@ -50,9 +50,9 @@ def balance_by_copies(
     Raises
     ------
     CatalogError
-        When no row is in training, a class is not in training, the catalog holds
-        copies already, a transform is unknown, or a class is so small that all
-        its symmetries do not fill it up.
+        When there are no training rows, a class has none, the catalog has
+        copies already, a transform is unknown, or a class is so small that even
+        all transforms of its images are too few.
     """
     train = _training(catalog)
     if (catalog["original"] != "").any():
@@ -91,8 +91,8 @@ def balance_by_copies(
 def class_weights(catalog: pd.DataFrame) -> dict[int, float]:
     """Return the weight of each class, 0 and 1, for the `class_weight` of Keras' ``fit``.
 
-    A class weighs n / (2 * its images), so that both count the same in the loss
-    and an image weighs 1 on average.
+    The weight is n / (2 * number of the class's images). Both classes then count the
+    same in the loss, and the mean weight of an image is 1.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def class_weights(catalog: pd.DataFrame) -> dict[int, float]:
     Raises
     ------
     CatalogError
-        When no row is in training or all are of one side.
+        When there are no training rows, or all are of one class.
     """
     targets = catalogs.target(_training(catalog))
     sizes = np.bincount(targets, minlength=2)
@@ -117,11 +117,10 @@ def class_weights(catalog: pd.DataFrame) -> dict[int, float]:
 def balanced_batches(
     targets: Sequence | np.ndarray, batch_size: int = 32, seed: int = 24, epoch: int = 0
 ) -> Iterator[np.ndarray]:
-    """Yield the batches of one epoch, each with as many images of one class as of the other.
+    """Yield the batches of one epoch, each with equally many images of every class.
 
-    An epoch has as many batches as it takes to show ``len(targets)`` images. The
-    smaller class is gone through again and again, shuffled anew each time; of the
-    larger one another part is seen in every epoch.
+    An epoch shows ``len(targets)`` images. The images of a smaller class are repeated,
+    in a new random order each time; of a larger class, every epoch shows another part.
 
     Parameters
     ----------
@@ -130,7 +129,7 @@ def balanced_batches(
     batch_size : int
         A multiple of the number of classes.
     seed, epoch : int
-        From which the order follows; no state is kept between epochs.
+        Seeds of the order; no state is kept between epochs.
 
     Yields
     ------
@@ -140,8 +139,8 @@ def balanced_batches(
     Raises
     ------
     CatalogError
-        At the first batch, when there are fewer than two classes or `batch_size`
-        is not a multiple of their number.
+        When the first batch is asked for, if there are fewer than two classes or
+        `batch_size` is not a multiple of their number.
     """
     names, classes = np.unique(np.asarray(targets), return_inverse=True)
     if len(names) < 2:
@@ -162,7 +161,7 @@ def balanced_batches(
 
 
 def _in_rounds(members: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return `count` of `members`: all of them in random order, again and again."""
+    """Return `count` of `members`: all of them in random order, repeated as often as needed."""
     rounds = math.ceil(count / len(members))
     return np.concatenate([rng.permutation(members) for _ in range(rounds)])[:count]
 
@@ -187,19 +186,19 @@ def _copies(
     transforms: tuple[str, ...],
     rng: np.random.Generator,
 ) -> pd.DataFrame:
-    """Return rows of `count` copies: each image once before any image twice."""
+    """Return the rows of `count` copies: no image gets a second copy before all have one."""
     spare = tuple(name for name in TRANSFORMS[1:] if name not in transforms)
-    # Each image goes through the transforms in an order of its own.
+    # Each image has its own random order of transforms.
     orders = [
         [*rng.permutation(transforms).tolist(), *rng.permutation(spare).tolist()] for _ in members
     ]
     chosen = [
-        (int(place), turn)
-        for turn in range(math.ceil(count / len(members)))
-        for place in rng.permutation(len(members))
+        (int(index), repeat)
+        for repeat in range(math.ceil(count / len(members)))
+        for index in rng.permutation(len(members))
     ][:count]
-    copies = catalog.loc[[members[place] for place, _ in chosen]].copy()
-    copies["transform"] = [orders[place][turn] for place, turn in chosen]
+    copies = catalog.loc[[members[index] for index, _ in chosen]].copy()
+    copies["transform"] = [orders[index][repeat] for index, repeat in chosen]
     copies["original"] = copies["image_id"]
     copies["image_id"] = copies["original"] + "+" + copies["transform"]
     return copies

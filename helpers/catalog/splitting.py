@@ -2,14 +2,13 @@
 
 Every function takes a catalog and returns a new one with the same rows in the
 same order, so that an image array made from the one stays aligned with the
-other. What comes out depends on the rows' ids, labels, subjects and bytes and
-on the seed: never on the order of the rows or on where the files lie.
+other. The result depends on the ids, labels, subjects and bytes of the images and
+on the seed. It does not depend on the order of the rows or on the files' folder.
 
-Rows that no split uses hold ``""``: unlabelled ones, and those that a release
-has set aside as its own test set (``split == "test"`` in the catalog as
-loaded). The latter are for the very last step of a study. They are left out
-by default and stay ``"test"`` with ``keep_test=True``, where the other rows
-are then divided into ``train`` and ``val`` alone.
+Rows that no split uses have the split ``""``: unlabelled rows, and the test set of
+the release (``split == "test"`` in the catalog as loaded), which is for the very last
+step of a study. With ``keep_test=True`` the release's test rows stay ``"test"``, and
+the other rows are divided into ``train`` and ``val`` only.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def split_at_random(
 ) -> pd.DataFrame:
     """Return the catalog split image by image, stratified by label: the papers' way.
 
-    It puts cells of one person on both sides; :func:`audit_leakage` counts them.
+    Cells of one person are then in several splits; :func:`audit_leakage` counts them.
 
     Parameters
     ----------
@@ -47,15 +46,15 @@ def split_at_random(
     fractions : three floats that sum to 1
         Of train, val and test.
     seed : int
-        From which the draw follows.
+        Seed of the random draw.
     keep_test : bool
         Keep the release's own test rows as ``test`` (see the module).
 
     Returns
     -------
     pandas.DataFrame
-        With `split` set. Test and val take the next whole number above their
-        share, as scikit-learn's ``train_test_split`` applied twice: 10,662 images
+        With `split` set. The sizes of test and val are rounded up,
+        as in scikit-learn's ``train_test_split`` applied twice: 10,662 images
         become 6396 / 2133 / 2133 as in the papers, the release's 10,661 become
         6396 / 2132 / 2133.
 
@@ -104,26 +103,26 @@ def split_by_subject(
     tolerance: float = TOLERANCE,
     keep_test: bool = False,
 ) -> pd.DataFrame:
-    """Return the catalog split so that linked subjects are never on two sides.
+    """Return the catalog split by subject: linked subjects are never in two splits.
 
-    Whole groups (:func:`link_subjects`) are moved and exchanged between the
-    splits, from several random starts, until for each class the shares of its
-    images, and more loosely of its groups, are as near to `fractions` as can
-    be found. The split is met when every split has every class and no share
-    of a class's images is further than `tolerance` from the wanted one.
+    Whole groups (:func:`link_subjects`) are assigned to the splits by a search
+    (:func:`helpers.catalog.group_search.allot`). The shares of each class's images,
+    and with less weight of its groups, come as close to `fractions` as the search
+    finds. The request is met if every split has every class and no share of
+    a class's images differs from the wanted one by more than `tolerance`.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
         As loaded; left as it is.
     fractions : three floats that sum to 1
-        Of train, val and test, meant of the images of each class.
+        Of train, val and test: shares of the images of each class.
     seed : int
-        From which the random starts follow.
+        Seed of the search.
     nearest : bool
-        Where the split is not met, return the nearest one found and print a
-        note that says what is missing, instead of raising. A class with too
-        few groups then goes to train first, to test second.
+        If the request is not met, return the nearest split and print a note that
+        says what is missing, instead of raising an error. A class with too
+        few groups is then put into train first and into test second.
     tolerance : float
         0.05 is five percentage points.
     keep_test : bool
@@ -138,8 +137,8 @@ def split_by_subject(
     Raises
     ------
     CatalogError
-        When the split is not met and `nearest` is not asked for, when the
-        fractions are wrong, or the catalog is split already or holds copies.
+        When the request is not met and `nearest` is False, the fractions are
+        wrong, or the catalog is split already or holds augmented copies.
     """
     usable, wanted = _prepare(catalog, fractions, keep_test)
     linked = link_subjects(catalog)
@@ -148,9 +147,9 @@ def split_by_subject(
     names = [name for name in catalogs.SPLITS if wanted[name] > 0]
     groups, classes, counts = _count(linked[usable])
     shares = np.array([wanted[name] for name in names])
-    # A class that cannot be everywhere is trained on first and tested second.
+    # A class with too few groups for all splits goes to train first, then to test.
     needs = np.array([{"train": 4.0, "test": 2.0, "val": 1.0}[name] for name in names])
-    side, _ = allot(counts, shares, np.random.default_rng(seed), needs)
+    side = allot(counts, shares, np.random.default_rng(seed), needs)
     _report(counts, side, shares, names, classes, tolerance, nearest)
     chosen = dict(zip(groups, np.array(names, dtype=object)[side], strict=True))
     assigned = linked["group"].map(chosen).where(usable, "")
@@ -162,26 +161,26 @@ def folds_by_subject(
 ) -> pd.DataFrame:
     """Return the catalog with `fold` set to ``"0"`` .. ``str(k - 1)``, linked subjects whole.
 
-    Found as :func:`split_by_subject` finds its split, with k equal shares.
-    :func:`official_folds` then turns any of the folds into the test set.
+    The search is that of :func:`split_by_subject`, with k equal shares.
+    :func:`official_folds` turns any of the folds into the test set.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
-        Left as it is; `split` is not looked at but for the release's own test
-        rows, which like unlabelled ones get the fold ``""``.
+        Left as it is. Unlabelled rows and the release's own test rows get
+        the fold ``""``; otherwise `split` is ignored.
     k : int
         Number of folds, 2 or more.
     seed : int
-        From which the random starts follow.
+        Seed of the search.
     nearest : bool
-        Where a class has fewer groups than folds, or a fold is further than
-        :data:`TOLERANCE` from 1 / k of a class: print a note instead of raising.
+        If a class has fewer groups than folds, or its share in a fold differs from
+        1 / k by more than :data:`TOLERANCE`: print a note instead of raising an error.
 
     Raises
     ------
     CatalogError
-        When k is below 2, or the folds are not met and `nearest` is not asked for.
+        When k is below 2, or the request is not met and `nearest` is False.
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 2:
         raise CatalogError(f"k is {k!r}, but must be a whole number from 2 up.")
@@ -189,7 +188,7 @@ def folds_by_subject(
     linked = link_subjects(catalog)
     groups, classes, counts = _count(linked[usable])
     shares = np.full(k, 1 / k)
-    side, _ = allot(counts, shares, np.random.default_rng(seed), np.ones(k))
+    side = allot(counts, shares, np.random.default_rng(seed), np.ones(k))
     names = [f"fold {number}" for number in range(k)]
     _report(counts, side, shares, names, classes, TOLERANCE, nearest)
     chosen = {group: str(number) for group, number in zip(groups, side, strict=True)}
@@ -200,10 +199,10 @@ def folds_by_subject(
 def official_folds(
     catalog: pd.DataFrame, test_fold: str = "2", val_fold: str | None = "1", keep_test: bool = False
 ) -> pd.DataFrame:
-    """Return the catalog split along its column `fold`: one to test, one to val, the rest to train.
+    """Return the catalog split by its column `fold`: one is test, one is val, the rest is train.
 
-    The folds of the C-NMC release keep the subject ids apart, but not the people:
-    94 groups of byte-identical files lie in two of them (:func:`audit_leakage`).
+    The folds of the C-NMC release separate subject ids, but not people: 94 groups
+    of byte-identical files are in more than one fold (:func:`audit_leakage`).
 
     Parameters
     ----------
@@ -217,7 +216,7 @@ def official_folds(
     Raises
     ------
     CatalogError
-        When a fold is not there, both are the same, or none is left to train on.
+        When a fold does not exist, both are the same, or none is left for training.
     """
     usable, _ = _prepare(catalog, FRACTIONS, False)
     fold = catalog["fold"]
@@ -237,9 +236,9 @@ def official_folds(
 def link_subjects(catalog: pd.DataFrame) -> pd.DataFrame:
     """Return the catalog with `group` set: subjects that share a file, directly or through others.
 
-    Two ids that hold one and the same file (equal `sha256`) are taken for one
-    person. Groups that the catalog already has are joined further, never parted.
-    A group is called by its subjects, joined by ``+``.
+    Two subject ids that have an identical file (equal `sha256`) are treated as one
+    person. Groups that the catalog has already may be joined, but are never separated.
+    The name of a group is the names of its subjects, joined by ``+``.
     """
     from scipy.sparse import coo_array  # takes a quarter of a second to import
     from scipy.sparse.csgraph import connected_components
@@ -265,22 +264,22 @@ def link_subjects(catalog: pd.DataFrame) -> pd.DataFrame:
 
 
 def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFrame:
-    """Return a table of all that stands on two sides at once; empty when nothing leaks.
+    """Return a table of everything that is on more than one side; empty if nothing leaks.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
-        Need not be sound otherwise: a catalog balanced before it was split is
-        what this is meant to catch.
+        It need not pass :func:`helpers.catalog.check`: this function also finds
+        the copies in a catalog that was balanced before it was split.
     across : {"split", "fold", "subject", "image_id"}, optional
-        The column that holds the sides; rows where it is ``""`` are on none.
-        None for ``split``, or ``fold`` where nothing is split, or ``subject``
-        where there are no folds either. ``image_id`` lists all identical files.
+        The column whose values are the sides; rows with ``""`` there are on no side.
+        By default ``split``; if it is empty, ``fold``; if that is empty too,
+        ``subject``. ``image_id`` lists all identical files.
 
     Returns
     -------
     pandas.DataFrame
-        One row a finding: `kind` (``subject``, ``identical file`` or ``augmented
+        One row for each finding: `kind` (``subject``, ``identical file`` or ``augmented
         copy``), `name` (of the subject, of the file's sha256, of the original
         image), `sides` and `subjects` (tuples), `images` (how many) and
         `image_ids` (tuple). Sorted by kind and name.
@@ -297,24 +296,24 @@ def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFr
     rows = catalog[["image_id", "subject", "sha256"]].copy()
     rows["side"] = catalog[across]
     rows["copy"] = catalog["original"] != ""
-    # A copy and its original share their file; what they come from tells them from duplicates.
+    # A copy has the sha256 of its original. Only files of different originals are duplicates.
     rows["root"] = catalog["original"].where(rows["copy"], catalog["image_id"])
     rows = rows[rows["side"] != ""].sort_values("image_id")
-    found = []
+    findings = []
     if across not in ("subject", "image_id"):
-        found += _crossing(rows, "subject", "subject")
+        findings += _crossing(rows, "subject", "subject")
     files = rows[rows["sha256"] != ""]
     several = files.groupby("sha256")["root"].transform("nunique") > 1
-    found += _crossing(files[several], "sha256", "identical file")
+    findings += _crossing(files[several], "sha256", "identical file")
     if across != "image_id":
         copied = rows.groupby("root")["copy"].transform("any")
-        found += _crossing(rows[copied], "root", "augmented copy")
-    return pd.DataFrame(found, columns=list(_AUDIT_COLUMNS))
+        findings += _crossing(rows[copied], "root", "augmented copy")
+    return pd.DataFrame(findings, columns=list(_AUDIT_COLUMNS))
 
 
 def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:
     """Return one finding for each value of `key` whose rows are on more than one side."""
-    order = {name: place for place, name in enumerate(catalogs.SPLITS)}
+    order = {name: number for number, name in enumerate(catalogs.SPLITS)}
     crossing = rows[rows.groupby(key)["side"].transform("nunique") > 1]
     return [
         (
@@ -332,7 +331,7 @@ def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:
 def _prepare(
     catalog: pd.DataFrame, fractions: Sequence[float], keep_test: bool
 ) -> tuple[pd.Series, dict[str, float]]:
-    """Return which rows are to be split, and the wanted fraction of each split."""
+    """Check the arguments; return which rows to split, and the wanted fraction of each split."""
     catalogs.check(catalog)
     if not catalog.index.is_unique:
         raise CatalogError("The catalog's index has repeated entries: call reset_index(drop=True).")
@@ -368,7 +367,7 @@ def _prepare(
 
 
 def _with_split(catalog: pd.DataFrame, assigned: pd.Series, keep_test: bool) -> pd.DataFrame:
-    """Return a copy of `catalog` with its `split` set, the release's own test kept or not."""
+    """Return a copy of `catalog` with `split` set; with `keep_test`, the release's test is kept."""
     result = catalog.copy()
     if keep_test:
         own_test = (catalog["split"] == "test") & (catalog["label"] != catalogs.UNLABELLED)
@@ -378,7 +377,7 @@ def _with_split(catalog: pd.DataFrame, assigned: pd.Series, keep_test: bool) -> 
 
 
 def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
-    """Return how many of each class make up `count`, in proportion, largest remainders first."""
+    """Divide `count` among the classes in proportion to their sizes, by largest remainder."""
     exact = sizes * count / sizes.sum()
     whole = np.floor(exact).astype(int)
     order = np.argsort(-np.round(exact - whole, 9), kind="stable")
@@ -387,13 +386,13 @@ def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
 
 
 def _count(rows: pd.DataFrame) -> tuple[list[str], list[str], np.ndarray]:
-    """Return the groups, the classes and the images of each group in each class."""
+    """Return the groups, the classes, and the number of images of each group in each class."""
     table = pd.crosstab(rows["group"], rows["label"]).sort_index().sort_index(axis=1)
     return list(table.index), list(table.columns), table.to_numpy(dtype=float)
 
 
 def _touches_test(linked: pd.DataFrame, usable: pd.Series) -> pd.Series:
-    """Return the usable rows whose group is in the release's own test set, and say so."""
+    """Return the usable rows whose group is in the release's own test set; print a note."""
     touching = usable & linked["group"].isin(set(linked["group"][linked["split"] == "test"]))
     if touching.any():
         print(
@@ -412,7 +411,7 @@ def _report(
     tolerance: float,
     nearest: bool,
 ) -> None:
-    """Raise, or with `nearest` print, what keeps the split from being met."""
+    """Raise an error that says why the request is not met; with `nearest` print a note."""
     complaints = []
     part = np.stack([counts[side == number].sum(axis=0) for number in range(len(names))])
     for column, label in enumerate(classes):

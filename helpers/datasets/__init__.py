@@ -1,7 +1,7 @@
-"""The course's data sets, each read into a catalog by one call.
+"""The data sets of the course: one call reads any of them into a catalog.
 
-``load("phantom")`` draws its own images; the others are read from a folder in
-any of the layouts in which people have them.
+``load("phantom")`` draws its own images; the others are read from a folder, in
+any of their common layouts. Each reader says itself which of its classes is positive.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def load(
     data_dir : path-like, optional
         Folder of a real data set, searched with all its sub-folders.
     profile : str or Profile
-        Sets how many images are loaded at most.
+        Limits how many images are loaded.
     seed : int
-        From which the choice of those follows (and what phantoms are drawn).
+        Seed of the choice of those images (and of the drawn phantoms).
     positive : str
         With ``folders``, the name of the class that is the positive one. The other
         data sets know theirs.
@@ -62,7 +62,7 @@ def load(
     -------
     pandas.DataFrame
         A catalog (``helpers.catalog.COLUMNS``). Apart from `path` it depends
-        on the files' names and bytes alone, not on where they lie.
+        only on the names and bytes of the files, not on where the folder is.
 
     Raises
     ------
@@ -98,8 +98,8 @@ def load_with_report(
     -------
     catalog : pandas.DataFrame
     report : pandas.DataFrame
-        Columns `path` (from `data_dir`) and `reason`, sorted by both. Files
-        that a profile's limit left aside are not in it.
+        Columns `path` (relative to `data_dir`) and `reason`, sorted by both. It does
+        not list images that were left out only because of the profile's limit.
     """
     catalog, report, _ = _load(name, data_dir, profile, seed, positive)
     return catalog, report
@@ -202,7 +202,7 @@ def _sound(
 
 
 def _once_each(rows: list[dict], memory: data_files.Memory) -> tuple[list[dict], list[LeftOut]]:
-    """Return one row an image id: with its fold before without, then by path."""
+    """Return one row for each image id: rather one with a fold, then the first by path."""
     counts = Counter(row["image_id"] for row in rows)
     if len(counts) == len(rows):
         return rows, []

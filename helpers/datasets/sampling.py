@@ -49,15 +49,15 @@ def take(rows: list[dict], most: int | None, seed: int) -> list[dict]:
     most : int or None
         None returns all.
     seed : int
-        Which images of a subject are taken follows from it and their ids, so
-        neither the order of `rows` nor other images matter.
+        The choice depends on the seed and on the ids of the images. It does not depend
+        on the order of `rows` or on other images.
 
     Returns
     -------
     list of dict
-        In the order of `rows`. Each part (release's test set or not) and class
-        has its share by largest remainder, at least one; within a class every
-        subject gives one image before any gives a second.
+        In the order of `rows`. Each class of each part (the release's test set, or
+        the rest) gets its share by largest remainder, at least one image. Within a
+        class, no subject gives a second image before every subject has given one.
     """
     if most is None or len(rows) <= most:
         return rows

@@ -20,6 +20,7 @@ COURSE = project.find(ROOT)
 CHAPTERS = [chapter.name for chapter in COURSE.chapters]
 SMOKE = project.parameters(profile="smoke")
 JOBS = 2
+OWN = ["02", "04", "06", "13", "14", "17"]
 
 
 def test_the_chapters_are_sound_as_written():
@@ -129,6 +130,44 @@ def real_runs(tmp_path_factory):
 def test_chapter_runs_on_real_images(real_runs, dataset, name):
     story = real_runs(dataset)[name]
     assert not story, story
+
+
+@pytest.fixture(scope="session")
+def own_runs(tmp_path_factory):
+    """Run chapters on sixty images in two folders of names that the course has never heard of."""
+    from helpers import datasets
+
+    base = tmp_path_factory.mktemp("own")
+    table = datasets.load("phantom", None, "smoke", 3)
+    table = table[table["positive"].notna()].groupby("subject").head(4)
+    lines = ["image;subject"]
+    for row in table.itertuples():
+        name = f"{'Nemoc, těžká' if row.positive else 'zdravé buňky'}/{row.image_id[4:-4]}.bmp"
+        (base / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(row.path, base / "images" / name)
+        lines.append(f"{name};{row.subject}")
+    (base / "images" / "subjects.csv").write_text("\n".join(lines), encoding="utf-8")
+    built = project.find(ROOT, base / "_build")
+    given = project.parameters("folders", "smoke", 24, base / "images", "Nemoc, těžká")
+    results = runner.run_chapters(
+        built, given, only=OWN, jobs=JOBS, artifacts=base / "artifacts", quiet=True
+    )
+    pages = {}
+    for result in results:
+        assert not result.failure, result.failure
+        page = built.executed(given) / f"{result.chapter}.ipynb"
+        pages[result.chapter[:2]] = page.read_text(encoding="utf-8")
+    return pages
+
+
+@pytest.mark.parametrize("number", OWN)
+def test_chapter_runs_on_folders_of_any_names(own_runs, number):
+    assert not checks.check_executed(json.loads(own_runs[number]))
+
+
+def test_a_chapter_calls_classes_by_the_names_of_their_folders(own_runs):
+    assert "positive (1): Nemoc, těžká" in own_runs["06"]
+    assert "negative (0): zdravé buňky" in own_runs["06"]
 
 
 @pytest.mark.realdata

@@ -19,7 +19,7 @@ EXPECTED = "names like UID_11_1_2_all.bmp, in folders such as fold_0/all or all/
 POSITIVE = "all"
 #: Width and height of the frames: training and preliminary test, final test.
 SIZES = ((450, 450), (600, 600))
-#: Training subjects that share files, hence taken for one person; the index proves it.
+#: Training subjects that share files and therefore count as one person (see the index).
 LINKED = ("20+21", "51+75+78", "H2+H4+H5+H6", "H3+H10")
 _FRAME = re.compile(r"UID_(H?\d+)_(\d+)_(\d+)_(all|hem)", re.IGNORECASE)
 _FOLD = re.compile(r"fold_?([0-2])", re.IGNORECASE)
@@ -27,7 +27,7 @@ _TEST = re.compile(r"test_(prelim|final)", re.IGNORECASE)
 
 
 def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
-    """Return a row for each C-NMC image among `files`, told from names alone.
+    """Return a row for each C-NMC image among `files`; only names are looked at.
 
     Training frames carry class and subject in their names
     (``UID_<subject>_<image>_<cell>_<class>.bmp``; the release writes ``h3``
@@ -41,7 +41,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     rows : list of dict
         Catalog columns without `path` and `sha256`, and the `file`.
     left_out : list of (path, reason)
-        Images whose name is no C-NMC image's, or against their folder's class.
+        Images with another kind of name, or with another class than their folder.
     """
     rows: list[dict] = []
     left_out: list[LeftOut] = []

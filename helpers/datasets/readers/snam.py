@@ -37,7 +37,7 @@ _MASK = re.compile(
 
 
 def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
-    """Return a row for each field among `files`, told from names alone; masks are no rows.
+    """Return a row for each field among `files`; only names are looked at. Masks get no row.
 
     `subject` is the field: SN-AM has no patient ids. `role` is ``field``, or
     ``reference`` for what the authors took as the pattern of a stain (``ALL_ref``,

@@ -22,7 +22,7 @@ _FIELD = re.compile(r"WBC-(?:Malignant-)?(Benign|Early|Pre|Pro)-(\d+)", re.IGNOR
 
 
 def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
-    """Return a row for each Taleqani field among `files`, told from names alone.
+    """Return a row for each Taleqani field among `files`; only names are looked at.
 
     The release has no patient ids. Neighbours in its numbering look alike, so
     `subject` is a block of `BLOCK` consecutive numbers of one class

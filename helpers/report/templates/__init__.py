@@ -46,8 +46,8 @@ def code(value: Any) -> Markup:
 
 
 def number(value: float) -> str:
-    """Return `value` with three decimals, or a dash for NaN."""
-    return "–" if np.isnan(value) else f"{value:.3f}"
+    """Return `value` with three decimals, or "undefined" for NaN."""
+    return "undefined" if np.isnan(value) else f"{value:.3f}"
 
 
 def table(heads: Sequence, rows: Sequence[Sequence]) -> Markup:

@@ -1,0 +1,262 @@
+"""Images of one's own, one folder a class: every layout read, everything else named."""
+
+from __future__ import annotations
+
+import unicodedata
+import zlib
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from helpers import catalog as catalogs
+from helpers import datasets
+from helpers.base import settings
+from helpers.base.errors import CourseError, DatasetError
+from helpers.base.settings import SettingsError
+from helpers.catalog import splitting
+from helpers.course import project
+
+
+@pytest.fixture(autouse=True)
+def _artifacts(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path_factory.mktemp("artifacts")))
+
+
+def put(path, content=None):
+    """Write a small image of its own content, or that of another path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(zlib.crc32(str(content or path).encode()))
+    image = rng.integers(0, 255, (12, 14, 3)).astype(np.uint8)
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    return path
+
+
+def labels(catalog):
+    return dict(zip(catalog["image_id"], zip(catalog["label"], catalog["positive"], strict=True),
+                    strict=True))  # fmt: skip
+
+
+def test_a_folder_is_a_class_and_one_of_them_is_positive(tmp_path, capsys):
+    for name in ("tabby cat/1.png", "tabby cat/old/2.JPG", "dog/1.png", "dog/3.bmp", "dog/4.tif"):
+        put(tmp_path / name)
+    catalog = datasets.load("folders", tmp_path, positive="tabby cat")
+    assert labels(catalog) == {
+        "dog/1": ("dog", 0),
+        "dog/3": ("dog", 0),
+        "dog/4": ("dog", 0),
+        "tabby cat/1": ("tabby cat", 1),
+        "tabby cat/old/2": ("tabby cat", 1),
+    }
+    assert catalog["subject"].tolist() == catalog["image_id"].tolist()
+    assert "each image counts as its own subject" in capsys.readouterr().out
+    assert labels(datasets.load("folders", tmp_path, positive="DOG"))["dog/1"] == ("dog", 1)
+
+
+def test_a_chapters_settings_are_enough(tmp_path):
+    for name in ("a/1.png", "b/1.png"):
+        put(tmp_path / name)
+    chosen = settings.read("folders", "smoke", 24, tmp_path, "b")
+    catalog = datasets.load(chosen)
+    assert catalogs.class_names(catalog) == ("a", "b")
+    assert chosen.as_dict()["positive"] == "b"
+
+
+def test_of_three_classes_one_stands_against_the_rest(tmp_path):
+    for name in ("a/1.png", "b/1.png", "c/1.png", "unlabelled/1.png"):
+        put(tmp_path / name)
+    catalog = datasets.load("folders", tmp_path, positive="b")
+    assert catalogs.sides(catalog) == (["a", "c"], ["b"])
+    assert catalog["positive"].isna().tolist() == (catalog["label"] == "unlabelled").tolist()
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_an_accent_may_be_written_in_two_ways(tmp_path, form):
+    for name in ("zdravé/1.png", "nemocné/1.png"):
+        put(tmp_path / unicodedata.normalize(form, name))
+    catalog = datasets.load("folders", tmp_path, positive="nemocné")
+    assert catalogs.class_names(catalog) == ("zdravé", "nemocné")
+
+
+@pytest.mark.parametrize("above", ["download", "download/my images"])
+def test_folders_around_all_classes_are_no_classes(tmp_path, above):
+    for name in ("a/1.png", "b/1.png", "b/deep/down/2.png"):
+        put(tmp_path / above / name)
+    put(tmp_path / "loose.png")
+    catalog, report = datasets.load_with_report("folders", tmp_path, positive="a")
+    assert sorted(labels(catalog)) == ["a/1", "b/1", "b/deep/down/2"]
+    assert report.to_numpy().tolist() == [["loose.png", "in no class folder"]]
+
+
+def test_parts_are_kept_as_folds(tmp_path):
+    for name in ("train/a/1.png", "train/b/1.png", "Test/a/1.png", "Test/b/2.png"):
+        put(tmp_path / name)
+    catalog = datasets.load("folders", tmp_path, positive="a").set_index("image_id")
+    assert catalog["label"].to_dict() == {
+        "Test/a/1": "a", "Test/b/2": "b", "train/a/1": "a", "train/b/1": "b"
+    }  # fmt: skip
+    assert catalog.loc["Test/b/2", "fold"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("positive", "sentence"),
+    [
+        ("", r"needs the name of the positive class.*'a' \(2 images\), 'b' \(1 images\)"),
+        ("x", r"No class folder with images is called 'x'.*'a' \(2 images\), 'b' \(1 images\)"),
+        ("empty", "No class folder with images is called 'empty'"),
+    ],
+)
+def test_a_positive_class_that_is_not_there_is_asked_for(tmp_path, positive, sentence):
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        put(tmp_path / name)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DatasetError, match=sentence):
+        datasets.load("folders", tmp_path, positive=positive)
+    with pytest.raises(CourseError, match=sentence):  # before any chapter starts
+        project.parameters("folders", "smoke", 24, tmp_path, positive)
+
+
+def test_only_folders_are_told_their_positive_class(tmp_path):
+    for call in (datasets.load, settings.read, project.parameters):
+        with pytest.raises(SettingsError, match="phantom knows its positive class"):
+            call("phantom", positive="all")
+
+
+def test_a_single_image_and_a_single_class_are_read(tmp_path, capsys):
+    put(tmp_path / "sick" / "1.png")
+    catalog = datasets.load("folders", tmp_path, positive="sick")
+    assert labels(catalog) == {"sick/1": ("sick", 1)}
+    assert "All images are of one class, 'sick'" in capsys.readouterr().out
+
+
+def test_no_image_at_all(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(DatasetError, match=r"expected one folder a class.*found no image file"):
+        datasets.load("folders", tmp_path, positive="a")
+
+
+def test_every_file_is_an_image_of_the_catalog_or_named_in_the_report(tmp_path):
+    put(tmp_path / "a" / "1.png")
+    put(tmp_path / "a" / "1.jpg")
+    put(tmp_path / "b" / "1.png")
+    put(tmp_path / "b" / "both.png", content="one")
+    put(tmp_path / "a" / "other.png", content="one")
+    put(tmp_path / "b" / "1_mask.png")
+    for name in ("a/broken.png", "a/film.webp", "notes.txt", "b/table.csv", "a/Thumbs.db"):
+        (tmp_path / name).write_text("x,y\n1,2\n")
+    catalog, report = datasets.load_with_report("folders", tmp_path, positive="a")
+    assert sorted(catalog["image_id"]) == ["a/1.jpg", "a/1.png", "b/1"]
+    assert dict(report.to_numpy().tolist()) == {
+        "a/Thumbs.db": "system file",
+        "a/broken.png": "text, not an image",
+        "a/film.webp": "not an image by its ending",
+        "a/other.png": "same bytes as b/both, of another class",
+        "b/1_mask.png": "mask",
+        "b/both.png": "same bytes as a/other, of another class",
+        "b/table.csv": "no image, and no table of images and subjects",
+        "notes.txt": "not an image by its ending",
+    }
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    taken = {path.removeprefix(f"{tmp_path}/") for path in catalog["path"]}
+    assert files == set(report["path"]) | taken
+
+
+# -- subjects ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "image,subject\na/1.png,Ann\na/2.png,Ann\nb/1.png,Bob\n",
+        "\ufeffsubject;image\nAnn;a\\1.png\nAnn;2\n\nBob;b/1\n",
+        "Patient ID\tFile name\nAnn\tmine/a/1.png\nAnn\t2.png\nBob\tB/1.PNG\n",
+    ],
+)
+def test_a_table_tells_the_subjects(tmp_path, table, capsys):
+    for name in ("mine/a/1.png", "mine/a/2.png", "mine/b/1.png"):
+        put(tmp_path / name)
+    (tmp_path / "mine" / "subjects.csv").write_text(table, encoding="utf-8")
+    catalog = datasets.load("folders", tmp_path, positive="a").set_index("image_id")
+    assert catalog["subject"].to_dict() == {"a/1": "Ann", "a/2": "Ann", "b/1": "Bob"}
+    assert capsys.readouterr().out == ""
+
+
+def test_what_table_and_folder_do_not_share_is_named(tmp_path):
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        put(tmp_path / name)
+    table = tmp_path / "subjects.csv"
+    table.write_text("image,subject\na/1.png,Ann\nb/1.png,Bob\ngone.png,Eve\n")
+    catalog, report = datasets.load_with_report("folders", tmp_path, positive="a")
+    assert sorted(catalog["image_id"]) == ["a/1", "b/1"]
+    assert dict(report.to_numpy().tolist()) == {
+        "a/2.png": "not in subjects.csv",
+        "subjects.csv, row 4": "row that names no image in a class folder",
+    }
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ("a/1.png,", r"subjects\.csv, row 2: the subject is missing"),
+        ("a/1.png,Ann\n\n,Bob", r"subjects\.csv, row 4: the image is missing"),
+        ("1.png,Ann", r"row 2: '1\.png' may be 'a/1\.png' and 'b/1\.png'; write it with its fol"),
+        (
+            "a/1.png,Ann\n2.png,Ann\na/2.png,Bob",
+            r"row 4: 'a/2\.png' is of subject 'Bob', but subjects\.csv, row 3 says 'Ann'",
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_meant_so_is_refused_by_its_row(tmp_path, rows, sentence):
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        put(tmp_path / name)
+    (tmp_path / "subjects.csv").write_text(f"image,subject\n{rows}\n")
+    with pytest.raises(DatasetError, match=sentence):
+        datasets.load("folders", tmp_path, positive="a")
+
+
+def test_second_copies_stay_and_join_their_subjects(tmp_path):
+    put(tmp_path / "a" / "1.png", content="same")
+    put(tmp_path / "a" / "2.png", content="same")
+    put(tmp_path / "b" / "1.png")
+    linked = splitting.link_subjects(datasets.load("folders", tmp_path, positive="a"))
+    assert linked["group"].tolist() == ["a/1+a/2", "a/1+a/2", "b/1"]
+
+
+# -- any two names ----------------------------------------------------------------------------
+
+NAMES = st.text(
+    st.characters(exclude_characters="/\\\0", exclude_categories=["Cs", "Cc", "Zl", "Zp"]),
+    min_size=1,
+    max_size=12,
+).filter(lambda name: name.strip(". ") and "mask" not in name.lower() and name != "unlabelled")
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "__macosx"}
+
+
+@given(st.lists(NAMES, min_size=2, max_size=2, unique_by=lambda name: name.casefold()))
+@examples(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_two_names_go_from_reading_to_the_report(tmp_path_factory, names):
+    from helpers import predictions
+    from helpers.predictions import metrics
+
+    if {name.lower() for name in names} <= PARTS:
+        return
+    root = tmp_path_factory.mktemp("named")
+    for name in names:
+        for number in range(5):
+            put(root / name / f"{number}.png")
+    catalog = datasets.load("folders", root, positive=names[1])
+    assert catalogs.target(catalog).sum() == 5
+    catalogs.write(root / "catalog.csv", catalog)
+    pd.testing.assert_frame_equal(catalogs.read(root / "catalog.csv"), catalog)
+    split = splitting.split_at_random(catalog, seed=1)
+    table = predictions.make(split, catalogs.target(split).astype(float))
+    predictions.save_predictions(root / "predictions.csv", table)
+    table = predictions.load_predictions(root / "predictions.csv")
+    assert metrics.accuracy(table) == metrics.auc(table) == 1
+    for name in names:  # a class alone is judged as a part of the whole
+        alone = table[table["label"] == catalogs.classes(catalog)[name == names[1]]]
+        assert metrics.accuracy(alone) == 1
