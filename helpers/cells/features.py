@@ -147,28 +147,28 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
     window = _window(cell)
     image = np.ascontiguousarray(image[window])
     nucleus, cytoplasm, cell = (_inside(mask, window) for mask in (nucleus, cytoplasm, cell))
-    found: dict[str, float] = {}
+    result: dict[str, float] = {}
     centres = {}
     for region, mask in (("nucleus", nucleus), ("cell", cell)):
         values, centres[region] = shape.describe(mask)
-        found |= {f"{region}_{name}": value for name, value in values.items()}
-    diameters = {name: 2 * np.sqrt(found[f"{name}_area"] / np.pi) for name in centres}
-    found["nucleus_notch"] *= 100 / diameters["nucleus"]
-    found["nucleus_lobes"] = shape.lobes(nucleus)
+        result |= {f"{region}_{name}": value for name, value in values.items()}
+    diameters = {name: 2 * np.sqrt(result[f"{name}_area"] / np.pi) for name in centres}
+    result["nucleus_notch"] *= 100 / diameters["nucleus"]
+    result["nucleus_lobes"] = shape.lobes(nucleus)
     offset = np.linalg.norm(centres["nucleus"] - centres["cell"])
-    found["nucleus_offset"] = 100 * offset / diameters["cell"]
-    found["nucleus_to_cell"] = found["nucleus_area"] / found["cell_area"]
+    result["nucleus_offset"] = 100 * offset / diameters["cell"]
+    result["nucleus_to_cell"] = result["nucleus_area"] / result["cell_area"]
     lab = cv2.cvtColor(image.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
     hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
     for region, mask in (("nucleus", nucleus), ("cytoplasm", cytoplasm)):
         values = _colour(image, lab, hsv, mask)
-        found |= {f"{region}_{name}": value for name, value in values.items()}
+        result |= {f"{region}_{name}": value for name, value in values.items()}
     core = _without_rim(nucleus, diameters["nucleus"])
     window = _window(core)
     green, core = np.ascontiguousarray(image[..., 1][window]), _inside(core, window)
     for describe in (texture.cooccurrence, texture.patterns, texture.grains):
-        found |= describe(green, core)
-    return {name: float(found[name]) for name in NAMES}
+        result |= describe(green, core)
+    return {name: float(result[name]) for name in NAMES}
 
 
 def table(catalog: pd.DataFrame, kind: str = "auto") -> pd.DataFrame:
@@ -324,18 +324,18 @@ def _colour(
         names = [*_CHANNELS, *(f"{name}_sd" for name in _SPREAD)]
         return dict.fromkeys(names, float("nan"))
     flat = mask.view(np.uint8)
-    found, spread = {}, {}
+    result, spread = {}, {}
     names = tuple(_CHANNELS)
     for first, picture in ((0, rgb), (3, lab), (6, hsv)):
         means, deviations = cv2.meanStdDev(picture, mask=flat)
-        found |= dict(zip(names[first : first + 3], means.ravel(), strict=True))
+        result |= dict(zip(names[first : first + 3], means.ravel(), strict=True))
         spread |= dict(zip(names[first : first + 3], deviations.ravel(), strict=True))
     hues = np.bincount(hsv[..., 0][mask], minlength=256)
     angle = np.angle((hues * np.exp(2j * np.pi * np.arange(256) / 256)).sum(), deg=True)
-    found["hue"] = (angle - 120) % 360 + 120
+    result["hue"] = (angle - 120) % 360 + 120
     for name in ("saturation", "value"):  # from 0..255 to percent
-        found[name], spread[name] = found[name] / 2.55, spread[name] / 2.55
-    return found | {f"{name}_sd": spread[name] for name in _SPREAD}
+        result[name], spread[name] = result[name] / 2.55, spread[name] / 2.55
+    return result | {f"{name}_sd": spread[name] for name in _SPREAD}
 
 
 def _key(catalog: pd.DataFrame, kind: str) -> str:

@@ -224,9 +224,9 @@ def _outlines(labels: np.ndarray) -> np.ndarray:
 
     areas = np.bincount(labels.ravel())[1:]
     outlines = [
-        (place[1].start, place[0].start, place[1].stop, place[0].stop, area)
-        for place, area in zip(ndimage.find_objects(labels), areas, strict=True)
-        if place is not None and area >= _SPECK * labels.size
+        (box[1].start, box[0].start, box[1].stop, box[0].stop, area)
+        for box, area in zip(ndimage.find_objects(labels), areas, strict=True)
+        if box is not None and area >= _SPECK * labels.size
     ]
     if not outlines:
         return np.zeros((0, 4), int)
@@ -281,11 +281,11 @@ def _free_boxes(
             rows, columns = np.nonzero(free)
             pick = int(rng.integers(len(rows)))
             x, y = int(columns[pick]), int(rows[pick])
-            place = (
+            box = (
                 min(round(x * scale), width - full_side),
                 min(round(y * scale), height - full_side),
             )
-            boxes.append((*place, full_side))
+            boxes.append((*box, full_side))
             free[max(y - reach + 1, 0) : y + reach, max(x - reach + 1, 0) : x + reach] = False
     return boxes
 

@@ -51,14 +51,14 @@ def cooccurrence(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     # Level 0 is outside of the mask: pairs with a pixel there are left out.
     pairs = graycomatrix(levels, DISTANCES, angles, LEVELS + 1, symmetric=True)[1:, 1:]
     absent = pairs.sum(axis=(0, 1)) == 0
-    found = {}
+    result = {}
     for name in MATRIX:
         values = np.ma.masked_where(absent, graycoprops(pairs, name)).mean(axis=1)
-        found |= {
+        result |= {
             f"glcm_{name}_{distance}": value
             for distance, value in zip(DISTANCES, values.filled(np.nan), strict=True)
         }
-    return found
+    return result
 
 
 def _levels(inside: np.ndarray) -> np.ndarray:
@@ -87,17 +87,17 @@ def patterns(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     code = np.zeros(middle.shape, np.uint8)
     known = mask[1:-1, 1:-1].copy()
     for bit, (dy, dx) in enumerate(_AROUND):
-        place = slice(1 + dy, height - 1 + dy), slice(1 + dx, width - 1 + dx)
-        code |= (grey[place] >= middle).view(np.uint8) << np.uint8(bit)
-        known &= mask[place]
+        shifted = slice(1 + dy, height - 1 + dy), slice(1 + dx, width - 1 + dx)
+        code |= (grey[shifted] >= middle).view(np.uint8) << np.uint8(bit)
+        known &= mask[shifted]
     counts = np.bincount(_UNIFORM[code[known]], minlength=10)
     if not counts.sum():
         return dict.fromkeys((f"lbp_{name}" for name in PATTERN), float("nan"))
     shares = counts / counts.sum()
     present = shares[shares > 0]
     groups = {"spot": (1, 7), "edge": (2, 3, 4, 5, 6), "flat": (0, 8), "mixed": (9,)}
-    found = {f"lbp_{name}": 100 * shares[list(bins)].sum() for name, bins in groups.items()}
-    return found | {"lbp_entropy": -(present * np.log2(present)).sum()}
+    result = {f"lbp_{name}": 100 * shares[list(bins)].sum() for name, bins in groups.items()}
+    return result | {"lbp_entropy": -(present * np.log2(present)).sum()}
 
 
 _AROUND = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
@@ -125,14 +125,14 @@ def grains(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
         which this disc removes and the next smaller disc does not. The percentages
         do not depend on how strongly the nucleus is stained.
     """
-    found = {}
+    result = {}
     for kind, bright in (("dark", 255 - grey), ("light", grey)):
         shares = granularity(bright, mask)
         whole = shares.sum()
         parts = 100 * shares / whole if whole > 0 else np.full(len(RADII), np.nan)
-        found[f"grains_{kind}"] = whole
-        found |= {f"grains_{kind}_{r}": part for r, part in zip(RADII, parts, strict=True)}
-    return found
+        result[f"grains_{kind}"] = whole
+        result |= {f"grains_{kind}_{r}": part for r, part in zip(RADII, parts, strict=True)}
+    return result
 
 
 def granularity(grey: np.ndarray, mask: np.ndarray, radii: tuple[int, ...] = RADII) -> np.ndarray:

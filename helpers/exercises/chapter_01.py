@@ -18,8 +18,8 @@ def subject_of_a_name(answer: Callable[[str], str], training: pd.DataFrame) -> I
     yield answer("UID_11_10_1_all.bmp") == "11", "It reads a subject of class all."
     yield answer("UID_1_1_1_all.bmp") != answer("UID_H1_1_1_hem.bmp"), "1 and H1 are two subjects."
     yield answer("UID_h3_4_1_hem.bmp") == answer("UID_H3_4_1_hem.bmp"), "h3 and H3 are one subject."
-    found = training["name"].map(answer)
-    yield bool((found == training["subject"]).all()), "It is right for every file of the release."
+    result = training["name"].map(answer)
+    yield bool((result == training["subject"]).all()), "It is right for every file of the release."
 
 
 @checker("01-b")

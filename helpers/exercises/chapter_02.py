@@ -39,8 +39,11 @@ def own_audit(answer: Callable) -> Iterator[Point]:
     )
     for sentence, split, expected in cases:
         table = pd.DataFrame({"subject": ["a", "a", "b"], "split": split})
-        found = answer(table.copy())
-        yield isinstance(found, set | frozenset) and found == expected, f"It is right: {sentence}."
+        result = answer(table.copy())
+        yield (
+            isinstance(result, set | frozenset) and result == expected,
+            f"It is right: {sentence}.",
+        )
 
 
 @checker("02-c")

@@ -62,18 +62,18 @@ def threshold(answer: int, frame: np.ndarray, noisy: np.ndarray) -> Iterator[Poi
     yield Required(whole, "It is a whole number.")
     yield 0 <= answer <= 255, "It is a brightness, from 0 to 255."
     try:
-        found = cropping.find_cell(noisy, int(answer))
+        result = cropping.find_cell(noisy, int(answer))
     except ImageError:
         yield False, "Some pixels of the cell are above the threshold."
         return
     clean = cropping.find_cell(frame)
     yield (
-        found.width >= clean.width - 6 and found.height >= clean.height - 6,
+        result.width >= clean.width - 6 and result.height >= clean.height - 6,
         "It is low enough to keep the rim of the cell.",
     )
     yield (
-        found.width <= clean.width + 6 and found.height <= clean.height + 6,
+        result.width <= clean.width + 6 and result.height <= clean.height + 6,
         "It is high enough to leave out the noise in the background.",
     )
-    corners = [np.array([b.x, b.y, b.x + b.width, b.y + b.height]) for b in (found, clean)]
+    corners = [np.array([b.x, b.y, b.x + b.width, b.y + b.height]) for b in (result, clean)]
     yield np.abs(corners[0] - corners[1]).max() <= 3, "Each side is right to within 3 pixels."

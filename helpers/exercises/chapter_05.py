@@ -22,14 +22,14 @@ def clean_up(answer: Callable) -> Iterator[Point]:
     mask[30:35, 30:35] = True  # 25 pixels
     mask[35:38, 35:38] = True  # 9 pixels, touching the 25 by a corner
     before = mask.copy()
-    found = np.asarray(answer(mask, 20))
+    result = np.asarray(answer(mask, 20))
     yield np.array_equal(mask, before), "The mask that it was given is unchanged."
-    same = found.shape == mask.shape and found.dtype == bool
+    same = result.shape == mask.shape and result.dtype == bool
     yield Required(same, "The result is a bool array of the same shape.")
-    yield bool(found[8:11, 8:11].all()), "The hole is filled."
-    yield not found[20:24, 20:24].any(), "A piece that is too small is gone."
-    yield bool(found[30:35, 30:35].all()), "A piece that is large enough stays."
-    yield not found[35:38, 35:38].any(), "Pieces that touch only at a corner are separate pieces."
+    yield bool(result[8:11, 8:11].all()), "The hole is filled."
+    yield not result[20:24, 20:24].any(), "A piece that is too small is gone."
+    yield bool(result[30:35, 30:35].all()), "A piece that is large enough stays."
+    yield not result[35:38, 35:38].any(), "Pieces that touch only at a corner are separate pieces."
     yield bool(np.asarray(answer(mask, 16))[20:24, 20:24].all()), "A piece of just this size stays."
     ring = np.zeros((12, 12), bool)
     ring[2:8, 2:8] = True
@@ -46,15 +46,15 @@ def contrast_inside(answer: Callable) -> Iterator[Point]:
     yield Required(callable(answer), "It is a function.")
     grey = np.array([[10, 20, 90], [200, 190, 5]], np.uint8)
     mask = np.array([[True, True, False], [True, True, False]])
-    found = float(answer(grey, mask))
+    result = float(answer(grey, mask))
     yield (
-        not math.isclose(found, (100 + 246**2) / 2),
+        not math.isclose(result, (100 + 246**2) / 2),
         "The differences can be negative, unlike uint8.",
     )
-    yield math.isclose(found, 100), "The differences of neighbours are squared."
+    yield math.isclose(result, 100), "The differences of neighbours are squared."
     other = grey.copy()
     other[:, 2] = 255
-    yield math.isclose(float(answer(other, mask)), found), "Pixels outside have no influence."
+    yield math.isclose(float(answer(other, mask)), result), "Pixels outside have no influence."
     gap = np.array([[True, False, True], [True, True, False]])
     yield math.isclose(float(answer(grey, gap)), 100), "Pixels beside a gap are not neighbours."
     alone = np.eye(3, dtype=bool)
@@ -109,14 +109,14 @@ def reinhard_map(answer: Callable) -> Iterator[Point]:
     means, deviations = np.array([40.0, 20.0, -25.0]), np.array([8.0, 3.0, 5.0])
     lab = rng.normal([60, 10, -10], [4, 6, 2], (400, 3))
     before = lab.copy()
-    found = np.asarray(answer(lab, means, deviations), float)
-    yield found.shape == lab.shape, "The shape is kept."
+    result = np.asarray(answer(lab, means, deviations), float)
+    yield result.shape == lab.shape, "The shape is kept."
     yield np.array_equal(lab, before), "The pixels that it was given are unchanged."
-    if found.shape != lab.shape:
+    if result.shape != lab.shape:
         return
-    yield np.allclose(found.mean(axis=0), means), "The means are those of the reference."
-    yield np.allclose(found.std(axis=0), deviations), "The deviations are those of the reference."
-    order = all(np.array_equal(np.argsort(found[:, c]), np.argsort(lab[:, c])) for c in range(3))
+    yield np.allclose(result.mean(axis=0), means), "The means are those of the reference."
+    yield np.allclose(result.std(axis=0), deviations), "The deviations are those of the reference."
+    order = all(np.array_equal(np.argsort(result[:, c]), np.argsort(lab[:, c])) for c in range(3))
     yield order, "The order of the pixels, from dark to light, is kept."
     same = answer(lab, lab.mean(axis=0), lab.std(axis=0))
     yield np.allclose(same, lab), "With its own means and deviations, nothing changes."
@@ -133,18 +133,18 @@ def pattern_spectrum(answer: Callable) -> Iterator[Point]:
     yield Required(callable(answer), "It is a function.")
     radii = [1, 2, 4, 6]
     flat = np.full((60, 60), 0.5, np.float32)
-    found = np.asarray(answer(flat, radii), float)
-    yield Required(found.shape == (len(radii),), "There is one number for each radius.")
-    yield np.allclose(found, 0), "A uniform map has no spots."
-    for size, place, words in ((1, 1, "small"), (5, 3, "large")):
+    result = np.asarray(answer(flat, radii), float)
+    yield Required(result.shape == (len(radii),), "There is one number for each radius.")
+    yield np.allclose(result, 0), "A uniform map has no spots."
+    for size, index, words in ((1, 1, "small"), (5, 3, "large")):
         spots = flat.copy()
         for row in (15, 45):
             for column in (15, 45):
                 cv2.circle(spots, (column, row), size, 1.0, -1)
         before = spots.copy()
-        found = np.asarray(answer(spots, radii), float)
+        result = np.asarray(answer(spots, radii), float)
         yield np.array_equal(spots, before), f"A map with {words} spots is left unchanged."
-        most = int(np.argmax(found)) == place
+        most = int(np.argmax(result)) == index
         yield most, f"Most dye of {words} spots is found at the first radius above theirs."
-        whole = np.isclose(found.sum(), spots.mean() - flat.mean(), atol=1e-4)
+        whole = np.isclose(result.sum(), spots.mean() - flat.mean(), atol=1e-4)
         yield bool(whole), "All steps together remove the spots, and nothing is counted twice."

@@ -77,6 +77,6 @@ def early_stopping(answer: Callable) -> Iterator[Point]:
         ("a single epoch is best and last", [1.0], 3, (1, 1)),
     )
     for sentence, losses, patience, expected in cases:
-        found = answer(list(losses), patience)
-        right = np.size(found) == 2 and tuple(int(value) for value in found) == expected
+        result = answer(list(losses), patience)
+        right = np.size(result) == 2 and tuple(int(value) for value in result) == expected
         yield right, f"It is right: {sentence}."

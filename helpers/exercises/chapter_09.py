@@ -22,9 +22,9 @@ def own_preprocessing(answer: Callable) -> Iterator[Point]:
         "caffe": image[..., ::-1].astype(np.float64) - [103.939, 116.779, 123.68],
         "own": image.astype(np.float64),
     }
-    found = {way: np.asarray(answer(image, way)) for way in wanted}
-    yield all(f.shape == image.shape for f in found.values()), "The shape of the image is kept."
-    yield all(f.dtype == np.float32 for f in found.values()), "The numbers are float32."
+    result = {way: np.asarray(answer(image, way)) for way in wanted}
+    yield all(f.shape == image.shape for f in result.values()), "The shape of the image is kept."
+    yield all(f.dtype == np.float32 for f in result.values()), "The numbers are float32."
     yield np.array_equal(image, before), "The image that it was given is unchanged."
     sentences = {
         "tf": "With tf, 0 becomes -1 and 255 becomes 1.",
@@ -32,7 +32,7 @@ def own_preprocessing(answer: Callable) -> Iterator[Point]:
         "own": "With own, the numbers stay as they are.",
     }
     for way, sentence in sentences.items():
-        same = found[way].shape == image.shape and np.allclose(found[way], wanted[way], atol=1e-3)
+        same = result[way].shape == image.shape and np.allclose(result[way], wanted[way], atol=1e-3)
         yield same, sentence
     try:
         answer(image, "torch")
@@ -66,8 +66,8 @@ def worth_the_price(answer: Callable) -> Iterator[Point]:
         ("a single model is worth it", [7], [0.5], [0]),
     )
     for sentence, costs, scores, expected in cases:
-        found = [int(place) for place in answer(list(costs), list(scores))]
-        yield found == expected, f"It is right: {sentence}."
+        result = [int(place) for place in answer(list(costs), list(scores))]
+        yield result == expected, f"It is right: {sentence}."
 
 
 @checker("09-c")
@@ -111,8 +111,8 @@ def choose_by_validation(answer: Callable) -> Iterator[Point]:
     for place, (sentence, rows, expected) in enumerate(cases):
         table = pd.DataFrame(rows, columns=columns, index=range(7 * place, 7 * place + len(rows)))
         given = table.copy()
-        found = tuple(answer(table))
-        right = len(found) == 2 and found[0] == expected[0] and bool(found[1] == expected[1])
+        result = tuple(answer(table))
+        right = len(result) == 2 and result[0] == expected[0] and bool(result[1] == expected[1])
         yield right, f"It is right: {sentence}."
         if place == 0:
             yield table.equals(given), "The table that it was given is unchanged."

@@ -66,17 +66,17 @@ def colour_only(answer: Callable) -> Iterator[Point]:
     own = rng.normal(0, 14, (groups, 3))[of]  # each group its own light, whatever its class
     names = np.array([f"field_{number}" for number in of])
     order = rng.permutation(len(of))
-    found = {}
+    result = {}
     for name, tint in (("two", two), ("own", own), ("none", np.zeros((len(of), 3)))):
         pictures, truth, group = shot(tint)[order], labels[order], names[order]
         before = pictures.copy()
-        found[name] = float(answer(pictures, truth, group))
+        result[name] = float(answer(pictures, truth, group))
         if name == "two":
             yield np.array_equal(pictures, before), "The pictures that it was given are unchanged."
-    yield all(0 <= value <= 1 for value in found.values()), "It gives a share from 0 to 1."
-    yield found["two"] > 0.95, "It detects two lamps, one for each class."
-    yield found["none"] < 0.68, "It finds nothing where the colours do not differ."
-    yield found["own"] < 0.75, "It is not misled when each group has its own light."
+    yield all(0 <= value <= 1 for value in result.values()), "It gives a share from 0 to 1."
+    yield result["two"] > 0.95, "It detects two lamps, one for each class."
+    yield result["none"] < 0.68, "It finds nothing where the colours do not differ."
+    yield result["own"] < 0.75, "It is not misled when each group has its own light."
     # Nine pictures of one class to one of the other, no colour: saying the frequent class is 0.5.
     rare = np.flatnonzero((labels[order] == 0) | (of[order] < 4))
     value = float(
@@ -92,11 +92,11 @@ def lay_out(answer: Callable) -> Iterator[Point]:
     numbers = np.arange(1, 37, dtype=np.uint8).reshape(3, 12)
     keep = np.array([1, 0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0], dtype=bool)  # five of them
     before = numbers.copy()
-    found = np.asarray(answer(numbers, keep))
-    yield Required(found.shape == (3, 3, 3), "Five numbers lie on a square of three by three.")
-    yield found.dtype == np.uint8, "The type of the numbers is kept."
+    result = np.asarray(answer(numbers, keep))
+    yield Required(result.shape == (3, 3, 3), "Five numbers lie on a square of three by three.")
+    yield result.dtype == np.uint8, "The type of the numbers is kept."
     yield np.array_equal(numbers, before), "The numbers that it was given are unchanged."
-    rows = found.reshape(3, -1)
+    rows = result.reshape(3, -1)
     yield np.array_equal(rows[:, :5], numbers[:, keep]), "They lie row by row, in their order."
     yield not rows[:, 5:].any(), "The rest of the square is filled with zeros."
     full = np.asarray(answer(numbers, np.arange(12) < 9))

@@ -39,8 +39,8 @@ def count_the_votes(answer: Callable) -> Iterator[Point]:
     )
     for sentence, votes, doubt, expected in cases:
         given = list(votes), list(doubt)
-        found = answer(*given)
-        yield found == expected, f"It is right: {sentence}."
+        result = answer(*given)
+        yield result == expected, f"It is right: {sentence}."
         if given != (list(votes), list(doubt)):
             yield False, "The lists that it was given are unchanged."
             return
@@ -89,8 +89,8 @@ def one_weight(answer: Callable) -> Iterator[Point]:
         ("a mixture may be better than both", low, high, mixed, 0.33),
     )
     for sentence, first, second, truth, expected in cases:
-        found = float(answer(first.copy(), second.copy(), truth.copy()))
-        yield bool(np.isclose(found, expected, atol=1e-6)), f"It is right: {sentence}."
+        result = float(answer(first.copy(), second.copy(), truth.copy()))
+        yield bool(np.isclose(result, expected, atol=1e-6)), f"It is right: {sentence}."
     rng = np.random.default_rng(13)
     truth = rng.integers(0, 2, 50)
     first, second = rng.uniform(0.05, 0.95, (2, 50))
@@ -98,8 +98,8 @@ def one_weight(answer: Callable) -> Iterator[Point]:
     for step in range(101):
         score = step / 100 * first + (1 - step / 100) * second
         losses.append(-np.log(np.where(truth == 1, score, 1 - score)).mean())
-    found = float(answer(first, second, truth))
+    result = float(answer(first, second, truth))
     yield (
-        bool(np.isclose(found, np.argmin(losses) / 100, atol=1e-6)),
+        bool(np.isclose(result, np.argmin(losses) / 100, atol=1e-6)),
         ("It is right for random scores."),
     )

@@ -15,10 +15,10 @@ def a_papers_table(answer: Sequence[float]) -> Iterator[Point]:
     three = np.size(answer) == 3
     yield Required(three, "There are three numbers.")
     larger, balanced, mcc = (float(number) for number in answer)
-    found, cleared = 1049 / 1091, 483 / 509
+    result, cleared = 1049 / 1091, 483 / 509
     yield not np.isclose(larger, 0.9575, atol=5e-4), "The first is not the network's accuracy."
     yield bool(np.isclose(larger, 1091 / 1600, atol=5e-4)), "The accuracy of the guesser is right."
-    yield bool(np.isclose(balanced, (found + cleared) / 2, atol=5e-4)), "The second is right."
+    yield bool(np.isclose(balanced, (result + cleared) / 2, atol=5e-4)), "The second is right."
     expected = (1049 * 483 - 26 * 42) / np.sqrt(1091.0 * 509 * (1049 + 26) * (483 + 42))
     yield bool(np.isclose(mcc, expected, atol=5e-4)), "Matthews' correlation is right."
 
@@ -89,6 +89,6 @@ def holm_by_hand(answer: Callable) -> Iterator[Point]:
         ("equal p-values stay equal", [0.01, 0.01, 0.2], [0.03, 0.03, 0.2]),
     )
     for sentence, given, expected in cases:
-        found = np.asarray(answer(list(given)), dtype=float)
-        same = found.shape == (len(given),) and np.allclose(found, expected)
+        result = np.asarray(answer(list(given)), dtype=float)
+        same = result.shape == (len(given),) and np.allclose(result, expected)
         yield bool(same), f"It is right: {sentence}."

@@ -17,11 +17,11 @@ def heart_of_grad_cam(answer: Callable) -> Iterator[Point]:
     rng = np.random.default_rng(15)
     maps, slopes = rng.uniform(0, 1, (4, 5, 6)), rng.normal(0, 1, (4, 5, 6))
     kept = maps.copy(), slopes.copy()
-    found = np.asarray(answer(maps, slopes))
-    yield Required(found.shape == (4, 5), "The map has the height and width of the feature maps.")
+    result = np.asarray(answer(maps, slopes))
+    yield Required(result.shape == (4, 5), "The map has the height and width of the feature maps.")
     unchanged = np.array_equal(maps, kept[0]) and np.array_equal(slopes, kept[1])
     yield unchanged, "The arrays that it was given are unchanged."
-    yield bool((found >= 0).all()), "Nothing is below zero."
+    yield bool((result >= 0).all()), "Nothing is below zero."
     single = np.zeros((2, 2, 1)), np.ones((2, 2, 1))
     single[0][1, 0] = 3
     bright = np.asarray(answer(*single))
@@ -30,8 +30,8 @@ def heart_of_grad_cam(answer: Callable) -> Iterator[Point]:
     yield np.ptp(answer(*uneven)) == 0, "Each feature map has one weight, the same at all places."
     weights = slopes.mean(axis=(0, 1))
     wanted = np.maximum((maps * weights).sum(axis=-1), 0)
-    scale = found.max() / wanted.max()
-    yield np.allclose(found, wanted * scale), "The weighted maps are added, then cut at zero."
+    scale = result.max() / wanted.max()
+    yield np.allclose(result, wanted * scale), "The weighted maps are added, then cut at zero."
     yield np.isclose(scale, 1), "The weight of a map is the mean of its slopes."
 
 
@@ -42,13 +42,13 @@ def occlusion_of_anything(answer: Callable) -> Iterator[Point]:
     image = np.zeros((6, 8, 3), np.uint8)
     image[2:4, 4:6] = 200
     before = image.copy()
-    found = np.asarray(answer(lambda given: float(np.mean(given)), image, 2, 0))
-    yield Required(found.shape == (6, 8), "It has the height and width of the image.")
+    result = np.asarray(answer(lambda given: float(np.mean(given)), image, 2, 0))
+    yield Required(result.shape == (6, 8), "It has the height and width of the image.")
     yield np.array_equal(image, before), "The image that it was given is unchanged."
-    yield bool((found[2:4, 4:6] > 0).all()), "Where covering lowers the score, it is above zero."
-    yield np.count_nonzero(found) == 4, "Where covering changes nothing, it is zero."
+    yield bool((result[2:4, 4:6] > 0).all()), "Where covering lowers the score, it is above zero."
+    yield np.count_nonzero(result) == 4, "Where covering changes nothing, it is zero."
     yield (
-        np.allclose(found[2:4, 4:6], before.mean()),
+        np.allclose(result[2:4, 4:6], before.mean()),
         "It is the score before minus the score after.",
     )
     bright = np.asarray(answer(lambda given: float(np.mean(given)), image, 2, 255))
@@ -65,9 +65,9 @@ def own_integrated_gradients(answer: Callable) -> Iterator[Point]:
     yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(15)
     image, baseline, weights = rng.normal(0, 2, (3, 3, 4, 2))
-    found = np.asarray(answer(lambda _: weights, image, baseline, 3))
-    yield Required(found.shape == image.shape, "It has the shape of the image.")
-    linear = np.allclose(found, weights * (image - baseline))
+    result = np.asarray(answer(lambda _: weights, image, baseline, 3))
+    yield Required(result.shape == image.shape, "It has the shape of the image.")
+    linear = np.allclose(result, weights * (image - baseline))
     yield linear, "For a linear function, each pixel gets its weight times its change."
     square = np.asarray(answer(lambda x: 2 * x, image, baseline, 5))
     total = (image**2 - baseline**2).sum()

@@ -31,13 +31,13 @@ def one_probability(answer: Callable) -> Iterator[Point]:
     """Check a function from scores and two class names to the names."""
     yield Required(callable(answer), "It is a function.")
     scores = np.array([[0.9], [0.2], [0.5], [0.49]], dtype=np.float32)
-    found = list(answer(scores.copy(), ("hem", "all")))
-    yield len(found) == 4, "There is one name for each image."
-    yield "all" in found, "A high score is no longer called by the first name."
-    yield "hem" in found, "A low score is still called by the first name."
-    yield found == ["all", "hem", "all", "hem"], "From one half up, the second name is given."
-    found = list(answer(np.array([[0.1]]), ("benign", "malignant")))
-    yield found == ["benign"], "It also works for other names and a single image."
+    result = list(answer(scores.copy(), ("hem", "all")))
+    yield len(result) == 4, "There is one name for each image."
+    yield "all" in result, "A high score is no longer called by the first name."
+    yield "hem" in result, "A low score is still called by the first name."
+    yield result == ["all", "hem", "all", "hem"], "From one half up, the second name is given."
+    result = list(answer(np.array([[0.1]]), ("benign", "malignant")))
+    yield result == ["benign"], "It also works for other names and a single image."
 
 
 @checker("17-b")
@@ -72,8 +72,8 @@ def the_largest(answer: Callable) -> Iterator[Point]:
         mask = np.zeros((100, 100), dtype=np.uint8)
         for x, y, width, height in boxes:
             mask[y : y + height, x : x + width] = 255
-        found = tuple(int(number) for number in answer(mask.copy()))
-        yield found == boxes[0], f"It is right: {sentence}."
+        result = tuple(int(number) for number in answer(mask.copy()))
+        yield result == boxes[0], f"It is right: {sentence}."
 
 
 @checker("17-d")
@@ -84,21 +84,21 @@ def only_images(answer: Callable) -> Iterator[Point]:
         folder = Path(name)
         for label, count in (("all", 5), ("hem", 3)):
             (folder / label).mkdir()
-            for place in range(count):
-                (folder / label / f"{place}.bmp").write_bytes(b"BM")
+            for index in range(count):
+                (folder / label / f"{index}.bmp").write_bytes(b"BM")
         yield answer(folder) == {"all": 5, "hem": 3}, "A clean folder is counted right."
         (folder / "all" / "9.BMP").write_bytes(b"BM")
         yield answer(folder) == {"all": 6, "hem": 3}, "A file name that ends in capitals counts."
         hidden = folder / "all" / ".ipynb_checkpoints"
         hidden.mkdir()
-        found = answer(folder)
-        yield found.get("all") == 6, "A hidden folder is not an image."
+        result = answer(folder)
+        yield result.get("all") == 6, "A hidden folder is not an image."
         (hidden / "0-checkpoint.bmp").write_bytes(b"BM")
         (folder / "hem" / "._1.bmp").write_bytes(b"BM")
         (folder / "hem" / "notes.txt").write_text("not an image")
-        found = answer(folder)
-        yield found.get("all") == 6, "Files in a hidden folder do not count."
-        yield found.get("hem") == 3, "Hidden files and text files do not count."
+        result = answer(folder)
+        yield result.get("all") == 6, "Files in a hidden folder do not count."
+        yield result.get("hem") == 3, "Hidden files and text files do not count."
         (folder / ".ipynb_checkpoints").mkdir()
         yield sorted(answer(folder)) == ["all", "hem"], "A hidden folder is not a class."
 
@@ -138,8 +138,8 @@ def chosen_on_validation(answer: Callable) -> Iterator[Point]:
         ("a single experiment is chosen", {"only": (0.5, 0.4)}, ("only", 0.4)),
     )
     for sentence, experiments, expected in cases:
-        found = tuple(answer(dict(experiments)))
-        yield found == expected, f"It is right: {sentence}."
+        result = tuple(answer(dict(experiments)))
+        yield result == expected, f"It is right: {sentence}."
 
 
 @checker("17-g")
@@ -149,13 +149,16 @@ def training_only(answer: Callable) -> Iterator[Point]:
     rng = np.random.default_rng(17)
     parts = {name: rng.integers(0, 256, (4, 5, 5, 3)) for name in ("train", "val", "test")}
     before = {name: images.copy() for name, images in parts.items()}
-    made = answer(parts, lambda images: images[:, ::-1])
-    yield Required(sorted(made) == sorted(before), "The result has the three sets.")
-    yield len(made["train"]) == 8, "The training set has each image and its mirror image."
+    output = answer(parts, lambda images: images[:, ::-1])
+    yield Required(sorted(output) == sorted(before), "The result has the three sets.")
+    yield len(output["train"]) == 8, "The training set has each image and its mirror image."
     mirrored = np.concatenate([before["train"], before["train"][:, ::-1]])
-    yield np.array_equal(made["train"], mirrored), "Its images come first, then the mirrored ones."
-    yield np.array_equal(made["val"], before["val"]), "The validation set is as it was."
-    yield np.array_equal(made["test"], before["test"]), "The test set is as it was."
+    yield (
+        np.array_equal(output["train"], mirrored),
+        "Its images come first, then the mirrored ones.",
+    )
+    yield np.array_equal(output["val"], before["val"]), "The validation set is as it was."
+    yield np.array_equal(output["test"], before["test"]), "The test set is as it was."
     same = all(np.array_equal(parts[name], before[name]) for name in before)
     yield same, "The images that it was given are unchanged."
 
@@ -173,14 +176,14 @@ def every_image_once(answer: Callable) -> Iterator[Point]:
     # The model is right on the first images and wrong on the others.
     truth = np.ones(1000, dtype=int)
     images = np.where(np.arange(1000) < 800, 1, -1)
-    found = float(answer(predict, images, truth, 40))
-    yield not np.isclose(found, 1.0), "The images after the twentieth batch count too."
-    yield bool(np.isclose(found, 0.8)), "The accuracy of a thousand images is right."
+    result = float(answer(predict, images, truth, 40))
+    yield not np.isclose(result, 1.0), "The images after the twentieth batch count too."
+    yield bool(np.isclose(result, 0.8)), "The accuracy of a thousand images is right."
     yield max(sizes) <= 40, "No batch is larger than asked for."
     sizes.clear()
     truth, images = np.ones(45, dtype=int), np.where(np.arange(45) < 40, 1, -1)
     with warnings.catch_warnings():  # a mean over no images is for the next line to tell
         warnings.simplefilter("ignore", RuntimeWarning)
-        found = float(answer(predict, images, truth, 40))
+        result = float(answer(predict, images, truth, 40))
     yield sum(sizes) == 45, "Each image is scored once, also those of a small last batch."
-    yield bool(np.isclose(found, 40 / 45)), "A small last batch counts less than a full batch."
+    yield bool(np.isclose(result, 40 / 45)), "A small last batch counts less than a full batch."

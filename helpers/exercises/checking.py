@@ -110,10 +110,10 @@ def _described(error: Exception) -> str:
 
 
 def _chapter_of(name: str) -> str:
-    found = re.fullmatch(r"(\d\d)-[a-z]", name)
-    if not found:
+    result = re.fullmatch(r"(\d\d)-[a-z]", name)
+    if not result:
         raise ValueError(f"{name!r} is not the name of an exercise; they look like '06-a'.")
-    return found[1]
+    return result[1]
 
 
 def _load(chapter: str) -> None:

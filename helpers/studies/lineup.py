@@ -30,14 +30,15 @@ from helpers.base.settings import PROFILES, Settings
 from helpers.catalog import splitting
 from helpers.models import weights
 from helpers.predictions.table import read_predictions, save_predictions
+from helpers.studies import baselines
 
 if TYPE_CHECKING:
     import keras
 
 #: How a study splits its images: image by image, as the papers do, or by whole subjects.
 SPLITS = ("random", "subject")
-#: Side of the images that the simple baselines see, and of their thumbnails, in pixels.
-_BASELINE_SIDE, _THUMBNAIL_SIDE = 96, 12
+#: Side of the images that the simple baselines see, in pixels.
+_BASELINE_SIDE = 96
 #: Side of the images for frozen backbones in `smoke` and `quick`: InceptionV3 takes no smaller.
 _FROZEN_SIDE = 75
 #: Values of `C` (inverse regularisation strength) from which the validation loss chooses.
@@ -80,7 +81,7 @@ MODELS: dict[str, Member] = {
         "logistic regression on area, mean colour and spread of colour", "baseline"
     ),
     "thumbnail": Member(
-        f"logistic regression on the {_THUMBNAIL_SIDE} x {_THUMBNAIL_SIDE} pixel thumbnail",
+        f"logistic regression on the {baselines.SIDE} x {baselines.SIDE} pixel thumbnail",
         "baseline",
     ),
     "custom_cnn": Member("the network of chapter 06, trained from scratch", "network"),
@@ -272,38 +273,6 @@ def _facts(settings: Settings, name: str) -> dict:
     return facts
 
 
-def baseline_features(pixels: np.ndarray) -> np.ndarray:
-    """Return area, mean colour and spread of colour of the cells in each image.
-
-    Parameters
-    ----------
-    pixels : numpy.ndarray
-        uint8, shape (n, size, size, 3), RGB, not cropped: a cell that was cropped
-        and resized has lost its size.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (n, 7)
-        Share of the image that is cell, then the means of red, green and blue there,
-        and their standard deviations, 0..255. In a frame the pixels that are not black
-        are cell, in a field those darker in green than Otsu's threshold.
-    """
-    import cv2
-
-    rows = np.zeros((len(pixels), 7))
-    for row, image in zip(rows, pixels, strict=True):
-        image = np.asarray(image)
-        if images.is_frame(image):
-            mask = image.any(axis=-1)
-        else:
-            green = np.ascontiguousarray(image[..., 1])
-            threshold, _ = cv2.threshold(green, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-            mask = green <= threshold
-        inside = image[mask] if mask.any() else image.reshape(-1, 3)
-        row[:] = (mask.mean(), *inside.mean(axis=0), *inside.std(axis=0))
-    return rows
-
-
 def linear_head(strength: float, seed: int = 24) -> object:
     """Return an unfitted logistic regression on standardised features.
 
@@ -422,8 +391,8 @@ def _features(settings: Settings, name: str, table: pd.DataFrame) -> np.ndarray:
     if MODELS[name].backbone:
         return backbone_features(settings, table, MODELS[name].backbone)
     if name == "thumbnail":
-        return thumbnails(images.load_images(table, _BASELINE_SIDE))
-    return baseline_features(images.load_images(table, _BASELINE_SIDE, crop=False))
+        return baselines.thumbnails(images.load_images(table, _BASELINE_SIDE))
+    return baselines.size_and_colour(images.load_images(table, _BASELINE_SIDE, crop=False))
 
 
 def backbone_features(
@@ -468,13 +437,3 @@ def _member(name: str) -> Member:
     if name not in MODELS:
         raise StudyError(f"There is no model {name!r}; the course has {', '.join(MODELS)}.")
     return MODELS[name]
-
-
-def thumbnails(pixels: np.ndarray) -> np.ndarray:
-    """Return the images as rows of 12 x 12 x 3 mean colours, float64, shape (n, 432)."""
-    count, side = len(pixels), pixels.shape[1] // _THUMBNAIL_SIDE
-    edge = side * _THUMBNAIL_SIDE
-    squares = np.asarray(pixels)[:, :edge, :edge].reshape(
-        count, _THUMBNAIL_SIDE, side, _THUMBNAIL_SIDE, side, 3
-    )
-    return squares.mean(axis=(2, 4)).reshape(count, -1)

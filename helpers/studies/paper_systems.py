@@ -194,8 +194,8 @@ def weights_of(settings: Settings, name: str) -> str:
     """Return which weights a system starts from: ``ImageNet``, ``RANDOM`` or ``none``."""
     system = _system(name)
     if system.kind == "vote":
-        found = {lineup.source(voter) for voter in _VOTERS}
-        return "RANDOM" if "RANDOM" in found else "ImageNet"
+        result = {lineup.source(voter) for voter in _VOTERS}
+        return "RANDOM" if "RANDOM" in result else "ImageNet"
     return lineup.source(_backbone(system, settings))
 
 
@@ -204,45 +204,47 @@ def reasons(settings: Settings, name: str) -> list[str]:
     from helpers.models import dcnn, transfer
 
     system, profile = _system(name), settings.profile
-    found = []
+    result = []
     if system.kind == "fields":
-        found.append("drawn fields" if settings.dataset != "snam" else "crops are ours")
+        result.append("drawn fields" if settings.dataset != "snam" else "crops are ours")
     elif settings.dataset == "phantom":
-        found.append("drawn cells")
+        result.append("drawn cells")
     elif settings.dataset != "cnmc":
-        found.append(f"another data set ({settings.dataset})")
+        result.append(f"another data set ({settings.dataset})")
     if weights_of(settings, name) == "RANDOM":
-        found.append("RANDOM weights")
+        result.append("RANDOM weights")
     if system.kind == "recipe":
         recipe = transfer.RECIPES[system.recipe]
         if profile.name != "full":
             epochs = recipe.stages[-1].epochs
-            found.append(f"frozen, linear head; theirs tuned, up to {epochs} epochs")
+            result.append(f"frozen, linear head; theirs tuned, up to {epochs} epochs")
         else:
             if transfer.for_profile(recipe, profile) != recipe:
-                found.append("a shorter training")
-            found.append("training images not balanced by copies")
+                result.append("a shorter training")
+            result.append("training images not balanced by copies")
     if system.kind in ("frozen", "folds", "vote"):
-        found.append("frozen, linear head")
+        result.append("frozen, linear head")
     if _backbone(system, settings) != system.backbone:
-        found.append("width 0.35")
+        result.append("width 0.35")
     if system.kind == "network":
-        found.append(f"layers are ours, up to {profile.epochs} epochs, one split")
+        result.append(f"layers are ours, up to {profile.epochs} epochs, one split")
     if system.kind == "fields":
         steps, published = _iterations(settings), dcnn.PUBLISHED.iterations
-        found.append("layers, k and crops are ours")
+        result.append("layers, k and crops are ours")
         return (
-            found if steps == published else [*found, f"{steps} iterations instead of {published}"]
+            result
+            if steps == published
+            else [*result, f"{steps} iterations instead of {published}"]
         )
     split = lineup.catalog(settings, "random")["split"]
     train = (split == "train").sum()
     if system.kind == "folds":
         train = len(split) * (_FOLDS - 1) // _FOLDS
     if train < PAPER_TRAINING_IMAGES:
-        found.append(f"{train} training images")
+        result.append(f"{train} training images")
     if system.kind == "recipe" and (side := lineup.frozen_side(settings)) != PAPER_SIDE:
-        found.append(f"{side} pixels instead of {PAPER_SIDE}")
-    return found
+        result.append(f"{side} pixels instead of {PAPER_SIDE}")
+    return result
 
 
 def _system(name: str) -> System:

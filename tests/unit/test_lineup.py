@@ -15,7 +15,7 @@ from helpers.base.errors import StudyError
 from helpers.catalog import splitting
 from helpers.models import weights
 from helpers.predictions.table import save_predictions
-from helpers.studies import lineup
+from helpers.studies import baselines, lineup
 
 CHEAP = ("size_and_colour", "thumbnail")
 
@@ -169,23 +169,23 @@ def test_area_and_colour_of_a_known_disc():
     image = np.zeros((1, 40, 40, 3), np.uint8)
     image[0, 10:30, 10:30] = (100, 50, 150)
     image[0, 10:30, 20:30] = (120, 50, 150)
-    assert np.allclose(lineup.baseline_features(image), [[0.25, 110, 50, 150, 10, 0, 0]])
+    assert np.allclose(baselines.size_and_colour(image), [[0.25, 110, 50, 150, 10, 0, 0]])
 
 
 def test_of_a_field_the_dark_cells_are_measured():
     field = np.full((1, 40, 40, 3), 230, np.uint8)
     field[0, :20, :20] = (90, 40, 120)
-    assert np.allclose(lineup.baseline_features(field)[0, :4], [0.25, 90, 40, 120])
+    assert np.allclose(baselines.size_and_colour(field)[0, :4], [0.25, 90, 40, 120])
 
 
 def test_an_image_of_one_colour_is_measured_too():
-    assert np.isfinite(lineup.baseline_features(np.zeros((2, 8, 8, 3), np.uint8))).all()
-    assert np.isfinite(lineup.baseline_features(np.full((2, 8, 8, 3), 9, np.uint8))).all()
+    assert np.isfinite(baselines.size_and_colour(np.zeros((2, 8, 8, 3), np.uint8))).all()
+    assert np.isfinite(baselines.size_and_colour(np.full((2, 8, 8, 3), 9, np.uint8))).all()
 
 
 def test_a_thumbnail_is_the_mean_of_its_squares():
     pixels = np.random.default_rng(1).integers(0, 256, (2, 96, 96, 3)).astype(np.uint8)
-    small = lineup.thumbnails(pixels)
+    small = baselines.thumbnails(pixels)
     assert small.shape == (2, 432)
     assert np.isclose(small[1, 0], pixels[1, :8, :8, 0].mean())
     assert np.isclose(small[0, -1], pixels[0, -8:, -8:, 2].mean())

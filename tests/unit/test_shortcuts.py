@@ -14,7 +14,7 @@ from helpers.datasets.drawn import frames as phantom
 from helpers.explaining import shortcuts
 from helpers.images import loading as image_files
 from helpers.predictions import metrics
-from helpers.studies import lineup
+from helpers.studies import baselines, lineup
 from tests.conftest import SHARED
 
 RNG = np.random.default_rng(0)
@@ -167,7 +167,7 @@ def test_a_stain_planted_in_phantoms_passes_validation_and_is_caught(phantoms, t
         planted[own] = pixels[own]
 
     # Whole subjects are kept apart, and still validation praises a network that sees the image.
-    val, test, seen = areas(table, lineup.thumbnails(planted))
+    val, test, seen = areas(table, baselines.thumbnails(planted))
     assert val > 0.95
     assert test < 0.7
     # Colours alone should not do as well, and do not where nothing is planted.
@@ -176,7 +176,7 @@ def test_a_stain_planted_in_phantoms_passes_validation_and_is_caught(phantoms, t
     assert val_of_colours > 0.95 > 0.75 > before
     assert test_of_colours < 0.7
     # The outline holds no stain: it cannot be fooled.
-    outline, _, outlines = areas(table, lineup.thumbnails(shortcuts.silhouettes(planted)))
+    outline, _, outlines = areas(table, baselines.thumbnails(shortcuts.silhouettes(planted)))
     assert outline < 0.75
 
     told = {"image": seen, "colours": colours, "outline": outlines}
