@@ -72,7 +72,7 @@ def make(root: Path) -> Path:
             markdown("How is a table kept?"),
             code(
                 "import pandas as pd\n"
-                "from helpers import files, settings\n"
+                "from helpers.base import files, settings\n"
                 "folder = settings.artifacts_folder()\n"
                 "for name in range(20):\n"
                 "    table = pd.DataFrame({'n': range(2000)})\n"

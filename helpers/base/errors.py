@@ -48,3 +48,7 @@ class ExplainError(CourseError, ValueError):
 
 class StudyError(CourseError, ValueError):
     """A model, a paper or a split that the course does not have."""
+
+
+class RunError(CourseError, ValueError):
+    """A clone, a chapter or a book that cannot be found, run or published."""

@@ -18,7 +18,7 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-_PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "opencv-python-headless", "h5py")
+_PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "h5py")
 
 
 def environment() -> dict:
@@ -126,10 +126,6 @@ def _accelerator() -> str | None:
 
         first = jax.devices()[0]
         return None if first.platform == "cpu" else first.device_kind
-    if backend == "torch":
-        import torch
-
-        return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     return None
 
 

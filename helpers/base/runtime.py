@@ -55,7 +55,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             load = spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
-                with _held_back():
+                with held_back():
                     load(module)
                 # Its Python side warns of retracing wherever a notebook uses a second
                 # model. The level is set here, as importing sets it anew in a notebook.
@@ -66,8 +66,17 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 @contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """Keep what is written to file descriptor 2, and pass on what is not noise."""
+def held_back(noise: re.Pattern[bytes] = _NOISE) -> Iterator[None]:
+    """Hold back what the block writes to file descriptor 2; then pass on all but the noise.
+
+    C++ libraries write there past Python's ``sys.stderr``. Everything is passed on
+    when the block raises.
+
+    Parameters
+    ----------
+    noise : re.Pattern
+        Lines that begin like this are dropped; by default TensorFlow's start-up messages.
+    """
     try:
         real = os.dup(2)
     except OSError:  # no such descriptor: nothing to quieten
@@ -84,5 +93,5 @@ def _held_back() -> Iterator[None]:
             os.close(real)
             held.seek(0)
             for line in held:
-                if failed or not _NOISE.match(line):
+                if failed or not noise.match(line):
                     os.write(2, line)

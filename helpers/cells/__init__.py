@@ -1,1 +1,1 @@
-"""One cell measured: its outline, nucleus and cytoplasm, its shape, texture and colour."""
+"""Cells: their outlines, and the numbers that describe them."""

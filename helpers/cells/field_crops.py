@@ -23,7 +23,7 @@ from helpers.base.files import kept, read_array, write_csv
 from helpers.base.runtime import cores
 from helpers.base.settings import DEFAULT_SEED, artifacts_folder
 from helpers.cells import segmentation
-from helpers.cells.segmentation.segment import part_touching
+from helpers.cells.segmentation.nucleus import part_touching
 from helpers.images.loading import read_image
 
 #: Side of a box against the longer side of the nucleus in it: room for the cytoplasm of

@@ -1,4 +1,4 @@
-"""Builds the HTML book from the executed chapters and publishes it whole or not at all."""
+"""Builds the HTML book from the executed chapters and publishes the whole book or nothing."""
 
 from __future__ import annotations
 
@@ -12,54 +12,49 @@ import subprocess
 import sys
 from pathlib import Path
 
-from helpers.base.errors import CourseError
+from helpers.base.errors import RunError
 from helpers.base.files import write_json
 from helpers.course import banner, checks, repository, staleness
 from helpers.course.executor import copy_path
-from helpers.course.project import Parameters, Project, toc_files
+from helpers.course.project import Parameters, Project
 from helpers.course.runner import State, states
 
-#: In the published folder: what the book was made from.
+#: File in the published folder with the run and the hash of what the book was built from.
 _SEAL = ".course.json"
 
 
-class BookError(CourseError, RuntimeError):
-    """A book that cannot be published: chapters missing, a check failed or a warning."""
-
-
-def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
-    """Publish the book of a run in ``_build/html``; return whether anything was to do.
+def build(project: Project, run: Parameters) -> None:
+    """Publish the book of a run in ``_build/html``, unless it is there already.
 
     Every chapter must have been executed with its present cells and helpers, and
-    every page must pass :func:`helpers.course.checks.check_executed`. The
-    book is then built in a folder of its own, warnings being errors, and takes the
-    place of the old one only when it is whole.
+    every page must pass :func:`helpers.course.checks.check_executed`. The book is
+    built in another folder, where warnings count as errors, and replaces the old
+    one only when it is complete.
 
     Raises
     ------
-    BookError
+    RunError
         When a chapter is missing or stale, a check fails, or the build does.
     """
-    found = states(project, run)
-    missing = [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in found if s.stale]
+    chapters = states(project, run)
+    missing = [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in chapters if s.stale]
     if missing:
-        raise BookError(
-            f"The book is not published: {len(missing)} of {len(found)} chapters have no "
-            f"executed copy that holds for {run.key}: {', '.join(missing)}."
+        raise RunError(
+            f"The book is not published: {len(missing)} of {len(chapters)} chapters have no "
+            f"up-to-date executed copy for {run.key}: {', '.join(missing)}."
         )
-    seal = _seal(project, run, found)
-    _recover(project)
-    if _published(project.html) == seal:
-        if not quiet:
-            print(f"The book is up to date: {project.html / 'index.html'}")
-        return False
+    seal = _seal(project, run, chapters)
+    _recover(project.html)
+    if _published(project.html) == seal and (project.html / "index.html").is_file():
+        print(f"The book is up to date: {project.html / 'index.html'}")
+        return
     pages = {
         s.chapter.name: page(
             staleness.read_notebook(s.chapter.path),
             staleness.read_notebook(copy_path(project, run, s.chapter)),
             s.record,
         )
-        for s in found
+        for s in chapters
     }
     problems = [
         f"{name}: {problem}"
@@ -67,94 +62,80 @@ def build(project: Project, run: Parameters, *, quiet: bool = False) -> bool:
         for problem in checks.check_executed(notebook)
     ]
     if problems:
-        raise BookError("The book is not published:\n  " + "\n  ".join(problems))
+        raise RunError("The book is not published:\n  " + "\n  ".join(problems))
     work = project.build / ".book"
     shutil.rmtree(work, ignore_errors=True)
-    stage(project, pages, [s.record for s in found], work / "source")
+    _stage(project, pages, [s.record for s in chapters], work / "source")
     built = _sphinx(work)
     write_json(built / _SEAL, seal)
     _publish(built, project.html)
     shutil.rmtree(work, ignore_errors=True)
-    if not quiet:
-        print(f"The book is ready: {project.html / 'index.html'}")
-    return True
+    print(f"The book is ready: {project.html / 'index.html'}")
 
 
-def stage(project: Project, pages: dict[str, dict], records: list[dict], folder: Path) -> None:
-    """Write all that the book is built from into `folder`: settings, pages, notebooks."""
+def _stage(project: Project, pages: dict[str, dict], records: list[dict], folder: Path) -> None:
+    """Write everything that the book is built from into `folder`."""
     folder.mkdir(parents=True)
     config = (project.root / "_config.yml").read_text(encoding="utf-8")
     (folder / "_config.yml").write_text(_staged_config(config), encoding="utf-8")
     shutil.copy(project.root / "_toc.yml", folder)
-    for name in _page_folders(project):
-        shutil.copytree(project.root / name, folder / name)
-    (folder / "notebooks").mkdir(exist_ok=True)
+    shutil.copytree(project.root / "book", folder / "book")
+    (folder / "notebooks").mkdir()
     for name, notebook in pages.items():
         text = json.dumps(notebook, ensure_ascii=False, indent=1)
         (folder / "notebooks" / f"{name}.ipynb").write_text(text + "\n", encoding="utf-8")
-    if (project.root / "book" / "status.md").is_file():
-        titles = {name: title_of(notebook) for name, notebook in pages.items()}
-        text = banner.status_page(records, titles)
-        (folder / "book" / "status.md").write_text(text, encoding="utf-8")
+    titles = {name: title_of(notebook) for name, notebook in pages.items()}
+    status = banner.status_page(records, titles)
+    (folder / "book" / "status.md").write_text(status, encoding="utf-8")
 
 
 def page(source: dict, executed: dict, record: dict) -> dict:
-    """Return the notebook that is published: today's text, the run's outputs, the banner.
+    """Return the notebook to publish: the present text, the run's outputs, the banner.
 
     Parameters
     ----------
     source, executed, record : dict
         The author's notebook, its executed copy (same code cells) and the run record.
     """
-    ran = [c for c in executed["cells"] if c["cell_type"] == "code"]
-    injected = [c for c in ran if "injected-parameters" in staleness.tags_of(c)]
-    ran = [c for c in ran if c not in injected]
+    ran = iter([cell for cell in executed["cells"] if cell["cell_type"] == "code"])
     cells = []
     for cell in copy.deepcopy(source["cells"]):
-        if cell["cell_type"] == "code":
-            twin = ran.pop(0)
-            cell["outputs"] = twin["outputs"]
-            cell["execution_count"] = twin["execution_count"]
-            if "setup" in staleness.tags_of(cell):
-                # Of no interest to a reader: folded on the page.
-                cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
         cells.append(cell)
-        if cell["cell_type"] == "code" and "parameters" in staleness.tags_of(cell):
-            cells += [_shown(c, record) for c in injected if _differs(cell, record)]
-    notice = {
-        "cell_type": "markdown",
-        "id": "run-banner",
-        "metadata": {},
-        "source": banner.banner(record),
-    }
+        if cell["cell_type"] != "code":
+            continue
+        twin = next(ran)
+        cell |= {"outputs": twin["outputs"], "execution_count": twin["execution_count"]}
+        if "setup" in staleness.tags_of(cell):
+            # Readers of the page do not need it: it is folded.
+            cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
+        if "parameters" in staleness.tags_of(cell):
+            injected = next(ran)
+            if _differs(cell, record):
+                cells.append(_shown(injected, record))
+    text = banner.banner(record)
+    notice = {"cell_type": "markdown", "id": "run-banner", "metadata": {}, "source": text}
     return {**source, "cells": [cells[0], notice, *cells[1:]]}
 
 
 def title_of(notebook: dict) -> str:
     """Return the title in a notebook's first cell."""
     first = staleness.source_of(notebook["cells"][0])
-    found = re.search(r"(?m)^#\s+(.+?)\s*$", first)
-    if not found:
-        raise BookError("A chapter's first cell must begin with a title: '# ...'.")
-    return found[1]
+    title = re.search(r"(?m)^#\s+(.+?)\s*$", first)
+    if not title:
+        raise RunError("A chapter's first cell must begin with a title: '# ...'.")
+    return title[1]
 
 
 def _differs(cell: dict, record: dict) -> bool:
     """Return whether the run had other parameters than the chapter's own."""
-    source = staleness.source_of(cell)
-    values = record["parameters"].items()
-    return any(
-        not re.search(rf"(?m)^{k}\s*=\s*[\"']?{re.escape(str(v))}\b", source)
-        for k, v in values
-        if v != ""
-    )
+    own = checks.assigned(staleness.source_of(cell))
+    return any(value not in ("", own.get(name)) for name, value in record["parameters"].items())
 
 
 def _shown(cell: dict, record: dict) -> dict:
     """Return the cell of injected parameters without the folders of the machine it ran on."""
-    folder = record["parameters"].get("DATA_DIR", "")
     text = staleness.source_of(cell)
-    if folder:
+    if folder := record["parameters"]["DATA_DIR"]:
         text = text.replace(folder, f".../{Path(folder).name}")
     return {
         "cell_type": "code",
@@ -169,31 +150,25 @@ def _shown(cell: dict, record: dict) -> dict:
 def _staged_config(config: str) -> str:
     """Return the book's settings as it is built with.
 
-    Execution is off: the outputs are there already. No launch buttons as long as
-    the repository's address is the placeholder: they would lead nowhere.
+    Execution is off, because the chapters were executed already. There are no launch
+    buttons while the repository's address is the placeholder: they would lead nowhere.
     """
     import yaml
 
     values = yaml.safe_load(config)
     values["execute"] = {**values.get("execute", {}), "execute_notebooks": "off"}
-    if repository.is_placeholder(values.get("repository", {}).get("url", repository.PLACEHOLDER)):
+    address = values.get("repository", {}).get("url", repository.PLACEHOLDER)
+    if address == repository.PLACEHOLDER:
         values.pop("repository", None)
         values.get("launch_buttons", {}).pop("colab_url", None)
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _page_folders(project: Project) -> list[str]:
-    """Return the top folders, other than the notebooks', that the book's pages lie in."""
-    folders = {name.split("/")[0] for name in toc_files(project.root / "_toc.yml") if "/" in name}
-    folders |= {name for name in ("book", "_static") if (project.root / name).is_dir()}
-    return sorted(folders - {"notebooks"})
-
-
 def _sphinx(work: Path) -> Path:
-    """Build ``work/source`` from nothing and return the folder of HTML.
+    """Build ``work/source`` without any cache and return the folder of HTML.
 
-    Always from nothing: with what a failed build left behind, Sphinx forgets its
-    warnings and the next build of the same broken page succeeds.
+    With the cache of a failed build, Sphinx would not repeat its warnings, and the
+    next build of the same broken page would succeed.
     """
     command = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
     options = ["--path-output", str(work), "--warningiserror", "--keep-going", "--quiet"]
@@ -210,13 +185,13 @@ def _sphinx(work: Path) -> Path:
     if done.returncode or not (html / "index.html").is_file():
         plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).replace(f"{work / 'source'}/", "")
         lines = [line for line in plain.splitlines() if re.search(r"WARNING|ERROR|rror:", line)]
-        told = "\n  ".join(lines[:20] or plain.strip().splitlines()[-10:])
-        raise BookError(f"The book is not published, its pages have faults:\n  {told}\nLog: {log}")
+        report = "\n  ".join(lines[:20] or plain.strip().splitlines()[-10:])
+        raise RunError(f"The book is not published, its pages have errors:\n  {report}\nLog: {log}")
     return html
 
 
 def _publish(built: Path, html: Path) -> None:
-    """Put `built` where `html` is. Between the two renames a kill leaves ``html.old``."""
+    """Put `built` in the place of `html`; a kill between the two renames leaves ``html.old``."""
     old = html.with_name(f"{html.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
@@ -225,33 +200,30 @@ def _publish(built: Path, html: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _recover(project: Project) -> None:
-    """Put the former book back when a run was killed between the two renames."""
-    old = project.html.with_name(f"{project.html.name}.old")
-    if old.is_dir() and not project.html.exists():
-        os.replace(old, project.html)
+def _recover(html: Path) -> None:
+    """Put the former book back if a run was killed between the two renames of `_publish`."""
+    old = html.with_name(f"{html.name}.old")
+    if old.is_dir() and not html.exists():
+        os.replace(old, html)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _published(html: Path) -> dict | None:
     try:
-        found = json.loads((html / _SEAL).read_text(encoding="utf-8"))
+        return json.loads((html / _SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if (html / "index.html").is_file() else None
 
 
-def _seal(project: Project, run: Parameters, found: list[State]) -> dict:
-    """Return what the book follows from: pages, notebooks, executed copies, settings, builder."""
-    digest = hashlib.sha256()
+def _seal(project: Project, run: Parameters, chapters: list[State]) -> dict:
+    """Return the run and a hash of all that the book is built from, this package included."""
     files = [project.root / "_config.yml", project.root / "_toc.yml", project.lock]
-    files += [state.chapter.path for state in found]
-    for name in _page_folders(project):
-        files += [path for path in sorted((project.root / name).rglob("*")) if path.is_file()]
+    files += [state.chapter.path for state in chapters]
+    files += sorted(path for path in (project.root / "book").rglob("*") if path.is_file())
     files += sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256()
     for path in files:
-        digest.update(path.name.encode() + b"\x1e")
-        digest.update(path.read_bytes() if path.is_file() else b"")
-    for state in found:
+        digest.update(path.name.encode() + b"\x1e" + path.read_bytes())
+    for state in chapters:
         digest.update(json.dumps(state.record, sort_keys=True).encode())
     return {"run": run.key, "inputs": digest.hexdigest()}

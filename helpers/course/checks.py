@@ -1,24 +1,25 @@
-"""Checks of the chapters: as their authors wrote them, and as they came out of a run."""
+"""Checks of the chapters as their authors wrote them, and of their executed copies."""
 
 from __future__ import annotations
 
 import ast
 import re
 
+from helpers.base.code import imports
 from helpers.course.project import Chapter, Project
 from helpers.course.staleness import read_notebook, source_of, tags_of
 
 #: The parameters of every chapter, with the values that a reader finds in it.
 DEFAULTS = {"DATASET": "phantom", "PROFILE": "quick", "SEED": 24, "DATA_DIR": "", "POSITIVE": ""}
 
-# Each of these tags is understood by one of papermill, nbval and jupyter-book, not by all.
+# Each of these tags means something to one of nbclient, nbval and jupyter-book, not to all.
 _TRAPS = {"raises-exception", "skip-execution", "nbval-skip", "nbval-raises-exception"}
 _MYST = re.compile(r"(?m)^\s*(?:`{3,}|:{3,})\s*\{[\w:-]+\}|\{[\w:-]+\}`[^`]|^\s*\([\w-]+\)=\s*$")
 _IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 
 
 def check_sources(project: Project) -> list[str]:
-    """Return what is wrong with the chapters as they stand in ``notebooks/``, one line each."""
+    """Return the problems of the chapters in ``notebooks/``, one line each."""
     problems = []
     setups = {}
     for chapter in project.chapters:
@@ -37,7 +38,7 @@ def check_sources(project: Project) -> list[str]:
 
 
 def check_notebook(chapter: Chapter) -> list[str]:
-    """Return what is wrong with one chapter as its author wrote it."""
+    """Return the problems of one chapter as its author wrote it."""
     notebook = read_notebook(chapter.path)
     return [
         *_format(notebook),
@@ -49,7 +50,7 @@ def check_notebook(chapter: Chapter) -> list[str]:
 
 
 def check_executed(notebook: dict) -> list[str]:
-    """Return what is wrong with an executed notebook: cells not run, errors, bare figures."""
+    """Return the problems of an executed notebook: cells not run, errors, unlabelled figures."""
     problems = []
     for index, cell in enumerate(_code(notebook), start=1):
         where = f"code cell {index} ({_first_line(cell)})"
@@ -83,9 +84,11 @@ def _format(notebook: dict) -> list[str]:
         if not source_of(cell).strip():
             problems.append("an empty code cell")
         if source_of(cell).rstrip().endswith(";"):
-            problems.append(f"{where} ends with ';', which nbval does not heed: assign instead")
+            problems.append(f"{where} ends with ';', which nbval ignores: assign the value instead")
         if traps := _TRAPS & set(tags_of(cell)):
             problems.append(f"{where} has the tag {', '.join(sorted(traps))}")
+        if any(f"{name}.".startswith("helpers.course.") for name in imports(source_of(cell))):
+            problems.append(f"{where} imports helpers.course, but that runs the chapters")
     return problems
 
 
@@ -98,7 +101,7 @@ def _anatomy(notebook: dict) -> list[str]:
     if order != ["setup", "parameters"]:
         problems.append("needs one cell tagged 'setup' and after it one tagged 'parameters'")
     for cell in cells:
-        if "parameters" in tags_of(cell) and _assigned(source_of(cell)) != DEFAULTS:
+        if "parameters" in tags_of(cell) and assigned(source_of(cell)) != DEFAULTS:
             problems.append(f"its parameters cell does not set exactly {DEFAULTS}")
     text = "\n".join(source_of(c) for c in cells if c["cell_type"] == "markdown").lower()
     for heading in ("what you will learn", "what to remember", "where to go next"):
@@ -108,7 +111,7 @@ def _anatomy(notebook: dict) -> list[str]:
 
 
 def _exercises(notebook: dict, number: str) -> list[str]:
-    """Return what is wrong with the exercises: each a heading, an answer, a check, a solution."""
+    """Return the problems of the exercises: each needs a heading, answer, check and solution."""
     cells = notebook["cells"]
     problems = []
     starts = {}
@@ -122,10 +125,10 @@ def _exercises(notebook: dict, number: str) -> list[str]:
     bounds = [*starts.values(), len(cells)]
     for (name, start), end in zip(starts.items(), bounds[1:], strict=True):
         if name[:2] != number:
-            problems.append(f"exercise {name} bears another chapter's number")
+            problems.append(f"exercise {name} has another chapter's number")
         code = [c for c in cells[start:end] if c["cell_type"] == "code"]
         asked = [c for c in code if "solution" not in tags_of(c)]
-        if not any("answer" in _assigned(source_of(c)) for c in asked):
+        if not any("answer" in assigned(source_of(c)) for c in asked):
             problems.append(f"exercise {name} has no cell 'answer = ...'")
         if not any(f'check("{name}"' in source_of(c) for c in asked):
             problems.append(f'exercise {name} has no cell that calls check("{name}", ...)')
@@ -150,15 +153,15 @@ def _markdown(notebook: dict) -> list[str]:
         if cell["cell_type"] != "markdown":
             continue
         text = source_of(cell)
-        if found := _MYST.search(text):
-            problems.append(f"MyST shows raw on Colab: {found[0].strip()!r}")
+        if myst := _MYST.search(text):
+            problems.append(f"MyST shows raw on Colab: {myst[0].strip()!r}")
         if re.search(r"!\[\s*\]\(", text) or re.search(r"<img(?![^>]*\balt=)", text):
             problems.append(f"an image without alt text in the cell {_first_line(cell)}")
     return problems
 
 
 def _figures(notebook: dict) -> list[str]:
-    """Return figures that are half labelled; those with no label at all show up when run."""
+    """Return the figures with half a label; those without any are found in the executed copy."""
     problems = []
     names = []
     for cell in _code(notebook):
@@ -167,11 +170,11 @@ def _figures(notebook: dict) -> list[str]:
             names.append(cell["metadata"]["mystnb"].get("figure", {}).get("name"))
     names = [name for name in names if name]
     twice = sorted({name for name in names if names.count(name) > 1})
-    return problems + [f"the figure name {name!r} stands twice" for name in twice]
+    return problems + [f"the figure name {name!r} is used twice" for name in twice]
 
 
 def _unlabelled(cell: dict) -> list[str]:
-    """Return which of caption and alt text a cell with a figure lacks."""
+    """Return which label a cell with a figure lacks: the caption, the alt text, or both."""
     labels = cell["metadata"].get("mystnb", {})
     missing = []
     if not str(labels.get("image", {}).get("alt", "")).strip():
@@ -181,13 +184,13 @@ def _unlabelled(cell: dict) -> list[str]:
     return missing
 
 
-def _assigned(source: str) -> dict:
-    """Return the plain assignments of a cell, ``...`` for what is no literal."""
+def assigned(source: str) -> dict:
+    """Return the plain assignments of a cell by name, ``...`` where the value is no literal."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
         return {}
-    found = {}
+    values = {}
     for node in tree.body:
         if not isinstance(node, ast.Assign):
             continue
@@ -195,8 +198,8 @@ def _assigned(source: str) -> dict:
             value = ast.literal_eval(node.value)
         except ValueError:
             value = ...
-        found.update({t.id: value for t in node.targets if isinstance(t, ast.Name)})
-    return found
+        values.update({t.id: value for t in node.targets if isinstance(t, ast.Name)})
+    return values
 
 
 def _code(notebook: dict) -> list[dict]:

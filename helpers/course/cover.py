@@ -1,7 +1,7 @@
-"""Draws the picture on the README: phantoms, and what a random split makes of them.
+"""Draws the picture on the README: phantoms, and a classifier's accuracy under two splits.
 
-``python -m helpers.course.cover book/_static/cover.png`` draws it from a run of its
-own, in the quick profile; the figures in it are computed, as everywhere in the course.
+``python -m helpers.course.cover book/_static/cover.png`` computes the accuracies in the
+quick profile and draws the picture.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from helpers.catalog import splitting
 from helpers.predictions import metrics
 from helpers.report import plots
 
-#: The two ways to split, by how the picture calls them.
+#: The two ways to split, by their names in the picture.
 WAYS: dict[str, Callable[[pd.DataFrame, int], pd.DataFrame]] = {
     "images dealt\nat random": lambda table, seed: splitting.split_at_random(table, seed=seed),
     "no person on\nboth sides": lambda table, seed: splitting.split_by_subject(
@@ -36,15 +36,15 @@ def accuracies(profile: str = "quick", seed: int = DEFAULT_SEED, splits: int = 5
     Parameters
     ----------
     profile, seed
-        Of the phantoms.
+        Profile and seed of the phantoms.
     splits : int
-        Splits of each kind, with seeds that follow each other.
+        Number of splits of each kind, with consecutive seeds.
 
     Returns
     -------
     pandas.DataFrame
-        One row a split: `way`, `accuracy`, and the ends of its 95 % interval, `low` and
-        `high`, from a bootstrap over subjects.
+        One row for each split: `way`, `accuracy`, and the ends of its 95 % interval,
+        `low` and `high`, from a bootstrap over subjects.
     """
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -71,7 +71,7 @@ def draw(out: str | Path, profile: str = "quick", seed: int = DEFAULT_SEED) -> P
     """Write the picture to `out` (PNG) and return its path."""
     import matplotlib.pyplot as plt
 
-    found = accuracies(profile, seed)
+    results = accuracies(profile, seed)
     table = datasets.load("phantom", None, profile, seed)
     plots.use_style()
     colours = plots.class_colours(table)
@@ -79,18 +79,18 @@ def draw(out: str | Path, profile: str = "quick", seed: int = DEFAULT_SEED) -> P
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.15), wspace=0.04)
     axes = left.subplots(2, 4, gridspec_kw={"hspace": 0, "wspace": 0.02})
     for line, (label, name) in zip(axes, (("hem", "healthy"), ("all", "leukaemic")), strict=True):
-        people = table[table["label"] == label].groupby("subject").head(1).sample(4, random_state=1)
-        for axis, path in zip(line, people["path"], strict=True):
+        shown = table[table["label"] == label].groupby("subject").head(1).sample(4, random_state=1)
+        for axis, path in zip(line, shown["path"], strict=True):
             axis.imshow(images.prepare(images.read_image(path), 128, crop=True))
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set(visible=True, color=colours[label], linewidth=2)
         line[0].set_ylabel(name, color=colours[label])
     left.suptitle("Cells drawn by the course", fontsize=11)
     axis = right.subplots()
-    for place, (_, part) in enumerate(found.groupby("way", sort=False)):
-        x = place + np.linspace(-0.22, 0.22, len(part))
+    for position, (_, part) in enumerate(results.groupby("way", sort=False)):
+        x = position + np.linspace(-0.22, 0.22, len(part))
         bars = [part["accuracy"] - part["low"], part["high"] - part["accuracy"]]
-        colour = (plots.VERMILLION, plots.BLUE)[place]
+        colour = (plots.VERMILLION, plots.BLUE)[position]
         axis.errorbar(x, part["accuracy"], yerr=bars, fmt="o", color=colour, capsize=3)
     guess = (table["label"].value_counts() / len(table)).max()
     axis.axhline(guess, color=plots.GREY, linestyle="--", linewidth=1)

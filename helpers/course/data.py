@@ -18,14 +18,14 @@ Source = Annotated[str | None, typer.Option(help="Another copy on Kaggle, as own
 @app.command()
 def verify(
     folder: Annotated[Path, typer.Argument(help="A copy of C-NMC, or a part of one.")],
-    everything: Annotated[bool, typer.Option("--all", help="Name every file.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write all of it as CSV to this file.")] = None,
-    complete: Annotated[bool, typer.Option(help="Fail if files are missing, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="List every file.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the whole list to this CSV file.")] = None,
+    complete: Annotated[bool, typer.Option(help="Fail also if files are missing.")] = False,
 ) -> None:
-    """Hold a copy of C-NMC against the index of the release.
+    """Compare a copy of C-NMC with the index of the release.
 
-    Exit status 1 if a file is altered or in the wrong folder; a part of the
-    release that is intact is fine, unless --complete is asked for.
+    Exit status 1 if a file is altered or in the wrong folder. Missing files are
+    allowed, unless --complete is given.
     """
     from helpers.base.files import write_csv
     from helpers.datasets.copies import verify as checks
@@ -69,7 +69,7 @@ def taleqani(out: Out = None, source: Source = None) -> None:
 
 @app.command("all_idb")
 def all_idb() -> None:
-    """Say how to get ALL-IDB, which is given on request only."""
+    """Say how to get ALL-IDB, which its owners send on request only."""
     from helpers.datasets.copies import download
 
     typer.echo(download.ALL_IDB)
@@ -78,22 +78,22 @@ def all_idb() -> None:
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Option(help="Folder to draw into.")],
-    profile: Annotated[str, typer.Option(help="smoke, quick or full: how many.")] = "quick",
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: how many to draw.")] = "quick",
     seed: Annotated[int, typer.Option(help="Other seed, other cells.")] = DEFAULT_SEED,
 ) -> None:
-    """Draw phantoms: cells made by the course itself, in C-NMC's folders and names."""
-    from helpers.datasets.drawn import frames as phantoms
+    """Draw phantoms: cells drawn by the course itself, with C-NMC's folders and file names."""
+    from helpers.datasets.drawn import frames
 
-    folder = phantoms.draw(out, profile, seed)
+    folder = frames.draw(out, profile, seed)
     count = sum(1 for _ in Path(folder).rglob("UID_*.bmp"))
     typer.echo(f"{count:,} phantoms are in {folder}.")
 
 
 @app.command()
 def snam(
-    folder: Annotated[Path | None, typer.Argument(help="A copy of SN-AM, to be looked at.")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="A copy of SN-AM, to be counted.")] = None,
 ) -> None:
-    """Say how to get SN-AM from TCIA; given a folder, say what is in it."""
+    """Say how to get SN-AM from TCIA; with a folder, say what it contains."""
     from helpers import datasets
     from helpers.datasets.copies import download
 
@@ -113,13 +113,13 @@ def snam(
 @app.command("phantom_fields")
 def phantom_fields(
     out: Annotated[Path, typer.Option(help="Folder to draw into.")],
-    profile: Annotated[str, typer.Option(help="smoke, quick or full: how many.")] = "quick",
+    profile: Annotated[str, typer.Option(help="smoke, quick or full: how many to draw.")] = "quick",
     seed: Annotated[int, typer.Option(help="Other seed, other fields.")] = DEFAULT_SEED,
     laboratories: Annotated[
         bool, typer.Option("--laboratories", help="ALL and MM from two laboratories.")
     ] = False,
 ) -> None:
-    """Draw phantom fields: smears made by the course itself, in SN-AM's names, with masks."""
+    """Draw phantom fields: smears with masks, drawn by the course itself, with SN-AM's names."""
     from helpers.datasets.drawn import fields
 
     folder = fields.draw(out, profile, seed, laboratories)

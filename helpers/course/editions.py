@@ -2,31 +2,59 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import tempfile
 from pathlib import Path
 
 import nbformat
 
-from helpers.base.errors import CourseError
+from helpers.base.errors import RunError
 from helpers.base.files import write_text
-from helpers.course import repository
+from helpers.course import book, repository
 from helpers.course.project import Project, find
 
-#: In a folder that this module made, so that it may replace it.
+#: Marks a folder as made by this module, which may then replace it.
 MARK = ".student-edition"
-#: Cells with this tag hold a solution.
+#: Tag of the cells with a solution.
 SOLUTION = "solution"
 NOTE = (
     "*Student edition: the solutions are left out. Answer in the cells that say `answer = ...` "
     "and run the check below each.*"
 )
-# All that a reader's tools need of a cell's metadata.
+# The metadata of a cell that a student's tools use.
 _CELL_METADATA = ("tags", "mystnb", "cellView")
 
 
-class EditionError(CourseError, ValueError):
-    """A folder that must not be written over, or a chapter that would give a solution away."""
+_README = """\
+# White-Blood-Cell Cancer Classification with CNNs: student edition
+
+The chapters of the course without their solutions. Work through them in order; each also stands \
+alone.
+
+{chapters}
+
+## To run them
+
+{how}
+
+Write each answer in the cell that says `answer = ...` and run the check below it: it says what is \
+right and what to look at.
+
+This is teaching software, not a medical device.
+"""
+_FROM_FOLDER = (
+    "You need Python 3.11 to 3.13, Jupyter, and the course's package `helpers`, which your "
+    "instructor gives you: in its folder, `pip install . jupyterlab`, then `jupyter lab`."
+)
+_FROM_REPOSITORY = """\
+On Google Colab, upload a chapter and run it from the top: its first cell installs what it needs. \
+On your own machine, with Python 3.11 to 3.13:
+
+```bash
+pip install jupyterlab git+{address}
+jupyter lab
+```"""
 
 
 def write_student_edition(out: str | Path, root: str | Path | None = None) -> list[Path]:
@@ -36,7 +64,7 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
     ----------
     out : path-like
         A folder that does not exist, is empty, or was made by this function:
-        then it is replaced as a whole, so that nothing of an older edition stays.
+        then it is replaced completely, so that no file of an older edition stays.
     root : path-like, optional
         The clone; by default the one around the working directory.
 
@@ -47,29 +75,29 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
 
     Raises
     ------
-    EditionError
-        When `out` holds something else, or a line of a solution stands outside
-        the solution cells as well.
+    RunError
+        When `out` contains something else, or a line of a solution is also in
+        another cell.
     """
     project = find(root)
     out = Path(out).expanduser().resolve()
     _check_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Made beside `out` and put in its place at the end: an edition is whole or not there.
+    # Written beside `out` and renamed at the end: an edition is complete or not there.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
-        made = Path(scratch) / "edition"
-        names = []
+        new = Path(scratch) / "edition"
+        titles = {}
         for chapter in project.chapters:
             notebook = nbformat.read(chapter.path, as_version=4)
             edition = without_solutions(notebook, chapter.name)
-            write_text(made / chapter.path.name, nbformat.writes(edition) + "\n")
-            names.append(chapter.path.name)
-        write_text(made / "README.md", _readme(project))
-        write_text(made / MARK, "Made by `course student`, which may replace this folder.\n")
+            write_text(new / chapter.path.name, nbformat.writes(edition) + "\n")
+            titles[chapter.path.name] = book.title_of(notebook)
+        write_text(new / "README.md", _readme(project, titles))
+        write_text(new / MARK, "Made by `course student`, which may replace this folder.\n")
         if out.exists():
             out.rename(Path(scratch) / "former")
-        made.rename(out)
-    return [out / name for name in [*names, "README.md"]]
+        new.rename(out)
+    return [out / name for name in [*titles, "README.md"]]
 
 
 def without_solutions(
@@ -82,42 +110,37 @@ def without_solutions(
     notebook : nbformat.NotebookNode
         A chapter; it is not changed.
     name : str
-        How an error calls it.
+        Its name in error messages.
 
     Raises
     ------
-    EditionError
-        When it has no cells, or a line of a solution stands in another cell too.
+    RunError
+        When it has no cells, or a line of a solution is also in another cell.
     """
     if not notebook.cells:
-        raise EditionError(f"{name} has no cells.")
-    kept = [cell for cell in notebook.cells if not _is_solution(cell)]
+        raise RunError(f"{name} has no cells.")
     leaks = _leaks(notebook)
     if leaks:
-        raise EditionError(
+        raise RunError(
             f"{name} gives a solution away: the line {leaks[0]!r} of a solution cell "
-            "stands in a cell without the tag as well."
+            "is also in a cell without the tag."
         )
-    cells = [_plain(cell) for cell in kept]
+    cells = []
+    for cell in copy.deepcopy(notebook.cells):
+        if not _is_solution(cell):
+            cell.metadata = _only(_CELL_METADATA, cell.metadata)
+            if cell.cell_type == "code":
+                cell.update(outputs=[], execution_count=None)
+            cells.append(cell)
     note = nbformat.v4.new_markdown_cell(NOTE, id="student-edition")
-    metadata = {
-        key: notebook.metadata[key]
-        for key in ("kernelspec", "language_info")
-        if key in notebook.metadata
-    }
+    metadata = _only(("kernelspec", "language_info"), notebook.metadata)
     edition = nbformat.v4.new_notebook(metadata=metadata, cells=[cells[0], note, *cells[1:]])
     nbformat.validate(edition)
     return edition
 
 
-def _plain(cell: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    metadata = {key: cell.metadata[key] for key in _CELL_METADATA if key in cell.metadata}
-    if cell.cell_type == "code":
-        return nbformat.v4.new_code_cell(cell.source, id=cell.id, metadata=metadata)
-    plain = nbformat.v4.new_markdown_cell(cell.source, id=cell.id, metadata=metadata)
-    if "attachments" in cell:
-        plain.attachments = cell.attachments
-    return plain
+def _only(keys: tuple[str, ...], metadata: dict) -> nbformat.NotebookNode:
+    return nbformat.from_dict({key: metadata[key] for key in keys if key in metadata})
 
 
 def _is_solution(cell: nbformat.NotebookNode) -> bool:
@@ -125,10 +148,9 @@ def _is_solution(cell: nbformat.NotebookNode) -> bool:
 
 
 def _leaks(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return the answers of solution cells that other cells hold word for word.
+    """Return the lines of solution cells that set `answer` and are also in other cells.
 
-    Only lines that set `answer`, or return from it, to more than a name are held
-    against the rest: an import or a call of a helper may well stand in both.
+    Other lines may be in both: an import, or a call of a helper.
     """
     elsewhere = {
         _tight(line)
@@ -136,13 +158,12 @@ def _leaks(notebook: nbformat.NotebookNode) -> list[str]:
         if not _is_solution(cell)
         for line in cell.source.splitlines()
     }
-    found = []
-    for cell in filter(_is_solution, notebook.cells):
-        for line in cell.source.splitlines():
-            tells = re.match(r"\s*answer\s*=\s*(?!\.\.\.\s*(#|$))\S", line)
-            if tells and _tight(line) in elsewhere:
-                found.append(line.strip())
-    return found
+    return [
+        line.strip()
+        for cell in filter(_is_solution, notebook.cells)
+        for line in cell.source.splitlines()
+        if re.match(r"\s*answer\s*=\s*(?!\.\.\.\s*(#|$))\S", line) and _tight(line) in elsewhere
+    ]
 
 
 def _tight(line: str) -> str:
@@ -153,47 +174,17 @@ def _check_free(out: Path) -> None:
     if out.is_dir():
         if (out / MARK).is_file() or not any(out.iterdir()):
             return
-        raise EditionError(
+        raise RunError(
             f"{out} was not made by `course student` and is not empty: name another folder."
         )
     if out.exists():
-        raise EditionError(f"{out} is not a folder: name another place.")
+        raise RunError(f"{out} is not a folder: name another one.")
 
 
-def _readme(project: Project) -> str:
-    lines = [
-        "# White-Blood-Cell Cancer Classification with CNNs: student edition",
-        "",
-        "The chapters of the course without their solutions. Work through them in order; "
-        "each also stands alone.",
-        "",
-    ]
-    for chapter in project.chapters:
-        first = nbformat.read(chapter.path, as_version=4).cells[0].source
-        title = re.search(r"(?m)^#\s+(.+?)\s*$", first)
-        lines.append(f"- `{chapter.path.name}`: {title[1] if title else chapter.name}")
+def _readme(project: Project, titles: dict[str, str]) -> str:
     address = repository.url(project.root)
-    lines += ["", "## To run them", ""]
-    if repository.is_placeholder(address):
-        lines += [
-            "You need Python 3.11 to 3.13, Jupyter, and the course's package `helpers`, which your "
-            "instructor gives you: in its folder, `pip install . jupyterlab`, then `jupyter lab`.",
-        ]
-    else:
-        lines += [
-            "On Google Colab, upload a chapter and run it from the top: its first cell installs "
-            "what it needs. On your own machine, with Python 3.11 to 3.13:",
-            "",
-            "```bash",
-            f"pip install jupyterlab git+{address}",
-            "jupyter lab",
-            "```",
-        ]
-    lines += [
-        "",
-        "Write each answer in the cell that says `answer = ...` and run the check below it: "
-        "it says what is right and what to look at.",
-        "",
-        "This is teaching software, not a medical device.",
-    ]
-    return "\n".join(lines) + "\n"
+    how = _FROM_REPOSITORY.format(address=address)
+    return _README.format(
+        chapters="\n".join(f"- `{name}`: {title}" for name, title in titles.items()),
+        how=_FROM_FOLDER if address == repository.PLACEHOLDER else how,
+    )

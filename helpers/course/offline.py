@@ -1,8 +1,8 @@
-"""A Sphinx extension that keeps scripts off the pages which the book has no use for.
+"""A Sphinx extension that removes the scripts of sphinx-thebe from the pages.
 
 Jupyter Book always adds sphinx-thebe (live code from a public host), also where
-``launch_buttons.thebe`` is false, and with Sphinx 7 adds its settings twice:
-every page then logs the error that a constant is declared again.
+``launch_buttons.thebe`` is false. With Sphinx 7 it adds the settings twice, and
+every page logs the error that a constant is declared again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _UNWANTED = ("THEBE_JS_URL", "sphinx-thebe")
 
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
-    # After every other hook: what is to be dropped must have been added.
+    # Priority 900: after the hooks that add the scripts.
     app.connect("html-page-context", _drop_unwanted, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -25,5 +25,5 @@ def _drop_unwanted(app: Any, page: str, template: str, context: dict, doctree: A
 
 
 def _is_unwanted(file: Any) -> bool:
-    told = f"{getattr(file, 'filename', None) or file} {getattr(file, 'attributes', '')}"
-    return any(word in told for word in _UNWANTED)
+    text = f"{getattr(file, 'filename', None) or file} {getattr(file, 'attributes', '')}"
+    return any(word in text for word in _UNWANTED)

@@ -1,4 +1,4 @@
-"""Where the course lies on the disk: its root, its chapters in their order, its build folder."""
+"""The folders of a clone: its root, its chapters in their order, its build folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from helpers.base import settings
-from helpers.base.errors import CourseError
-
-
-class ProjectError(CourseError, ValueError):
-    """A clone that lacks a part, or a chapter that does not exist."""
+from helpers.base.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Parameters:
-    """What one run of the course is run with; every chapter gets all of it."""
+    """The parameters of a run, which every chapter gets."""
 
     dataset: str = "phantom"
     profile: str = "quick"
@@ -77,7 +73,7 @@ def parameters(
     ------
     helpers.base.settings.SettingsError
         When one of them is unknown, or a real data set comes without its folder.
-    helpers.base.errors.DatasetError
+    DatasetError
         When no folder of a class in the data set ``folders`` is called `positive`.
     """
     checked = settings.read(dataset, profile, seed, data_dir, positive)
@@ -101,7 +97,7 @@ class Project:
     Parameters
     ----------
     root : pathlib.Path
-        The folder that holds ``_toc.yml``.
+        The folder with ``_toc.yml``.
     build : pathlib.Path
         Where executed copies and the book go.
     """
@@ -111,28 +107,28 @@ class Project:
 
     @cached_property
     def chapters(self) -> tuple[Chapter, ...]:
-        """The chapters in the order of ``_toc.yml``, which is the source of truth."""
-        found = []
+        """The chapters in the order of ``_toc.yml``."""
+        chapters = []
         for name in toc_files(self.root / "_toc.yml"):
             if not name.startswith("notebooks/"):
                 continue
             path = self.root / f"{name.removesuffix('.ipynb')}.ipynb"
             if not path.is_file():
-                raise ProjectError(f"_toc.yml names {name}, but {path} is not there.")
+                raise RunError(f"_toc.yml names {name}, but there is no file {path}.")
             if not re.match(r"\d\d_", path.name):
-                raise ProjectError(f"{path} is a chapter, but its name lacks a number like 06_.")
-            found.append(Chapter(path.stem, path))
-        if not found:
-            raise ProjectError(f"{self.root / '_toc.yml'} names no chapter under notebooks/.")
-        return tuple(found)
+                raise RunError(f"The file name of the chapter {path} must begin like 06_.")
+            chapters.append(Chapter(path.stem, path))
+        if not chapters:
+            raise RunError(f"{self.root / '_toc.yml'} names no chapter under notebooks/.")
+        return tuple(chapters)
 
     def select(self, words: list[str] | tuple[str, ...] = ()) -> tuple[Chapter, ...]:
-        """Return the chapters called by number, name or a part of it; all without a word.
+        """Return the chapters given by number, name or a part of the name; all without words.
 
         Raises
         ------
-        ProjectError
-            When a word fits no chapter, or more than one.
+        RunError
+            When a word matches no chapter, or more than one.
         """
         chosen = set()
         for word in words:
@@ -141,8 +137,8 @@ class Project:
             fits = exact or [c for c in self.chapters if plain and plain in c.name]
             if len(fits) != 1:
                 names = ", ".join(c.name for c in fits or self.chapters)
-                what = "fits more than one chapter" if fits else "fits no chapter"
-                raise ProjectError(f"{word!r} {what}: {names}.")
+                what = "matches more than one chapter" if fits else "matches no chapter"
+                raise RunError(f"{word!r} {what}: {names}.")
             chosen.add(fits[0].name)
         return tuple(c for c in self.chapters if not words or c.name in chosen)
 
@@ -162,45 +158,41 @@ class Project:
 
     @cached_property
     def helpers(self) -> Path:
-        """Sources of the helpers that the chapters import: the clone's, else the installed."""
+        """The folder of the helpers that chapters import: the clone's, else the installed one."""
         own = self.root / "helpers"
         return own if own.is_dir() else Path(settings.__file__).parents[1]
 
     @cached_property
     def commit(self) -> str:
-        """The clone's commit, 40 digits, ``+`` behind it when files differ; "" outside git."""
+        """The clone's commit, 40 digits, and ``+`` when tracked files differ; "" outside git."""
         if not (self.root / ".git").exists():
             return ""
+        # Without any tag, `describe` gives the hash alone.
+        words = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+        command = ["git", "-C", str(self.root), *words]
         try:
-            head = self._git("rev-parse", "HEAD").strip()
-            changed = self._git("status", "--porcelain", "--untracked-files=no").strip()
+            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
         except (OSError, subprocess.SubprocessError):
             return ""
-        return head + ("+" if changed else "")
-
-    def _git(self, *words: str) -> str:
-        command = ["git", "-C", str(self.root), *words]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=20
-        ).stdout
+        return answer.stdout.strip()
 
 
 def find(root: str | os.PathLike | None = None, build: str | os.PathLike | None = None) -> Project:
-    """Return the project at `root`, else around the working directory, else of this package.
+    """Return the clone at `root`, else around the working directory, else of this package.
 
     Raises
     ------
-    ProjectError
+    RunError
         When no ``_toc.yml`` is there: an installed package alone has no chapters.
     """
     beside = Path(settings.__file__).resolve().parents[2]
-    place = Path(root).resolve() if root else settings.course_root() or beside
-    if not (place / "_toc.yml").is_file():
-        raise ProjectError(
-            f"{place} is not a clone of the course (it has no _toc.yml): "
+    folder = Path(root).resolve() if root else settings.course_root() or beside
+    if not (folder / "_toc.yml").is_file():
+        raise RunError(
+            f"{folder} is not a clone of the course (it has no _toc.yml): "
             "change into the clone and try again."
         )
-    return Project(place, Path(build).resolve() if build else place / "_build")
+    return Project(folder, Path(build).resolve() if build else folder / "_build")
 
 
 def toc_files(path: Path) -> list[str]:

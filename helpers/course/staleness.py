@@ -1,4 +1,4 @@
-"""When a chapter must run again: a digest of everything that its outputs follow from."""
+"""When a chapter must run again: a digest of everything that its outputs depend on."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from helpers.course.project import Chapter, Parameters, Project
 #: Tags that change what a cell does when the notebook runs.
 _RUN_TAGS = {"parameters", "raises-exception", "skip-execution", "nbval-skip"}
 
-#: Environment variable with the folder of a second data set, to test models elsewhere.
+#: Environment variable with the folder of a second data set, which models are tested on.
 _SECOND = "COURSE_EXTERNAL_DIR"
 
-#: What each part of the digest is called when it is the reason for another run.
+#: The reason for another run, by the part of the digest that changed.
 REASONS = {
     "cells": "its cells changed",
     "parameters": "its parameters changed",
@@ -30,7 +30,7 @@ REASONS = {
 
 
 def digest(project: Project, chapter: Chapter, run: Parameters) -> dict[str, str]:
-    """Return one hash for each thing that the outputs of `chapter` follow from.
+    """Return one hash for each thing that the outputs of `chapter` depend on.
 
     Returns
     -------
@@ -56,17 +56,17 @@ def digest(project: Project, chapter: Chapter, run: Parameters) -> dict[str, str
 
 
 def reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
-    """Return in words what differs between two digests; empty when nothing does."""
+    """Return in words what differs between two digests; an empty list if nothing does."""
     return [text for part, text in REASONS.items() if old.get(part) != new.get(part)]
 
 
 def read_notebook(path: Path) -> dict:
-    """Return a notebook as plain JSON; nbformat would cost a second at every start."""
+    """Return a notebook as plain JSON: importing nbformat would slow down every start."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def source_of(cell: dict) -> str:
-    """Return a cell's text, which the format keeps as one string or as lines."""
+    """Return a cell's text, which the file contains as one string or as a list of lines."""
     source = cell["source"]
     return source if isinstance(source, str) else "".join(source)
 
@@ -79,7 +79,7 @@ def tags_of(cell: dict) -> list[str]:
 def folder_state(folder: Path) -> str:
     """Return a hash of the names, sizes and times of all files below `folder`.
 
-    Contents are not read: 15,000 images would take half a minute at each start.
+    The contents are not read: for 15,000 images that would take half a minute.
     """
     lines = []
     pending = [str(folder)]
@@ -96,14 +96,14 @@ def folder_state(folder: Path) -> str:
 
 
 def helpers_digest(helpers: Path, number: str, code: Iterable[str]) -> str:
-    """Return a hash of the helper sources and data files that `code` can reach.
+    """Return a hash of the sources and data files of `helpers` that `code` uses.
 
     Parameters
     ----------
     helpers : pathlib.Path
         The package's folder.
     number : str
-        The chapter's two digits: of the exercises only its own module counts.
+        The chapter's two digits: of the exercises, only its own module counts.
     code : iterable of str
         Sources of the chapter's code cells.
     """
@@ -112,7 +112,7 @@ def helpers_digest(helpers: Path, number: str, code: Iterable[str]) -> str:
 
 
 def _data_state(data_dir: str, code: Iterable[str]) -> str:
-    """Return the state of the data folder, and of the second one where a chapter tests on it."""
+    """Return the state of the data folder, and of the second one if the chapter uses it."""
     state = folder_state(Path(data_dir)) if data_dir else ""
     second = os.environ.get(_SECOND, "")
     if second and Path(second).is_dir() and any(_SECOND in cell for cell in code):

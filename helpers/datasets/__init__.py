@@ -14,6 +14,7 @@ from types import ModuleType
 import pandas as pd
 
 from helpers import catalog as catalogs
+from helpers.base import code
 from helpers.base.errors import DatasetError
 from helpers.base.settings import (
     DATASETS,
@@ -173,12 +174,12 @@ def _reader(name: str) -> ModuleType:
 
 
 def _drawn(profile: Profile, seed: int) -> os.PathLike:
-    from helpers.datasets.drawn import frames as phantom
+    from helpers.datasets.drawn import frames
 
-    recipe = phantom.recipe_of(profile, seed)
-    # The code's version is in the name: phantoms are drawn again when that code changes.
-    name = f"{recipe.phantoms}-{recipe.subjects}-{recipe.seed}-{phantom.code_version()}"
-    return phantom.draw(artifacts_folder() / "phantoms" / name, profile, seed)
+    recipe = frames.recipe_of(profile, seed)
+    # Named after the recipe and the code, so that new code draws anew.
+    name = f"{recipe.phantoms}-{recipe.subjects}-{recipe.seed}-{code.version(frames.__name__)}"
+    return frames.draw(artifacts_folder() / "phantoms" / name, profile, seed)
 
 
 def _sound(

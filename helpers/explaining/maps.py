@@ -1,45 +1,48 @@
-"""Where in the image a network found its answer: maps, and what they are worth.
+"""Where in the image a network found its answer: three maps, and how to measure them.
 
-Three maps for every network of the course: :func:`grad_cam`, :func:`occlusion` and
-:func:`integrated_gradients`. All of them explain the *logit*, the number that goes
-into the last sigmoid, and not the score: a network that is sure has a score near 0
-or 1, where the sigmoid is flat, and whatever one does to the image, or to a slope,
-the score hardly moves. The logit does.
+:func:`grad_cam`, :func:`occlusion` and :func:`integrated_gradients` work for every network
+of the course. They explain the *logit*, the input of the last sigmoid, and not the score:
+where a network is sure, the score is near 0 or 1, the sigmoid is flat, and the score
+hardly changes with the image. The logit does.
 
-Maps are float32 of the image's height and width, in units of the logit. A map is
-only an answer when a network that learned nothing gives another one:
-:func:`sanity_check` (Adebayo et al. 2018) asks that.
+Maps are float32 of the image's height and width, in units of the logit. A map means
+something only when an untrained network gives another one:
+:func:`helpers.explaining.sanity.sanity_check` tests that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from helpers.base.errors import ExplainError
 from helpers.explaining import gradients
+from helpers.models import custom_cnn, transfer
+from helpers.models.layers import layers_of, path_of, require_classifier
+from helpers.training import batches
 
 if TYPE_CHECKING:
     import keras
 
 
 def logits(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Return what goes into the last sigmoid for each image, float64, shape (n,).
+    """Return the input of the last sigmoid for each image, float64, shape (n,).
 
     Parameters
     ----------
     model : keras.Model
-        From raw 0..255 RGB, shape (batch, height, width, 3), to one probability.
+        From raw 0..255 RGB, shape (batch, size, size, 3), to one probability.
     images : numpy.ndarray
-        Shape (n, height, width, 3), or one image.
+        Shape (n, size, size, 3), or one image.
     batch_size : int
         Images in a step.
 
     Raises
     ------
-    ExplainError
+    ExplainError, ModelError
         When the network or the images are of another kind.
     """
     images, _ = _checked(model, images, batch_size)
@@ -47,41 +50,46 @@ def logits(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.n
 
 
 def gradient(function: Callable, values: np.ndarray) -> np.ndarray:
-    """Return the gradient of a function by its values, on whichever backend Keras runs.
+    """Return the gradient of a function, on TensorFlow or JAX.
 
     Parameters
     ----------
     function : callable
-        From a tensor of `values`' shape to a tensor of shape (n,), row by row.
+        From a tensor of the shape of `values` to a tensor of shape (n,), row by row.
     values : numpy.ndarray
-        Shape (n, ...).
+        Where to take the gradient, shape (n, ...).
 
     Returns
     -------
     numpy.ndarray
-        float32, of `values`' shape: row i is the gradient of the function's value i.
+        float32, of the shape of `values`: row i is the gradient of the function's row i.
     """
-
-    def passed(tensor: object) -> tuple:
-        result = function(tensor)
-        return result, result
-
-    return gradients.differentiator(passed)(np.asarray(values, np.float32))[1]
+    return _differentiator(function)(np.asarray(values, np.float32))[1]
 
 
 def feature_layer(model: keras.Model) -> str:
     """Return the path of the layer whose maps :func:`grad_cam` takes by default.
 
-    The last convolutional feature map that has more than one place, after its
-    normalisation and activation: ``conv4``, or ``backbone/out_relu`` inside a
-    nested backbone.
+    Each architecture of the course names the layer that gives its last feature maps:
+    ``conv4``, or ``backbone/out_relu`` inside a nested backbone.
 
     Raises
     ------
     ExplainError
-        When the network has none.
+        When the network has another architecture.
     """
-    return gradients.last_map(model).path
+    path = ""
+    if model.name == "custom_cnn":
+        path = custom_cnn.feature_layer(model.input_shape[1])
+    elif model.name == "dcnn":
+        from helpers.models import dcnn  # imports Keras
+
+        path = dcnn.FEATURE_LAYER
+    elif model.name in transfer.REGISTRY and any(one.name == "backbone" for one in model.layers):
+        path = transfer.feature_layer(model)
+    if path not in layers_of(model):  # a network of another architecture may have the same name
+        raise ExplainError(f"The feature maps of {model.name} are not known: {_advice(model)}.")
+    return path
 
 
 def grad_cam(
@@ -91,14 +99,13 @@ def grad_cam(
     *,
     positive: bool = True,
     rectify: bool = True,
-    average: bool = True,
     enlarge: bool = True,
     batch_size: int = 32,
 ) -> np.ndarray:
     """Return Grad-CAM's map of each image.
 
-    Each feature map is weighed by the mean of the logit's gradient over it; the
-    weighted maps are added up, and what is negative is set to zero.
+    Each feature map is weighted by the mean of the logit's gradient over it. The
+    weighted maps are added up, and negative values are set to zero.
 
     Parameters
     ----------
@@ -107,19 +114,15 @@ def grad_cam(
     images : numpy.ndarray
         As in :func:`logits`.
     layer : str, optional
-        Name or path of the layer whose maps are taken; by default
-        :func:`feature_layer`.
+        Name or path of the layer whose maps are taken. It may be left out for the
+        architectures of the course (:func:`feature_layer`).
     positive : bool
-        Explain the positive class; otherwise the negative one, whose logit is
-        the same with the sign turned.
+        Explain the positive class; otherwise the negative one, whose logit has the
+        opposite sign.
     rectify : bool
-        Set what is negative to zero, as the paper does.
-    average : bool
-        Take the gradient's mean over each map, as the paper does. False multiplies
-        place by place (HiResCAM, Draelos & Carin 2020, arXiv 2011.08891), which is
-        right also where a dense layer treats places differently.
+        Set negative values to zero, as the paper does.
     enlarge : bool
-        Bring the map to the image's size, by linear interpolation.
+        Resize the map to the size of the image, by linear interpolation.
     batch_size : int
         Images in a step.
 
@@ -131,8 +134,9 @@ def grad_cam(
 
     Raises
     ------
-    ExplainError
-        When there is no such layer, or it gives no feature map.
+    ExplainError, ModelError
+        When there is no such layer, or its output is not feature maps with more than
+        one position.
 
     References
     ----------
@@ -141,37 +145,36 @@ def grad_cam(
     import cv2
 
     images, single = _checked(model, images, batch_size)
-    leaf = gradients.find_leaf(model, layer) if layer else gradients.last_map(model)
+    path = path_of(model, layer) if layer else feature_layer(model)
+    target = layers_of(model)[path]
+    shape = _map_shape(target)
+    if shape is None:
+        raise ExplainError(
+            f"{path} gives no feature maps (height, width, channels) of a fixed size with more "
+            f"than one position: {_advice(model)}."
+        )
     logit, sign = gradients.logit_of(model), 1 if positive else -1
 
-    def passed(added: object, batch: object) -> tuple:
-        with gradients.probed(leaf.layer, added) as probe:
+    def value_and_maps(added: object, batch: object) -> tuple:
+        with gradients.recorded(target, added) as outputs:
             value = sign * logit(batch)
-        if probe.calls != 1:
+        if len(outputs) != 1:
             raise ExplainError(
-                f"{leaf.path} is used {probe.calls} times in a pass: take a layer used once."
+                f"{path} is used {len(outputs)} times in a pass: name a layer that is used once."
             )
-        return value, probe.maps
+        return value, outputs[0]
 
-    differentiate = gradients.differentiator(passed)
-    shape = tuple(leaf.layer.output.shape[1:])
-    if len(shape) != 3 or None in shape:
-        raise ExplainError(
-            f"{leaf.path} gives {shape} for an image, but Grad-CAM needs feature maps of a fixed "
-            "(height, width, channels)."
-        )
-    found = []
-    for batch, count in _batches(images, batch_size):
-        nothing = np.zeros((len(batch), *shape), np.float32)
-        _, slope, maps = differentiate(nothing, batch)
-        if average:
-            slope = slope.mean(axis=(1, 2), keepdims=True)
-        found.append((slope * maps).sum(axis=-1)[:count])
-    result = np.concatenate(found).astype(np.float32)
+    differentiate = gradients.differentiator(value_and_maps)
+    drawn = []
+    for batch, count in batches.padded(images, batch_size):
+        _, slope, maps = differentiate(np.zeros((len(batch), *shape), np.float32), batch)
+        weights = slope.mean(axis=(1, 2), keepdims=True)
+        drawn.append((weights * maps).sum(axis=-1)[:count])
+    result = np.concatenate(drawn).astype(np.float32)
     if rectify:
         result = np.maximum(result, 0)
     if enlarge:
-        size = images.shape[2], images.shape[1]
+        size = images.shape[1:3]
         result = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in result])
     return result[0] if single else result
 
@@ -183,15 +186,13 @@ def occlusion(
     stride: int | None = None,
     *,
     fill: float | Sequence[float] | None = None,
-    ground: bool = False,
-    positive: bool = True,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Return by how much the logit falls when a place of the image is covered.
+    """Return by how much the logit falls when a part of the image is covered.
 
-    A square goes over the image; a pixel's value is the mean fall over all
-    squares that covered it. A pixel that no square changes has the value 0, and
-    squares that change nothing are not computed.
+    A square moves over the image. A pixel's value is the mean fall over all squares that
+    covered it, and 0 for a pixel that no square changes. Pure black stays black, so that
+    the cell keeps its outline; squares that change nothing are not computed.
 
     Parameters
     ----------
@@ -202,13 +203,8 @@ def occlusion(
     stride : int, optional
         Pixels from one square to the next; by default half of `patch`.
     fill : float or three floats, optional
-        What the square is painted with, 0..255; by default each image's own
-        mean colour, black pixels left out.
-    ground : bool
-        Paint over pure black as well. Otherwise black ground stays black, and
-        the cell keeps its outline.
-    positive : bool
-        Explain the positive class, as in :func:`grad_cam`.
+        Colour of the square, 0..255; by default the mean colour of each image's
+        pixels that are not black.
     batch_size : int
         Covered images in a step.
 
@@ -227,51 +223,47 @@ def occlusion(
     Zeiler & Fergus 2014, doi:10.1007/978-3-319-10590-1_53.
     """
     images, single = _checked(model, images, batch_size)
-    height, width = images.shape[1:3]
-    patch = max(1, min(height, width) // 6) if patch is None else patch
+    size = images.shape[1]
+    patch = max(1, size // 6) if patch is None else patch
     stride = max(1, patch // 2) if stride is None else stride
-    if not 1 <= patch <= min(height, width) or not 1 <= stride <= patch:
+    if not 1 <= patch <= size or not 1 <= stride <= patch:
         raise ExplainError(
             f"A square of {patch} pixels moved by {stride} does not cover an image of "
-            f"{width}x{height}: the side must fit into it, and the stride into the side."
+            f"{size}x{size}: the side must fit into it, and the stride into the side."
         )
-    corners = [
-        (y, x) for y in _starts(height, patch, stride) for x in _starts(width, patch, stride)
-    ]
-    seen = np.zeros((height, width))
-    for y, x in corners:
-        seen[y : y + patch, x : x + patch] += 1
-    evaluate = gradients.evaluator(gradients.logit_of(model))
-    before = _logits(evaluate, images, batch_size)
-    result = np.zeros((len(images), height, width))
-    changed = np.zeros(result.shape, bool)
-    waiting: list[tuple[int, int, int, np.ndarray]] = []
+    starts = sorted({*range(0, size - patch + 1, stride), size - patch})  # the last at the edge
+    boxes = [np.s_[y : y + patch, x : x + patch] for y in starts for x in starts]
+    squares = np.zeros((size, size))  # over each pixel
+    for box in boxes:
+        squares[box] += 1
 
-    def settle() -> None:
-        after = _logits(evaluate, np.stack([covered for *_, covered in waiting]), batch_size)
-        for (row, y, x, _), value in zip(waiting, after, strict=True):
-            result[row, y : y + patch, x : x + patch] += before[row] - value
-        waiting.clear()
-
-    for row, image in enumerate(images):
+    def paint(image: np.ndarray) -> np.ndarray:
         lit = image.max(axis=-1) > 0
         colour = fill
         if fill is None:
             colour = image[lit].mean(axis=0) if lit.any() else 0.0
-        painted = np.where((lit | ground)[..., None], np.float32(colour), image)
-        changed[row] = (painted != image).any(axis=-1)
-        for y, x in corners:
-            there = slice(y, y + patch), slice(x, x + patch)
-            if not changed[row][there].any():
-                continue
-            covered = image.copy()
-            covered[there] = painted[there]
-            waiting.append((row, y, x, covered))
-            if len(waiting) == batch_size:
-                settle()
-    if waiting:
-        settle()
-    result = ((1 if positive else -1) * changed * result / seen).astype(np.float32)
+        return np.where(lit[..., None], np.float32(colour), image)
+
+    painted = np.stack([paint(image) for image in images])
+    changed = (painted != images).any(axis=-1)
+
+    def covered() -> Iterator[tuple[int, tuple, np.ndarray]]:
+        for row, image in enumerate(images):
+            for box in boxes:
+                if changed[row][box].any():
+                    copy = image.copy()
+                    copy[box] = painted[row][box]
+                    yield row, box, copy
+
+    evaluate = gradients.evaluator(gradients.logit_of(model))
+    before = _logits(evaluate, images, batch_size)
+    result = np.zeros((len(images), size, size))
+    remaining = covered()
+    while batch := list(islice(remaining, batch_size)):
+        after = _logits(evaluate, np.stack([copy for *_, copy in batch]), batch_size)
+        for (row, box, _), value in zip(batch, after, strict=True):
+            result[row][box] += before[row] - value
+    result = (changed * result / squares).astype(np.float32)
     return result[0] if single else result
 
 
@@ -281,27 +273,24 @@ def integrated_gradients(
     baseline: float | np.ndarray = 0.0,
     steps: int = 32,
     *,
-    positive: bool = True,
     batch_size: int = 32,
 ) -> np.ndarray:
     """Return what each pixel adds to the logit on the way from a baseline to the image.
 
-    The gradient is averaged along the straight line from the baseline to the image
-    and multiplied by the way that each pixel goes; a pixel's three colours are
-    added up. Over the image the map sums to the logit of the image minus that of
-    the baseline (*completeness*), but for the error of `steps` points.
+    The gradient is averaged along the straight line from the baseline to the image and
+    multiplied by the change of each pixel; the three colours of a pixel are added up. The
+    sum of the map is the logit of the image minus that of the baseline (*completeness*),
+    up to the error of a sum of `steps` points.
 
     Parameters
     ----------
     model, images : keras.Model, numpy.ndarray
         As in :func:`logits`.
     baseline : float or numpy.ndarray
-        An image in which there is nothing, 0..255, or one value for all of it. A
-        pixel that is as in the baseline gets zero, whatever the network does.
+        An image without content, 0..255, or one value for all of it. A pixel that
+        equals the baseline always gets zero.
     steps : int
-        Points on the line (the middles of as many equal parts).
-    positive : bool
-        Explain the positive class, as in :func:`grad_cam`.
+        Points on the line: the middles of as many equal parts.
     batch_size : int
         Points in a step.
 
@@ -328,22 +317,14 @@ def integrated_gradients(
         raise ExplainError(
             f"The baseline has the shape {np.shape(baseline)}, but an image {images.shape[1:]}."
         ) from error
-    logit, sign = gradients.logit_of(model), 1 if positive else -1
-
-    def passed(batch: object) -> tuple:
-        value = sign * logit(batch)
-        return value, value
-
-    differentiate = gradients.differentiator(passed)
+    differentiate = _differentiator(gradients.logit_of(model))
     rows = np.repeat(np.arange(len(images)), steps)
     along = np.tile((np.arange(steps, dtype=np.float32) + 0.5) / steps, len(images))
     slopes = np.zeros(images.shape)
-    for begin in range(0, len(rows), batch_size):
-        which, part = rows[begin : begin + batch_size], along[begin : begin + batch_size]
-        points = start + part[:, None, None, None] * (images[which] - start)
-        points = _filled_up(points, batch_size if begin else len(points))
-        slope = differentiate(points)[1][: len(which)]
-        np.add.at(slopes, which, slope)
+    for indices, count in batches.padded(np.arange(len(rows)), batch_size):
+        part = along[indices][:, None, None, None]
+        points = start + part * (images[rows[indices]] - start)
+        np.add.at(slopes, rows[indices[:count]], differentiate(points)[1][:count])
     result = ((images - start) * slopes / steps).sum(axis=-1).astype(np.float32)
     return result[0] if single else result
 
@@ -354,8 +335,8 @@ def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray | float:
     Parameters
     ----------
     maps : numpy.ndarray
-        Shape (n, height, width) or (height, width). Negative values count as much
-        as positive ones.
+        Shape (n, height, width) or (height, width). Negative values count like
+        positive ones.
     masks : numpy.ndarray of bool
         Of the same shape.
 
@@ -363,8 +344,8 @@ def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray | float:
     -------
     numpy.ndarray or float
         float64, one for each map; NaN where the map is zero everywhere. Compare it
-        with the share of the image that the mask covers, ``mask.mean()``: a map
-        that knows nothing gets that much.
+        with the share of the image that the mask covers, ``mask.mean()``, which is
+        the result for a map that is the same everywhere.
 
     Raises
     ------
@@ -388,11 +369,11 @@ def _checked(model: keras.Model, images: np.ndarray, batch_size: int) -> tuple[n
     images = np.asarray(images)
     single = images.ndim == 3
     images = images[np.newaxis] if single else images
-    wanted = tuple(model.input_shape[1:])
-    if images.ndim != 4 or images.shape[1:] != wanted or not len(images):
+    size = require_classifier(model)
+    if images.shape[1:] != (size, size, 3) or not len(images):
         raise ExplainError(
-            f"The images have the shape {images.shape}, but {model.name} takes (n, "
-            f"{', '.join(map(str, wanted))}), at least one of them."
+            f"The images have the shape {images.shape}, but {model.name} takes (n, {size}, {size}, "
+            "3), at least one of them."
         )
     images = images.astype(np.float32)
     if not np.isfinite(images).all():
@@ -402,27 +383,38 @@ def _checked(model: keras.Model, images: np.ndarray, batch_size: int) -> tuple[n
     return images, single
 
 
-def _batches(images: np.ndarray, size: int) -> list[tuple[np.ndarray, int]]:
-    """Return the batches and how many images of each count: the last is filled up."""
-    found = []
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        # Another shape would be compiled anew on JAX.
-        found.append((_filled_up(part, size if start else len(part)), len(part)))
-    return found
+def _map_shape(layer: keras.Layer) -> tuple[int, int, int] | None:
+    """Return height, width and channels of the layer's output, None if it gives no such maps."""
+    try:
+        shape = tuple(layer.output.shape[1:])
+    except (AttributeError, ValueError):  # several outputs, or never called
+        return None
+    return shape if len(shape) == 3 and None not in shape and shape[0] * shape[1] > 1 else None
 
 
-def _filled_up(batch: np.ndarray, size: int) -> np.ndarray:
-    missing = size - len(batch)
-    return np.concatenate([batch, batch[:1].repeat(missing, axis=0)]) if missing > 0 else batch
+def _advice(model: keras.Model) -> str:
+    """Return which layers of the network Grad-CAM can use, for an error message."""
+    paths = [
+        repr(path)
+        for path, layer in layers_of(model).items()
+        if any(kind in type(layer).__name__ for kind in ("Conv", "ReLU", "Activation"))
+        and _map_shape(layer) is not None
+    ]
+    if not paths:
+        return "it has no convolution with more than one position, so there is nothing to compare"
+    return f"name a layer, layer={' or '.join(paths[-4:])}"
 
 
-def _logits(evaluate: object, images: np.ndarray, size: int) -> np.ndarray:
-    found = [evaluate(batch)[:count] for batch, count in _batches(images, size)]
-    return np.concatenate(found).astype(np.float64)
+def _differentiator(function: Callable) -> Callable:
+    """Return :func:`gradients.differentiator` of a function without a further result."""
+
+    def twice(tensor: object) -> tuple:
+        values = function(tensor)
+        return values, values
+
+    return gradients.differentiator(twice)
 
 
-def _starts(length: int, patch: int, stride: int) -> list[int]:
-    """Return where the squares begin along one side; the last ends with the image."""
-    starts = list(range(0, length - patch + 1, stride))
-    return starts if starts[-1] == length - patch else [*starts, length - patch]
+def _logits(evaluate: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
+    parts = [evaluate(batch)[:count] for batch, count in batches.padded(images, batch_size)]
+    return np.concatenate(parts).astype(np.float64)

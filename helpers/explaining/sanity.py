@@ -1,7 +1,7 @@
-"""Randomisation checks: a map that survives random weights explains nothing.
+"""Randomisation checks: a map that stays the same with random weights explains nothing.
 
-Part of :mod:`helpers.explaining`. Adebayo et al. 2018, Sanity Checks for Saliency
-Maps, arXiv 1810.03292. The network that is given is not changed: a clone is.
+Adebayo et al. 2018, Sanity Checks for Saliency Maps, arXiv 1810.03292. The given network
+is never changed; a clone is.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.errors import ExplainError
-from helpers.explaining import gradients
+from helpers.models.layers import layers_of, path_of
 
 if TYPE_CHECKING:
     import keras
 
 
 def weighted_layers(model: keras.Model) -> list[str]:
-    """Return the paths of the layers that have kernels, from the output down.
+    """Return the paths of the layers that have kernels, from the output to the image.
 
-    Those of nested networks are among them, as ``backbone/Conv_1``.
+    Layers of nested networks are included, as ``backbone/Conv_1``.
     """
-    found = [
-        leaf.path
-        for leaf in gradients.leaves(model)
-        if any("kernel" in weight.name or len(weight.shape) > 1 for weight in leaf.layer.weights)
+    return [
+        path
+        for path, layer in reversed(layers_of(model).items())
+        if any("kernel" in weight.name or len(weight.shape) > 1 for weight in layer.weights)
     ]
-    return found[::-1]
 
 
 def randomise(model: keras.Model, layers: Sequence[str], seed: int = 24) -> keras.Model:
@@ -38,60 +37,58 @@ def randomise(model: keras.Model, layers: Sequence[str], seed: int = 24) -> kera
     Parameters
     ----------
     model : keras.Model
-        Stays as it is.
+        It is not changed.
     layers : sequence of str
         Names or paths, as :func:`weighted_layers` gives them.
     seed : int
-        Of the shuffles; a layer is shuffled in the same way whatever the others are.
+        Of the shuffles; how a layer is shuffled does not depend on the other layers.
 
     Returns
     -------
     keras.Model
-        Uncompiled. Each array of weights of the named layers keeps its numbers, in
-        another order: their mean and spread stay, so that signals neither die out nor
-        grow, and what was learned is gone. (The paper draws new numbers instead.)
+        Uncompiled. Each weight array of the named layers keeps its numbers in another
+        order. So their mean and spread stay, signals neither fade nor grow, and what was
+        learned is lost. (The paper draws new numbers instead.)
 
     Raises
     ------
-    ExplainError
+    ExplainError, ModelError
         When there is no such layer, or it has no weights.
     """
     import keras
 
-    paths = [leaf.path for leaf in gradients.leaves(model)]
-    wanted = [gradients.find_leaf(model, name) for name in layers]
-    for leaf in wanted:
-        if not leaf.layer.weights:
-            raise ExplainError(f"{leaf.path} has no weights that could be made random.")
     clone = keras.models.clone_model(model)
     clone.set_weights(model.get_weights())
-    there = dict(gradients.leaves(clone))
-    for leaf in wanted:
-        rng = np.random.default_rng([seed, paths.index(leaf.path)])
-        layer = there[leaf.path]
-        layer.set_weights([_shuffled(rng, values) for values in layer.get_weights()])
+    copies = layers_of(clone)
+    for path in [path_of(model, name) for name in layers]:
+        layer = copies[path]
+        if not layer.weights:
+            raise ExplainError(f"{path} has no weights that could be shuffled.")
+        rng = np.random.default_rng([seed, list(copies).index(path)])
+        shuffled = [rng.permutation(a.ravel()).reshape(a.shape) for a in layer.get_weights()]
+        layer.set_weights(shuffled)
     return clone
 
 
 def similarity(
     first: np.ndarray, second: np.ndarray, mask: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """Return how alike two maps are: Spearman's rank correlation, and SSIM.
+    """Return the similarity of two maps: Spearman's rank correlation, and SSIM.
 
     Parameters
     ----------
     first, second : numpy.ndarray
         Shape (height, width), at least 7 x 7.
     mask : numpy.ndarray of bool, optional
-        Where to compare. On black ground many maps are zero whatever the network
-        does, and there all of them agree.
+        Where to compare. On black ground many maps are zero for any network, so
+        there they always agree.
 
     Returns
     -------
     rank, ssim : float
-        1 for equal maps, near 0 for maps that have nothing to do with each other.
-        SSIM (Wang et al. 2004, doi:10.1109/TIP.2003.819861) is of maps scaled to a
-        largest absolute value of 1, each by itself. NaN where a map is the same everywhere.
+        1 for equal maps, near 0 for unrelated maps, NaN when a map is the same everywhere.
+        For SSIM (Wang et al. 2004, doi:10.1109/TIP.2003.819861) each map is divided by its
+        largest absolute value.
 
     Raises
     ------
@@ -109,7 +106,7 @@ def similarity(
             f"{second.shape} and {mask.shape}."
         )
     if min(first.shape) < 7:
-        raise ExplainError(f"SSIM needs maps of at least 7 x 7 places, got {first.shape}.")
+        raise ExplainError(f"SSIM needs maps of at least 7 x 7 pixels, got {first.shape}.")
     if not mask.any() or any(np.ptp(each[mask]) == 0 for each in (first, second)):
         return float("nan"), float("nan")
     rank = float(spearmanr(first[mask], second[mask]).statistic)
@@ -134,30 +131,30 @@ def sanity_check(
     Parameters
     ----------
     model : keras.Model
-        Stays as it is.
+        It is not changed.
     images : numpy.ndarray
         Shape (n, height, width, 3).
     explain : callable
-        From a network and images to maps (n, height, width), as
+        From a network and images to maps (n, height, width), such as
         :func:`helpers.explaining.grad_cam`.
     cascading : bool
-        Make layers random from the output down, each together with all above it;
-        otherwise each layer alone.
+        Shuffle layers from the output to the image, each together with all layers
+        behind it; otherwise each layer alone.
     stops : int, optional
-        At how many layers, spread evenly from the output to the image, to stop and
-        compare; by default at each.
+        After how many layers, evenly spaced from the output to the image, to compare
+        the maps; by default after each.
     masks : numpy.ndarray of bool, optional
-        Shape (n, height, width): compare inside of these as well.
+        Shape (n, height, width): compare inside these as well.
     seed : int
         Of the shuffles.
 
     Returns
     -------
     pandas.DataFrame
-        One row a stop and image: `random` (layers made random), `layer` (the lowest
-        of them), `image` (its place), `rank` and `ssim` as :func:`similarity` gives
-        them of the whole image, `blank` (whether the map of the random network is
-        zero everywhere), and with masks `rank_inside` and `ssim_inside`.
+        One row for each stop and image: `random` (number of shuffled layers), `layer` (the
+        last one shuffled), `image` (its index), `rank` and `ssim` of the whole image
+        (:func:`similarity`), `blank` (whether the map of the shuffled network is zero
+        everywhere), and with masks `rank_inside` and `ssim_inside`.
 
     Raises
     ------
@@ -177,15 +174,11 @@ def sanity_check(
     for end in ends:
         chosen = layers[: end + 1] if cascading else [layers[end]]
         after = explain(randomise(model, chosen, seed), images)
-        for place, pair in enumerate(zip(before, after, strict=True)):
-            row = {"random": len(chosen), "layer": layers[end], "image": place}
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            row = {"random": len(chosen), "layer": layers[end], "image": index}
             row["rank"], row["ssim"] = similarity(*pair)
             row["blank"] = not np.any(pair[1])
             if masks is not None:
-                row["rank_inside"], row["ssim_inside"] = similarity(*pair, masks[place])
+                row["rank_inside"], row["ssim_inside"] = similarity(*pair, masks[index])
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _shuffled(rng: np.random.Generator, values: np.ndarray) -> np.ndarray:
-    return rng.permutation(values.ravel()).reshape(values.shape)

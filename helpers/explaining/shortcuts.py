@@ -1,9 +1,8 @@
-"""What a classifier may live on instead of the cell, and how to find out.
+"""What a classifier may use instead of the cell, and how to find out.
 
-A network answers by whatever separates the classes in training: the cell's
-chromatin, but as well its outline, its size, the colour of the slide or the
-ground around it. Here are images and numbers that hold one of these alone, and
-ways to take one of them away.
+A network uses whatever separates the classes in training: the chromatin of the cell, but
+also its outline, its size, the colour of the slide or the background. Here are images and
+numbers that contain only one of these, and functions that remove or change one of them.
 """
 
 from __future__ import annotations
@@ -18,33 +17,25 @@ from helpers import images as image_files
 from helpers.base.errors import ExplainError
 from helpers.images import cropping
 
-#: Below this in every channel a pixel of a resized frame is ground: its black edge is blurred.
+#: Up to this value in every channel a pixel is background. Resizing blurs the black edge, so
+#: it is more than 0.
 DARKEST = 12
-#: What :func:`colour_statistics` returns, in its order.
-COLOURS = (
-    "red_mean",
-    "green_mean",
-    "blue_mean",
-    "red_sd",
-    "green_sd",
-    "blue_sd",
-)
-#: What :func:`sizes` returns, in its order; all in pixels of the original image.
+#: The columns of :func:`colour_statistics`.
+COLOURS = ("red_mean", "green_mean", "blue_mean", "red_sd", "green_sd", "blue_sd")
+#: The columns of :func:`sizes`, in pixels of the original image.
 SIZES = ("width", "height", "area")
 
-# Gains of red, green and blue by which a planted stain differs from the middle one.
+# Relative change of red, green and blue in a planted stain of strength 1.
 _TINT = np.array([1.0, -0.2, -0.8])
 
 
-def cell_masks(images: np.ndarray, darkest: int = DARKEST) -> np.ndarray:
-    """Return where each image shows something else than black ground.
+def cell_masks(images: np.ndarray) -> np.ndarray:
+    """Return where each image is not black background.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (n, h, w, 3)
-        RGB. Of fields, which have no black ground, all is cell.
-    darkest : int
-        A pixel is ground when no channel exceeds this.
+        RGB. Fields have no black background: all their pixels count as cell.
 
     Returns
     -------
@@ -55,58 +46,52 @@ def cell_masks(images: np.ndarray, darkest: int = DARKEST) -> np.ndarray:
     ExplainError
         When the images are of another kind.
     """
-    images = _require_images(images)
-    return images.max(axis=3) > darkest
+    return _require_images(images).max(axis=3) > DARKEST
 
 
-def silhouettes(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
-    """Return the images with every cell painted white and the ground black: outline alone.
+def silhouettes(images: np.ndarray) -> np.ndarray:
+    """Return white cells on black background: nothing but the outline is left.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (n, h, w, 3)
-    masks : ndarray of bool, shape (n, h, w), optional
-        Where the cell is; by default :func:`cell_masks`.
 
     Returns
     -------
     ndarray of uint8, shape (n, h, w, 3)
         0 or 255, the same in the three channels.
     """
-    masks = _masks_of(images, masks)
-    return np.repeat(masks[..., np.newaxis].astype(np.uint8) * np.uint8(255), 3, axis=3)
+    white = cell_masks(images).astype(np.uint8) * np.uint8(255)
+    return np.repeat(white[..., np.newaxis], 3, axis=3)
 
 
-def colour_statistics(images: np.ndarray, masks: np.ndarray | None = None) -> np.ndarray:
+def colour_statistics(images: np.ndarray) -> np.ndarray:
     """Return mean and standard deviation of red, green and blue inside each cell.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (n, h, w, 3)
-    masks : ndarray of bool, shape (n, h, w), optional
-        As in :func:`silhouettes`. An image without cell counts as a whole.
+        In an image without a cell, all pixels count.
 
     Returns
     -------
     ndarray of float64, shape (n, 6)
         Columns as in :data:`COLOURS`, in grey levels.
     """
-    masks = _masks_of(images, masks).copy()
-    masks[~masks.any(axis=(1, 2))] = True
-    found = np.empty((len(images), len(COLOURS)))
-    for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        pixels = image[mask].astype(np.float64)
-        found[row] = [*pixels.mean(axis=0), *pixels.std(axis=0)]
-    return found
+    statistics = np.empty((len(images), len(COLOURS)))
+    for row, (image, mask) in enumerate(zip(images, cell_masks(images), strict=True)):
+        pixels = image[mask if mask.any() else ~mask].astype(np.float64)
+        statistics[row] = [*pixels.mean(axis=0), *pixels.std(axis=0)]
+    return statistics
 
 
 def sizes(paths: Iterable[str]) -> np.ndarray:
-    """Return how wide, high and large each frame's cell is, before any crop.
+    """Return width, height and area of the cell in each frame, before any crop.
 
     Parameters
     ----------
     paths : iterable of str
-        Image files. Of a field, the image's own size is returned.
+        Image files. For a field, the size of the image is returned.
 
     Returns
     -------
@@ -115,89 +100,72 @@ def sizes(paths: Iterable[str]) -> np.ndarray:
 
     Raises
     ------
-    ImageError, ImageError
-        When a file is no image or a frame holds no cell.
+    ImageError
+        When a file is not an image, or a frame has no cell.
     """
-    found = []
+    rows = []
     for path in paths:
         image = image_files.read_image(path)
         if image_files.is_frame(image):
             box = cropping.find_cell(image)
             inside = image[box.y : box.y + box.height, box.x : box.x + box.width]
             area = np.count_nonzero(inside.any(axis=2))
-            found.append((box.width, box.height, area))
+            rows.append((box.width, box.height, area))
         else:
             height, width = image.shape[:2]
-            found.append((width, height, width * height))
-    return np.array(found, float).reshape(-1, len(SIZES))
+            rows.append((width, height, width * height))
+    return np.array(rows, float).reshape(-1, len(SIZES))
 
 
-def swap_ground(
-    images: np.ndarray,
-    ground: str | tuple[int, int, int] | np.ndarray = "grey",
-    masks: np.ndarray | None = None,
-    seed: int = 24,
-) -> np.ndarray:
-    """Return the images with the same cells on another ground.
+def swap_ground(images: np.ndarray, ground: str = "grey", seed: int = 24) -> np.ndarray:
+    """Return the images with the same cells on another background.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (n, h, w, 3)
-    ground : str, tuple of int or ndarray
-        ``"black"``, ``"grey"`` (128), ``"noise"`` (each pixel drawn anew),
-        a colour, or images of the same shape whose pixels are taken.
-    masks : ndarray of bool, shape (n, h, w), optional
-        As in :func:`silhouettes`.
+    ground : str
+        ``"black"``, ``"grey"`` (128) or ``"noise"`` (each pixel drawn at random).
     seed : int
         Of the noise.
 
     Returns
     -------
     ndarray of uint8, shape (n, h, w, 3)
-        New images. A model that looks at cells answers as before.
+        New images. A model that uses only the cells gives the same answers.
 
     Raises
     ------
     ExplainError
-        When the ground is unknown or of another shape.
+        When the background is unknown.
     """
-    masks = _masks_of(images, masks)
-    if isinstance(ground, str):
-        grounds = {"black": 0, "grey": 128, "noise": None}
-        if ground not in grounds:
-            raise ExplainError(
-                f"There is no ground {ground!r}; known are {', '.join(grounds)}, a colour (red, "
-                "green, blue), or images to take it from."
-            )
-        level = grounds[ground]
-        if level is None:
-            rng = np.random.default_rng(seed)
-            new = rng.integers(0, 256, images.shape, dtype=np.uint8)
-        else:
-            new = np.full(3, level, np.uint8)
+    masks = cell_masks(images)
+    if ground == "noise":
+        new = np.random.default_rng(seed).integers(0, 256, images.shape, dtype=np.uint8)
+    elif ground in ("black", "grey"):
+        new = np.uint8(128 if ground == "grey" else 0)
     else:
-        new = np.asarray(ground, np.uint8)
-        if new.shape not in ((3,), images.shape):
-            raise ExplainError(
-                f"The ground has the shape {new.shape}, but must be a colour (3,) or images of "
-                f"shape {images.shape}."
-            )
+        raise ExplainError(f"There is no ground {ground!r}; known are black, grey and noise.")
     return np.where(masks[..., np.newaxis], images, new)
 
 
 def shrink(images: np.ndarray, share: float) -> np.ndarray:
-    """Return the images made smaller, in the middle of more black.
+    """Return the images made smaller, with black padding around them.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (n, h, w, 3)
     share : float
-        Of the side that is kept for the image, above 0 and up to 1.
+        Side of the smaller image as a share of the whole, above 0 and at most 1.
 
     Returns
     -------
     ndarray of uint8, shape (n, h, w, 3)
-        What the padding alone changes: nothing in the cell but its scale.
+        Only the scale of the cells is changed.
+
+    Raises
+    ------
+    ExplainError
+        When the share is out of range.
     """
     images = _require_images(images)
     if not 0 < share <= 1:
@@ -219,10 +187,10 @@ def plant_stain(
     strength: float = 0.12,
     seed: int = 24,
 ) -> np.ndarray:
-    """Return the images with a stain that tells the class in training and not in testing.
+    """Return the images with a stain that shows the class in training but not in testing.
 
-    As if the positive slides of the training hospital had been stained redder,
-    and those of the test hospital by chance: a shortcut whose end is known.
+    As if one hospital, that of the training images, had stained its positive slides redder:
+    a shortcut that is known to fail.
 
     Parameters
     ----------
@@ -230,16 +198,16 @@ def plant_stain(
     target : ndarray of int, shape (n,)
         1 is positive.
     split : iterable of str, length n
-        In ``train`` and ``val`` the stain follows the class, elsewhere a coin.
+        In ``train`` and ``val`` the stain follows the class, elsewhere it is random.
     strength : float
-        By which share the channels are changed.
+        Relative change of red; green and blue change less, in the other direction.
     seed : int
-        Of the coin and of the small differences between images.
+        Of the random stains and of the small differences between images.
 
     Returns
     -------
     ndarray of uint8, shape (n, h, w, 3)
-        Black ground stays black.
+        Black background stays black.
 
     Raises
     ------
@@ -254,8 +222,8 @@ def plant_stain(
             "together."
         )
     rng = np.random.default_rng(seed)
-    coin = rng.integers(0, 2, len(images))
-    red = np.where(np.isin(split, ("train", "val")), target, coin) * 2 - 1
+    random = rng.integers(0, 2, len(images))
+    red = np.where(np.isin(split, ("train", "val")), target, random) * 2 - 1
     amount = strength * red * rng.normal(1, 0.2, len(images))
     gains = 1 + amount[:, np.newaxis] * _TINT
     stained = images * gains[:, np.newaxis, np.newaxis, :].astype(np.float32)
@@ -263,12 +231,12 @@ def plant_stain(
 
 
 def report(scores: dict[str, pd.DataFrame], resamples: int = 1000, seed: int = 24) -> pd.DataFrame:
-    """Return how well each classifier does in training and in testing, and how far it falls.
+    """Return the AUC of each classifier in training and in testing, and the difference.
 
     Parameters
     ----------
     scores : dict of str to pandas.DataFrame
-        A table of predictions a classifier, with rows in ``train`` and ``test``.
+        One table of predictions for each classifier, with rows in ``train`` and ``test``.
     resamples, seed : int
         Of the intervals, which are over subjects.
 
@@ -276,8 +244,13 @@ def report(scores: dict[str, pd.DataFrame], resamples: int = 1000, seed: int = 2
     -------
     pandas.DataFrame
         `classifier`, `train` and `test` (AUC), `low`, `high` (of the test AUC),
-        `fall` (train minus test). A classifier on colours alone that is sure in
-        training and guesses in testing has found a planted stain.
+        `fall` (train minus test). A classifier on colours alone with a high AUC in
+        training and 0.5 in testing has found a planted stain.
+
+    Raises
+    ------
+    ExplainError
+        When a table has no rows in ``train`` or in ``test``.
     """
     from helpers.predictions import metrics
 
@@ -301,15 +274,3 @@ def _require_images(images: np.ndarray) -> np.ndarray:
             f"shape {images.shape}; helpers.images.load_images makes them."
         )
     return images
-
-
-def _masks_of(images: np.ndarray, masks: np.ndarray | None) -> np.ndarray:
-    images = _require_images(images)
-    if masks is None:
-        return cell_masks(images)
-    masks = np.asarray(masks, bool)
-    if masks.shape != images.shape[:3]:
-        raise ExplainError(
-            f"The masks have the shape {masks.shape}, but the images want {images.shape[:3]}."
-        )
-    return masks

@@ -1,7 +1,7 @@
 """Channel attention, built in chapter 09: a network weighs its own feature maps.
 
-Each layer takes feature maps, makes of each map one number between 0 and 1, and
-multiplies the map by it. Neither changes a shape: they fit behind any convolution.
+Each layer computes one number between 0 and 1 for each feature map and multiplies the map
+by it. The shape stays the same, so both layers fit behind any convolution.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from helpers.base.errors import ModelError
 class SqueezeExcitation(keras.layers.Layer):
     """Weigh the maps by two small dense layers over their means.
 
-    Hu, Shen & Sun (2018), 10.1109/CVPR.2018.00745. Without biases, like the
-    paper's formula: 2 * channels**2 / ratio parameters.
+    Hu, Shen & Sun (2018), 10.1109/CVPR.2018.00745. Without biases, like the formula
+    of the paper: 2 * channels**2 / ratio parameters.
 
     Parameters
     ----------
     ratio : int
-        How many times narrower the first dense layer is than there are maps.
+        Number of maps divided by the units of the first dense layer.
     seed : int
-        Of the first weights.
+        Of the initial weights.
 
     Raises
     ------
@@ -41,7 +41,7 @@ class SqueezeExcitation(keras.layers.Layer):
         self.ratio, self.seed = ratio, seed
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Make the two tables of weights."""
+        """Create the two matrices of weights."""
         channels = _channels(self, shape)
         narrow = max(1, channels // self.ratio)
         start = keras.initializers.GlorotUniform
@@ -53,22 +53,18 @@ class SqueezeExcitation(keras.layers.Layer):
         )
 
     def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the maps, each times its weight."""
+        """Return the maps, each multiplied by its weight."""
         means = ops.mean(maps, axis=(1, 2))
         hidden = ops.relu(ops.matmul(means, self.squeeze))
         weights = ops.sigmoid(ops.matmul(hidden, self.excite))
         return maps * weights[:, None, None, :]
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `shape`: nothing is added, nothing taken away."""
-        return shape
-
     def multiply_adds(self) -> int:
-        """Return the operations of one image, as :mod:`helpers.models.cost` counts them."""
+        """Return the multiply-adds of one image, as :mod:`helpers.models.cost` counts them."""
         return math.prod(self.squeeze.shape) + math.prod(self.excite.shape)
 
     def get_config(self) -> dict:
-        """Return what the layer is made from."""
+        """Return the layer's arguments, for saving."""
         return {**super().get_config(), "ratio": self.ratio, "seed": self.seed}
 
 
@@ -76,15 +72,15 @@ class SqueezeExcitation(keras.layers.Layer):
 class EfficientChannelAttention(keras.layers.Layer):
     """Weigh the maps by one short convolution along their means (ECA).
 
-    Wang et al. (2020), 10.1109/CVPR42600.2020.01155: as many parameters as the
-    kernel is long, 3 or 5 for most layers.
+    Wang et al. (2020), 10.1109/CVPR42600.2020.01155. Its parameters are the weights of
+    the kernel, 3 or 5 for most layers.
 
     Parameters
     ----------
     width : int
-        Length of the kernel, odd; 0 takes the paper's, :func:`eca_width`.
+        Length of the kernel, odd; 0 for the one of the paper, :func:`eca_width`.
     seed : int
-        Of the first weights.
+        Of the initial weights.
 
     Raises
     ------
@@ -99,33 +95,29 @@ class EfficientChannelAttention(keras.layers.Layer):
         self.width, self.seed = width, seed
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Make the kernel."""
+        """Create the kernel."""
         width = self.width or eca_width(_channels(self, shape))
         start = keras.initializers.GlorotUniform(seed=self.seed)
         self.kernel = self.add_weight(name="kernel", shape=(width, 1, 1), initializer=start)
 
     def call(self, maps: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the maps, each times its weight."""
+        """Return the maps, each multiplied by its weight."""
         means = ops.mean(maps, axis=(1, 2))
         mixed = ops.conv(means[:, :, None], self.kernel, padding="same")
         weights = ops.sigmoid(mixed[:, :, 0])
         return maps * weights[:, None, None, :]
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `shape`: nothing is added, nothing taken away."""
-        return shape
-
     def multiply_adds(self) -> int:
-        """Return the operations of one image, as :mod:`helpers.models.cost` counts them."""
+        """Return the multiply-adds of one image, as :mod:`helpers.models.cost` counts them."""
         return int(self.input.shape[-1]) * self.kernel.shape[0]
 
     def get_config(self) -> dict:
-        """Return what the layer is made from."""
+        """Return the layer's arguments, for saving."""
         return {**super().get_config(), "width": self.width, "seed": self.seed}
 
 
 def eca_width(channels: int) -> int:
-    """Return ECA's length of the kernel for a number of maps: near log2(channels) / 2, odd."""
+    """Return ECA's kernel length for a number of maps: about log2(channels) / 2, and odd."""
     width = int((math.log2(channels) + 1) / 2)
     return width if width % 2 else width + 1
 

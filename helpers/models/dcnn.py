@@ -1,15 +1,15 @@
 """The "DCNN" for acute lymphoblastic leukaemia against multiple myeloma, built in chapter 12.
 
-Kumar et al. (2020), 10.1109/ACCESS.2020.3012292, choose pixels by chi-square and
+Kumar et al. (2020), 10.1109/ACCESS.2020.3012292, select pixels by chi-square and
 give them to a small network: convolution, max pooling, fully connected layers,
-1000 iterations of Adam. How many pixels, how they became an image again and how
-large the layers were was never published: what stands here is the course's own.
+1000 iterations of Adam. They do not publish how many pixels they select, how these
+become an image again, or how large the layers are: these choices are the course's own.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,54 +20,37 @@ from helpers.base.errors import ModelError
 
 #: Filters of the two convolutions and units of the dense layer: the course's own.
 FILTERS, DENSE = (16, 32), 64
+#: The layer with the last feature maps.
+FEATURE_LAYER = "conv2"
 
 
-@dataclass(frozen=True)
-class Published:
-    """What a paper reports, and where.
-
-    Attributes
-    ----------
-    accuracy : float
-    images, iterations : int
-        It was trained on and for.
-    doi : str
-    """
-
-    accuracy: float
-    images: int
-    iterations: int
-    doi: str
-
-
-#: Of the DCNN. Which images it was judged on is not told, nor any interval.
-PUBLISHED = Published(0.972, 424, 1000, "10.1109/ACCESS.2020.3012292")
+#: What the paper reports: accuracy, images, iterations of the training. It does not say which
+#: images the network was tested on, and gives no interval.
+PUBLISHED = SimpleNamespace(
+    accuracy=0.972, images=424, iterations=1000, doi="10.1109/ACCESS.2020.3012292"
+)
 
 
 @keras.saving.register_keras_serializable(package="course")
 class KeepPixels(keras.layers.Layer):
-    """Set to 0 every number of an image that was not selected; the others stay in their place.
+    """Set to 0 every number of an image that was not selected; the others keep their position.
 
-    What is kept is a weight that no training changes, 1 or 0 for each number; a
-    new layer keeps all.
+    The selection is a weight that is not trained, 1 or 0 for each number. A new layer
+    keeps all numbers.
     """
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        """Make the weight, shape (height, width, channels)."""
+        """Create the weight, shape (height, width, channels)."""
         self.keep = self.add_weight(
             name="keep", shape=tuple(shape[1:]), initializer="ones", trainable=False
         )
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
-        """Return the images with 0 where nothing was selected."""
+        """Return the images with 0 at all numbers that were not selected."""
         return ops.cast(images, self.compute_dtype) * ops.cast(self.keep, self.compute_dtype)
 
-    def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return `shape`: nothing is added, nothing taken away."""
-        return shape
-
     def multiply_adds(self) -> int:
-        """Return the operations of one image, as :mod:`helpers.models.cost` counts them."""
+        """Return the multiply-adds of one image, as :mod:`helpers.models.cost` counts them."""
         return math.prod(self.keep.shape)
 
 
@@ -79,10 +62,10 @@ def build(size: int = 48, seed: int = 24, keep: np.ndarray | None = None) -> ker
     size : int
         Side of the square images in pixels, at least 10.
     seed : int
-        Of the first weights.
+        Of the initial weights.
     keep : numpy.ndarray of bool, optional
-        Which numbers of an image the network may see, size * size * 3 of them in
-        any shape (``ChiSquareSelection.support_``); by default all.
+        Which of the size * size * 3 numbers of an image the network sees, in any
+        shape (``ChiSquareSelection.support_``); by default all.
 
     Returns
     -------
@@ -102,7 +85,7 @@ def build(size: int = 48, seed: int = 24, keep: np.ndarray | None = None) -> ker
     if keep.size != math.prod(shape):
         raise ModelError(
             f"The selection is of {keep.size} numbers, but an image of {size} x {size} pixels has "
-            f"{math.prod(shape)}: select from images of this very size."
+            f"{math.prod(shape)}: select from images of this size."
         )
     seeds = iter(range(seed * 1000, seed * 1000 + 1000))
 
@@ -140,22 +123,23 @@ def train(
     seed: int = 24,
     look: int = 25,
 ) -> pd.DataFrame:
-    """Train `model` in place by Adam, iteration by iteration, and keep its best moment.
+    """Train `model` in place by Adam, iteration by iteration, and keep its best weights.
 
     An iteration is one step on `batch_size` images drawn from the training rows.
-    :func:`helpers.training.fit` counts epochs and keeps each; a thousand steps on
-    a few hundred small images need neither.
+    :func:`helpers.training.fit` counts epochs and saves each of them; a thousand steps
+    on a few hundred small images need neither.
 
     Parameters
     ----------
     model : keras.Model
-        Uncompiled; ends with the weights that had the lowest validation loss.
+        Uncompiled; it ends with the weights of the lowest validation loss.
     images : numpy.ndarray
         uint8, shape (n, size, size, 3).
     target : numpy.ndarray
         0 or 1, shape (n,).
     rows, val : numpy.ndarray of int
-        Rows to train on, and to look at every `look` iterations. No other row is read.
+        Rows to train on, and rows to validate on every `look` iterations. No other
+        row is read.
     iterations, batch_size, look : int
     learning_rate : float
     seed : int
@@ -165,13 +149,14 @@ def train(
     -------
     pandas.DataFrame
         One row an iteration: `iteration` (from 1), `loss` of its batch before the
-        step, and `val_loss`, NaN where nobody looked. The last one is always looked at.
+        step, and `val_loss`, NaN where it was not computed. It is always computed
+        in the last iteration.
 
     Raises
     ------
     ModelError
         When the training rows are not of both classes, there are no validation
-        rows, a number is below 1, or the loss is no longer a number.
+        rows, a number is below 1, or the loss is not finite.
     """
     if len(np.unique(target[rows])) < 2 or not len(val):
         raise ModelError(
@@ -189,7 +174,7 @@ def train(
     history, best = [], (np.inf, None)
     for iteration in range(1, iterations + 1):
         batch = rng.choice(rows, min(batch_size, len(rows)), replace=False)
-        model.reset_metrics()  # or Keras would give the mean over all steps so far
+        model.reset_metrics()  # otherwise Keras returns the mean over all steps so far
         loss = float(model.train_on_batch(images[batch], truth[batch]))
         val_loss = np.nan
         if iteration % look == 0 or iteration == iterations:

@@ -1,4 +1,4 @@
-"""Recipes of transfer learning as plain data, the papers' own ladders among them.
+"""Recipes of transfer learning as plain data, those of the papers among them.
 
 :mod:`helpers.models.transfer` builds the network of a recipe,
 :func:`helpers.training.zoo.load_or_train` trains it.
@@ -14,16 +14,16 @@ from helpers.base import settings
 
 @dataclass(frozen=True)
 class Stage:
-    """One training of a network, with the best weights of the stage before.
+    """One training of a network; it starts from the best weights of the stage before.
 
     Attributes
     ----------
     trainable : str
-        ``head`` (the backbone is frozen), the layer of the backbone from which
-        on it is tuned, or ``all``.
+        ``head`` (the backbone is frozen), ``all``, or the first layer of the
+        backbone that is trained.
     learning_rate : float
     epochs, patience : int
-        Longest training; epochs without a lower `val_loss` before it stops.
+        The most epochs; epochs without a lower `val_loss` after which it stops.
     optimizer : str
         ``adam``, ``rmsprop`` or ``sgd``.
     """
@@ -53,11 +53,11 @@ class Recipe:
         After each dense layer, or after the pooling where there is none.
     stages : tuple of Stage
     augment : bool
-        Mirror the images at random in training, in both directions.
+        Flip the images at random in training, horizontally and vertically.
     frozen_statistics : bool
-        Leave batch normalisation as it came from ImageNet, in inference mode,
-        also where the layers around it are tuned. Otherwise tuned layers
-        normalise by the small batch at hand, and their statistics follow it.
+        Batch normalisation keeps ImageNet's statistics and runs in inference mode,
+        also between layers that are trained. Otherwise it normalises by each
+        (small) batch of the training, and its statistics follow.
     published : float or None
         The accuracy that the paper reports of it, on its random split.
     """
@@ -73,29 +73,21 @@ class Recipe:
     published: float | None = None
 
     def as_dict(self) -> dict:
-        """Return plain values; :func:`recipe_of` is the way back."""
+        """Return plain values, as a run record keeps them."""
         return dataclasses.asdict(self)
 
 
-def recipe_of(values: dict) -> Recipe:
-    """Return the recipe that was written as plain values, through JSON or not."""
-    values = dict(values)
-    values["stages"] = tuple(Stage(**stage) for stage in values.get("stages", ({},)))
-    values["head"] = tuple(values.get("head", ()))
-    return Recipe(**values)
-
-
 def _tuned(recipe: Recipe, start: str, published: float | None = None) -> Recipe:
-    """Return `recipe` followed by tuning from the layer `start` on, with Adam at 1e-5."""
+    """Return `recipe` with one more stage: Adam at 1e-5 from the layer `start` on."""
     stage = Stage(start, learning_rate=1e-5, epochs=100)
     return dataclasses.replace(recipe, stages=(*recipe.stages, stage), published=published)
 
 
-def _ladders() -> dict[str, Recipe]:
-    """Return the papers' recipes by name; figures are theirs, on a random split of images.
+def _of_the_papers() -> dict[str, Recipe]:
+    """Return the papers' recipes by name, with their accuracies on a random split of images.
 
-    ResNet50 and MobileNetV2: Shreya's notebooks. The last three of the others
-    are Sunitha's. Where a notebook leaves a size open, the size is the course's.
+    ResNet50 and MobileNetV2 follow Shreya's notebooks; MobileNet, Xception and InceptionV3
+    follow Sunitha. Sizes that a paper does not give are the course's own.
     """
     flatten = Recipe("resnet50", pooling="flatten", head=(64,), published=0.808)
     gap = Recipe("resnet50", head=(64,), published=0.829)
@@ -132,34 +124,33 @@ def _ladders() -> dict[str, Recipe]:
     }
 
 
-#: The papers' recipes by readable name, each with the paper's figure where it has one.
-RECIPES: dict[str, Recipe] = _ladders()
+#: The papers' recipes by readable name.
+RECIPES: dict[str, Recipe] = _of_the_papers()
 
-# Epochs of a stage that tunes the backbone: on two cores each costs what forty of a head do.
+# Most epochs of a stage that trains the backbone: on two cores one costs as much as forty
+# epochs of a head.
 _TUNING_EPOCHS = {"smoke": 1, "quick": 2}
 
 
 def for_profile(recipe: Recipe, profile: settings.Profile | str) -> Recipe:
-    """Return the recipe as a profile can afford it; ``full`` leaves it as it is.
+    """Return the recipe shortened to what a profile can afford; ``full`` changes nothing.
 
-    In ``smoke`` and ``quick`` stages are at most as long as the profile's
-    training, those that tune the backbone 1 and 2 epochs, and MobileNetV2 has
-    a width of 0.35. Applied twice it changes nothing more.
+    In ``smoke`` and ``quick`` no stage is longer than the profile's training, a stage
+    that trains the backbone has 1 and 2 epochs, and MobileNetV2 has a width of 0.35.
+    Applying it a second time changes nothing.
     """
     profile = settings.profile_of(profile)
     if profile.name == "full":
         return recipe
     backbone = {"mobilenetv2": "mobilenetv2_035"}.get(recipe.backbone, recipe.backbone)
-    stages = []
-    for stage in recipe.stages:
+
+    def shortened(stage: Stage) -> Stage:
         most = profile.epochs
         if stage.trainable != "head":
             most = min(most, _TUNING_EPOCHS.get(profile.name, most))
-        stages.append(
-            dataclasses.replace(
-                stage,
-                epochs=min(stage.epochs, most),
-                patience=min(stage.patience, profile.patience),
-            )
-        )
-    return dataclasses.replace(recipe, backbone=backbone, stages=tuple(stages))
+        epochs, patience = min(stage.epochs, most), min(stage.patience, profile.patience)
+        return dataclasses.replace(stage, epochs=epochs, patience=patience)
+
+    return dataclasses.replace(
+        recipe, backbone=backbone, stages=tuple(map(shortened, recipe.stages))
+    )

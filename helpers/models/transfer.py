@@ -1,24 +1,22 @@
 """Networks that start from ImageNet, each from a short recipe (chapters 07, 08 and 09).
 
-A :class:`Recipe` is data: which backbone, where it is cut, which head stands on
-it, and the stages in which it is trained. :data:`RECIPES` are the papers' own.
-Every network takes raw 0..255 RGB; its backbone's preprocessing is inside.
+A :class:`Recipe` is plain data: which backbone, where it is cut, which head follows,
+and the stages of the training. :data:`RECIPES` are those of the papers. Every network
+takes raw 0..255 RGB and does the preprocessing of its backbone itself.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from helpers.base import settings
 from helpers.base.errors import ModelError
 from helpers.models import weights as weight_files
-from helpers.models.recipes import RECIPES, Recipe, Stage, for_profile, recipe_of
+from helpers.models.layers import path_of
+from helpers.models.recipes import RECIPES, Recipe, Stage, for_profile
 
 if TYPE_CHECKING:
     import keras
@@ -27,19 +25,17 @@ __all__ = [
     "RECIPES",
     "REGISTRY",
     "Backbone",
-    "ModelError",
     "Recipe",
     "Stage",
     "backbone",
     "build",
     "copy_head",
     "extractor",
+    "feature_layer",
     "for_profile",
     "head",
-    "recipe_of",
     "set_trainable",
     "size_for",
-    "tally",
 ]
 
 #: Means of ImageNet's blue, green and red, as the networks trained with Caffe subtract them.
@@ -57,10 +53,9 @@ class Backbone:
     minimum : int
         Smallest side in pixels that it takes.
     preprocessing : str
-        ``caffe`` (BGR, means subtracted), ``tf`` (to -1..1) or ``own`` (inside already).
-    cuts : tuple of str
-        Layers at which a recipe may cut it or begin to tune it, all there in
-        Keras 3.8 to 3.15; others do as well.
+        ``caffe`` (BGR, means subtracted), ``tf`` (scaled to -1..1) or ``own`` (done inside).
+    feature_layer : str
+        The layer that gives its last feature maps, after normalisation and activation.
     alpha : float or None
         Width, of the MobileNets.
     """
@@ -68,42 +63,20 @@ class Backbone:
     builder: str
     minimum: int
     preprocessing: str
-    cuts: tuple[str, ...] = ()
+    feature_layer: str
     alpha: float | None = None
 
 
-_MOBILENETV2_CUTS = (
-    "block_6_expand",
-    "block_10_expand",
-    "block_13_expand",
-    "block_15_add",
-    "block_16_expand",
-    "out_relu",
-)
 #: The backbones of the course.
 REGISTRY: dict[str, Backbone] = {
-    "resnet50": Backbone(
-        "ResNet50",
-        32,
-        "caffe",
-        (
-            "conv2_block1_1_conv",
-            "conv3_block4_out",
-            "conv4_block6_out",
-            "conv5_block1_1_conv",
-            "conv5_block3_1_conv",
-            "conv5_block3_out",
-        ),
-    ),
-    "mobilenetv2": Backbone("MobileNetV2", 32, "tf", _MOBILENETV2_CUTS, 1.0),
-    "mobilenetv2_035": Backbone("MobileNetV2", 32, "tf", _MOBILENETV2_CUTS, 0.35),
-    "mobilenet": Backbone("MobileNet", 32, "tf", ("conv_pw_6_relu", "conv_dw_12"), 1.0),
-    "xception": Backbone("Xception", 71, "tf", ("block10_sepconv1_act", "block14_sepconv1")),
-    "inceptionv3": Backbone("InceptionV3", 75, "tf", ("mixed5", "mixed7", "mixed9")),
-    "vgg16": Backbone("VGG16", 32, "caffe", ("block3_pool", "block4_pool", "block5_conv1")),
-    "efficientnetv2b0": Backbone(
-        "EfficientNetV2B0", 32, "own", ("block5a_expand_conv", "block6a_expand_conv", "top_conv")
-    ),
+    "resnet50": Backbone("ResNet50", 32, "caffe", "conv5_block3_out"),
+    "mobilenetv2": Backbone("MobileNetV2", 32, "tf", "out_relu", 1.0),
+    "mobilenetv2_035": Backbone("MobileNetV2", 32, "tf", "out_relu", 0.35),
+    "mobilenet": Backbone("MobileNet", 32, "tf", "conv_pw_13_relu", 1.0),
+    "xception": Backbone("Xception", 71, "tf", "block14_sepconv2_act"),
+    "inceptionv3": Backbone("InceptionV3", 75, "tf", "mixed10"),
+    "vgg16": Backbone("VGG16", 32, "caffe", "block5_conv3"),
+    "efficientnetv2b0": Backbone("EfficientNetV2B0", 32, "own", "top_activation"),
 }
 
 
@@ -118,7 +91,7 @@ def build(
     seed: int = 24,
     weights: weight_files.Weights | None = None,
 ) -> keras.Model:
-    """Return the uncompiled network of a recipe, ready for its first stage.
+    """Return the uncompiled network of a recipe, frozen as its first stage asks.
 
     Parameters
     ----------
@@ -126,26 +99,25 @@ def build(
     size : int
         Side of the square images in pixels.
     seed : int
-        Of the head's first weights, the dropout, the augmentation and, without
+        Of the head's initial weights, the dropout, the augmentation and, without
         ImageNet weights, of the backbone.
     weights : Weights, optional
-        By default what :func:`helpers.models.weights.find` finds.
+        By default those of :func:`helpers.models.weights.find`.
 
     Returns
     -------
     keras.Model
         From float or uint8 of shape (batch, size, size, 3), values 0..255, to
-        float32 of shape (batch, 1), the probability of the positive class. Its
-        layers are called ``augment_horizontal``, ``augment_vertical``,
-        ``preprocess`` (as far as it has them), ``backbone``, ``pool``,
-        ``dense1``, ``dropout1``, ... and ``probability``.
+        float32 of shape (batch, 1), the probability of the positive class. The
+        network and its layers have fixed names: ``augment_horizontal``,
+        ``augment_vertical``, ``preprocess`` (where the recipe has them), ``backbone``,
+        ``pool``, ``dense1``, ``dropout1``, ..., ``probability``.
 
     Raises
     ------
     ModelError
-        When the recipe names what is not there, or the images are too small.
-    ModelError
-        When a weight file is not what its name says.
+        When the recipe names something that does not exist, the images are too
+        small, or a weight file is damaged.
     """
     import keras
     from keras import layers
@@ -153,14 +125,15 @@ def build(
     body = backbone(recipe, size, seed, weights)
     rgb = x = keras.Input((size, size, 3), name="rgb")
     if recipe.augment:
-        # Four exact versions: what they show can be computed once and kept. Two layers,
-        # since Keras' "horizontal_and_vertical" does both or neither: no mirror image at all.
-        for place, way in enumerate(("horizontal", "vertical")):
-            x = layers.RandomFlip(way, seed=seed * 1000 + 900 + place, name=f"augment_{way}")(x)
+        # Two layers give four exact versions, whose features can be computed once and kept. One
+        # layer "horizontal_and_vertical" flips both ways or not at all: no mirror image.
+        for number, way in enumerate(("horizontal", "vertical")):
+            x = layers.RandomFlip(way, seed=seed * 1000 + 900 + number, name=f"augment_{way}")(x)
     x = _preprocess(x, REGISTRY[recipe.backbone].preprocessing)
-    # Not body(x, training=False): in Keras 3 the `training` of the network around it overrules
-    # that (keras issue 20285). What holds normalisation still is that its layers are not trainable.
-    x = _pool(body(x), recipe)
+    # Not body(x, training=False): in Keras 3 the `training` of the outer network overrules it
+    # (keras issue 20285). Normalisation stays fixed because its layers are not trainable.
+    pool = layers.Flatten if recipe.pooling == "flatten" else layers.GlobalAveragePooling2D
+    x = pool(name="pool")(body(x))
     model = keras.Model(rgb, _head(x, recipe, seed), name=recipe.backbone)
     where = recipe.stages[0].trainable if recipe.stages else "head"
     return set_trainable(model, where, recipe.frozen_statistics)
@@ -174,8 +147,8 @@ def backbone(
 ) -> keras.Model:
     """Return the recipe's backbone alone, cut and with its weights, called ``backbone``.
 
-    It takes images that are preprocessed already; arguments and errors are
-    those of :func:`build`. A name alone stands for the whole backbone.
+    It takes preprocessed images. Parameters and errors are those of :func:`build`;
+    the name of a backbone stands for all of it.
     """
     import keras
 
@@ -195,15 +168,26 @@ def backbone(
         _randomise(whole, seed, entry.preprocessing)
     else:
         weight_files.load_into(whole, weights)
-    last = _layer(whole, recipe.cut, recipe.backbone) if recipe.cut else whole.layers[-1]
+    last = whole.get_layer(path_of(whole, recipe.cut)) if recipe.cut else whole.layers[-1]
     return keras.Model(whole.input, last.output, name="backbone")
+
+
+def feature_layer(model: keras.Model) -> str:
+    """Return the path of the layer with the last feature maps of a network of :func:`build`.
+
+    It is the one of :data:`REGISTRY`, or the layer at which the recipe cut the backbone.
+    """
+    body = model.get_layer("backbone")
+    name = REGISTRY[model.name].feature_layer
+    whole = any(layer.name == name for layer in body.layers)
+    return f"backbone/{name if whole else body.layers[-1].name}"
 
 
 def head(recipe: Recipe, shape: tuple[int, ...], seed: int = 24) -> keras.Model:
     """Return the recipe's head alone: from pooled features of `shape` to the probability.
 
-    Layers, names, first weights and dropout are those of the head that
-    :func:`build` puts on the backbone.
+    Its layers, names, initial weights and dropout are those that :func:`build` gives
+    to the head of the whole network.
     """
     import keras
 
@@ -214,7 +198,7 @@ def head(recipe: Recipe, shape: tuple[int, ...], seed: int = 24) -> keras.Model:
 def copy_head(source: keras.Model, target: keras.Model) -> None:
     """Give the head of `target` the weights of the head of `source`.
 
-    Each is a network of :func:`build` or a head of :func:`head`, of one recipe.
+    Both belong to one recipe; each is a network of :func:`build` or a head of :func:`head`.
     """
     for layer in source.layers:
         if layer.weights and layer.name != "backbone":
@@ -233,18 +217,17 @@ def extractor(model: keras.Model) -> keras.Model:
 
 
 def set_trainable(model: keras.Model, where: str, frozen_statistics: bool = True) -> keras.Model:
-    """Freeze the backbone of `model` as a stage says; compile it afterwards.
+    """Freeze the backbone of `model` as a stage asks; compile the model afterwards.
 
     Parameters
     ----------
     model : keras.Model
         As :func:`build` makes it; changed in place and returned.
     where : str
-        ``head``, the name of a layer of the backbone from which on (in its
-        order of layers) it is trained, or ``all``.
+        ``head`` (the whole backbone is frozen), ``all``, or the name of the first
+        layer of the backbone that is trained; all layers after it are trained too.
     frozen_statistics : bool
-        Leave batch normalisation out: it then computes with ImageNet's
-        statistics, in training as well. See :class:`Recipe`.
+        Keep batch normalisation frozen. See :class:`Recipe`.
 
     Raises
     ------
@@ -255,43 +238,12 @@ def set_trainable(model: keras.Model, where: str, frozen_statistics: bool = True
     if where == "head":
         body.trainable = False
         return model
-    first = 0 if where == "all" else body.layers.index(_layer(body, where, model.name))
+    first = 0 if where == "all" else body.layers.index(body.get_layer(path_of(body, where)))
     body.trainable = True
-    for place, layer in enumerate(body.layers):
+    for index, layer in enumerate(body.layers):
         fixed = frozen_statistics and type(layer).__name__ == "BatchNormalization"
-        layer.trainable = place >= first and not fixed
+        layer.trainable = index >= first and not fixed
     return model
-
-
-def tally(model: keras.Model) -> pd.DataFrame:
-    """Count the layers of a network, those of its backbone included, kind by kind.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a kind, in the order in which the kinds first come: `kind`,
-        `layers`, `parameters`, `trainable` (parameters that training changes).
-    """
-    rows: dict[str, list[int]] = {}
-    for layer, trainable in _leaves(model):
-        row = rows.setdefault(type(layer).__name__, [0, 0, 0])
-        changed = sum(int(np.prod(v.shape)) for v in layer.trainable_variables) if trainable else 0
-        row[0] += 1
-        row[1] += sum(int(np.prod(v.shape)) for v in layer.weights)
-        row[2] += changed
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=["layers", "parameters", "train"])
-    return table.rename_axis("kind").reset_index().rename(columns={"train": "trainable"})
-
-
-def _leaves(model: keras.Model, trainable: bool = True) -> Iterator[tuple[keras.Layer, bool]]:
-    """Yield each layer that is no model itself, and whether the models around it are trained."""
-    import keras
-
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer, trainable and layer.trainable)
-        elif not isinstance(layer, keras.layers.InputLayer):
-            yield layer, trainable and layer.trainable
 
 
 def _backbone(name: str) -> Backbone:
@@ -300,37 +252,17 @@ def _backbone(name: str) -> Backbone:
     return REGISTRY[name]
 
 
-def _layer(model: keras.Model, name: str, called: str) -> keras.Layer:
-    names = [layer.name for layer in model.layers]
-    if name not in names:
-        near = difflib.get_close_matches(name, names, 3)
-        raise ModelError(
-            f"{called} has no layer {name!r}"
-            + (f"; near to it: {', '.join(near)}." if near else ".")
-        )
-    return model.get_layer(name)
-
-
 def _preprocess(x: keras.KerasTensor, kind: str) -> keras.KerasTensor:
     """Do what ``keras.applications.*.preprocess_input`` does, by layers that can be saved."""
     import keras
-    from keras import layers
 
     if kind == "own":
         return x
-    if kind == "tf":
-        return layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocess")(x)
-    means = [-mean for mean in CAFFE_MEANS]
-    bgr = keras.ops.flip(x, axis=-1)
-    return layers.Rescaling(1.0, offset=means, dtype="float32", name="preprocess")(bgr)
-
-
-def _pool(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
-    from keras import layers
-
-    if recipe.pooling == "flatten":
-        return layers.Flatten(name="pool")(x)
-    return layers.GlobalAveragePooling2D(name="pool")(x)
+    scale, offset = 1 / 127.5, -1.0
+    if kind == "caffe":
+        x = keras.ops.flip(x, axis=-1)  # RGB to BGR
+        scale, offset = 1.0, [-mean for mean in CAFFE_MEANS]
+    return keras.layers.Rescaling(scale, offset=offset, dtype="float32", name="preprocess")(x)
 
 
 def _head(x: keras.KerasTensor, recipe: Recipe, seed: int) -> keras.KerasTensor:
@@ -338,38 +270,37 @@ def _head(x: keras.KerasTensor, recipe: Recipe, seed: int) -> keras.KerasTensor:
     from keras import layers
 
     seeds = iter(range(seed * 1000, seed * 1000 + 900))
-    for place, units in enumerate(recipe.head or (0,), start=1):
+    for number, units in enumerate(recipe.head or (0,), start=1):
         if units:
-            start = keras.initializers.HeNormal(seed=next(seeds))
-            x = layers.Dense(
-                units, activation="relu", kernel_initializer=start, name=f"dense{place}"
-            )(x)
+            he = keras.initializers.HeNormal(seed=next(seeds))
+            x = layers.Dense(units, "relu", kernel_initializer=he, name=f"dense{number}")(x)
         if recipe.dropout:
-            x = layers.Dropout(recipe.dropout, seed=next(seeds), name=f"dropout{place}")(x)
-    start = keras.initializers.GlorotUniform(seed=next(seeds))
-    # float32 whatever the precision of the rest: a probability near 1 needs the digits.
+            x = layers.Dropout(recipe.dropout, seed=next(seeds), name=f"dropout{number}")(x)
+    glorot = keras.initializers.GlorotUniform(seed=next(seeds))
+    # float32 even in mixed precision: float16 cannot tell probabilities near 1 apart.
     return layers.Dense(
-        1, activation="sigmoid", kernel_initializer=start, dtype="float32", name="probability"
+        1, "sigmoid", kernel_initializer=glorot, dtype="float32", name="probability"
     )(x)
 
 
 def _randomise(model: keras.Model, seed: int, kind: str) -> None:
-    """Give a backbone without ImageNet weights a start of its own, from `seed` by NumPy.
+    """Give a backbone that has no ImageNet weights random ones that follow from `seed`.
 
-    Kernels are drawn after He et al. (2015, arXiv 1502.01852); ``keras.applications``
-    would draw them from the global seed, others each time. Then signals are
-    brought to a mean square of 1 at each normalisation (where there is none, at the
-    end), on noise as preprocessed by `kind`: in inference mode, with its means of 0
-    and variances of 1, they would grow or fade from block to block.
+    Kernels are drawn after He et al. (2015, arXiv 1502.01852) by NumPy, because
+    ``keras.applications`` would draw others in each process. A frozen batch normalisation
+    has means of 0 and variances of 1, so signals would grow or fade from block to block.
+    Therefore each normalisation gets the mean square of its input as its variance,
+    measured on noise that is preprocessed as `kind` says; a network without normalisation
+    gets its first kernel scaled instead.
     """
     import keras
 
     kernels = [weight for weight in model.weights if "kernel" in weight.name]
-    for place, kernel in enumerate(kernels):  # biases and normalisation start at 0 and 1
+    for index, kernel in enumerate(kernels):  # biases and normalisation keep their 0 and 1
         shape = kernel.shape
         inputs = 1 if shape[-1] == 1 else shape[-2]  # a depthwise kernel sees one channel
         limit = np.sqrt(6 / (int(np.prod(shape[:-2])) * inputs))
-        rng = np.random.default_rng([seed, place])
+        rng = np.random.default_rng([seed, index])
         kernel.assign(rng.uniform(-limit, limit, shape).astype(np.float32))
     side = model.input_shape[1]
     cells = -(-side // 8)
@@ -379,7 +310,7 @@ def _randomise(model: keras.Model, seed: int, kind: str) -> None:
 
     def mean_square(values: object) -> np.float32:
         value = float(np.mean(np.square(keras.ops.convert_to_numpy(values), dtype=np.float64)))
-        return np.float32(f"{max(value, 1e-12):.3g}")  # the same however a machine adds it up
+        return np.float32(f"{max(value, 1e-12):.3g}")  # rounded: sums differ between machines
 
     norms = [layer for layer in model.layers if type(layer).__name__ == "BatchNormalization"]
     for norm in norms:

@@ -1,23 +1,22 @@
-"""Where a backbone's ImageNet weights come from: a folder, Keras' cache, the network, or nowhere.
+"""Where a backbone's ImageNet weights come from: a folder, Keras' cache, a download, or nowhere.
 
-They are looked for in `$WEIGHTS_DIR`, then in Keras' own cache
-(`$KERAS_HOME/models`), then downloaded; with none of these a network starts
-from random weights, and page and run record say so. A file is believed only
-when its checksum, where Keras publishes one, and the shapes of its arrays fit.
+They are searched in `$WEIGHTS_DIR`, then in Keras' own cache (`$KERAS_HOME/models`), then
+downloaded. Without any of these a network starts from random weights, and the page and the
+run record say so. A file is used only when its checksum, where one is known, and the shapes
+of its arrays are right.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
-import http.client
 import os
-import time
-import urllib.request
+import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pooch
 
 from helpers.base.errors import ModelError
 from helpers.base.files import atomic_path
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 #: One sentence for each pretrained backbone that this process used, for the page's banner.
 WEIGHTS_USED: list[str] = []
 
-_HOST = "https://storage.googleapis.com/tensorflow/"
-#: Seconds without an answer, and seconds in all, after which a download is given up.
-CONNECT_LIMIT, DOWNLOAD_LIMIT = 5, 180
+_HOST = "https://storage.googleapis.com/tensorflow/keras-applications/"
+#: Seconds without an answer from the host after which a download is given up.
+TIME_LIMIT = 5
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Weights:
     source : str
         ``folder`` ($WEIGHTS_DIR), ``cache`` (Keras'), ``download`` or ``random``.
     sha256 : str
-        Of the file's bytes; empty for random weights.
+        Of the file; empty for random weights.
     backbone : str
         As in :data:`helpers.models.transfer.REGISTRY`.
     """
@@ -55,7 +54,7 @@ class Weights:
     backbone: str = ""
 
     def as_dict(self) -> dict:
-        """Return plain values, as a run record keeps them: the file's name, not its folder."""
+        """Return plain values, as a run record keeps them: the file's name without its folder."""
         return {**asdict(self), "path": None if self.path is None else self.path.name}
 
     def __str__(self) -> str:
@@ -65,123 +64,81 @@ class Weights:
         return f"{self.backbone}: ImageNet, from {where[self.source]}, sha256 {self.sha256[:12]}"
 
 
-@dataclass(frozen=True)
-class _Release:
-    """What Keras publishes for one backbone without its top.
-
-    Attributes
-    ----------
-    file, folder : str
-        Name and place on Keras' host.
-    md5 : str
-        Of the file; empty where Keras publishes none.
-    others : tuple of str
-        Further names under which the same arrays are kept, in Keras' newer format.
-    """
-
-    file: str
-    folder: str
-    md5: str = ""
-    others: tuple[str, ...] = ()
-
-
-# Names and checksums as in keras/src/applications of Keras 3.8 to 3.15.
-_APPLICATIONS = "keras-applications/"
+# Names as in keras/src/applications of Keras 3.8 to 3.15.
 _ORDER = "_weights_tf_dim_ordering_tf_kernels_"
-_RELEASES = {
-    "resnet50": _Release(
-        f"resnet50{_ORDER}notop.h5",
-        f"{_APPLICATIONS}resnet/",
-        "4d473c1dd8becc155b73f8504c6f6626",
-    ),
-    "mobilenetv2": _Release(
+#: The files that hold the weights of a backbone without its top. The first is on Keras' host, in
+#: the folder before it; others hold the same arrays in Keras' newer format.
+_FILES = {
+    "resnet50": ("resnet", f"resnet50{_ORDER}notop.h5"),
+    "mobilenetv2": (
+        "mobilenet_v2",
         f"mobilenet_v2{_ORDER}1.0_224_no_top.h5",
-        f"{_APPLICATIONS}mobilenet_v2/",
-        others=("mobilenet_v2_1.0_224_notop.weights.h5",),
+        "mobilenet_v2_1.0_224_notop.weights.h5",
     ),
-    "mobilenetv2_035": _Release(
+    "mobilenetv2_035": (
+        "mobilenet_v2",
         f"mobilenet_v2{_ORDER}0.35_224_no_top.h5",
-        f"{_APPLICATIONS}mobilenet_v2/",
-        others=("mobilenet_v2_0.35_224_notop.weights.h5",),
+        "mobilenet_v2_0.35_224_notop.weights.h5",
     ),
-    "mobilenet": _Release("mobilenet_1_0_224_tf_no_top.h5", f"{_APPLICATIONS}mobilenet/"),
-    "xception": _Release(
-        f"xception{_ORDER}notop.h5",
-        f"{_APPLICATIONS}xception/",
-        "b0042744bf5b25fce3cb969f33bebb97",
-    ),
-    "inceptionv3": _Release(
-        f"inception_v3{_ORDER}notop.h5",
-        f"{_APPLICATIONS}inception_v3/",
-        "bcbd6486424b2319ff4ef7d526e38f63",
-    ),
-    "vgg16": _Release(
-        f"vgg16{_ORDER}notop.h5",
-        f"{_APPLICATIONS}vgg16/",
-        "6d6bbae143d832006294945121d1f1fc",
-    ),
-    "efficientnetv2b0": _Release(
-        "efficientnetv2-b0_notop.h5",
-        f"{_APPLICATIONS}efficientnet_v2/",
-        "893217f2bb855e2983157299931e43ff",
-    ),
+    "mobilenet": ("mobilenet", "mobilenet_1_0_224_tf_no_top.h5"),
+    "xception": ("xception", f"xception{_ORDER}notop.h5"),
+    "inceptionv3": ("inception_v3", f"inception_v3{_ORDER}notop.h5"),
+    "vgg16": ("vgg16", f"vgg16{_ORDER}notop.h5"),
+    "efficientnetv2b0": ("efficientnet_v2", "efficientnetv2-b0_notop.h5"),
 }
-#: sha256 of files in Keras' newer format that the course knows.
-_KNOWN = {
+#: Checksums by file: md5 as Keras publishes them (none for the MobileNets), sha256 of the course.
+_HASHES = {
+    f"resnet50{_ORDER}notop.h5": "md5:4d473c1dd8becc155b73f8504c6f6626",
+    f"xception{_ORDER}notop.h5": "md5:b0042744bf5b25fce3cb969f33bebb97",
+    f"inception_v3{_ORDER}notop.h5": "md5:bcbd6486424b2319ff4ef7d526e38f63",
+    f"vgg16{_ORDER}notop.h5": "md5:6d6bbae143d832006294945121d1f1fc",
+    "efficientnetv2-b0_notop.h5": "md5:893217f2bb855e2983157299931e43ff",
     "mobilenet_v2_0.35_224_notop.weights.h5": (
-        "04af0032331eca800a501cbd14b1861ef1d07bfa5728325084bbe295e7ffaecb"
+        "sha256:04af0032331eca800a501cbd14b1861ef1d07bfa5728325084bbe295e7ffaecb"
     ),
 }
 
 
-def find(backbone: str, alpha: float | None = None) -> Weights:
+def find(backbone: str) -> Weights:
     """Return where the ImageNet weights of a backbone are, downloaded if need be.
 
     Parameters
     ----------
     backbone : str
         A name of :data:`helpers.models.transfer.REGISTRY`.
-    alpha : float, optional
-        Width of a MobileNetV2, 1.0 or 0.35; by default as the name says.
 
     Returns
     -------
     Weights
-        Noted in ``WEIGHTS_USED``, from where it gets onto the
-        page's banner. The first time in a process that nothing is found, a
-        note about random weights is printed.
+        Also noted in ``WEIGHTS_USED``, from which the banner of the page is made. The
+        first time that a process finds no weights, a note about random weights is printed.
 
     Raises
     ------
     ModelError
-        When the backbone is unknown, or a file in `$WEIGHTS_DIR` or the cache
-        is not the one that its name says.
+        When the backbone is unknown, or a file in `$WEIGHTS_DIR` or the cache is damaged.
     """
-    if alpha is not None and backbone.startswith("mobilenetv2"):
-        widths = {1.0: "mobilenetv2", 0.35: "mobilenetv2_035"}
-        if alpha not in widths:
-            raise ModelError(f"alpha is {alpha!r}, but the course has MobileNetV2 of 1.0 or 0.35.")
-        backbone = widths[alpha]
-    if backbone not in _RELEASES:
-        raise ModelError(f"No weights are known for {backbone!r}; known: {', '.join(_RELEASES)}.")
-    release = _RELEASES[backbone]
-    found = None
-    given = _given_folder()
-    for source, folder in [*([("folder", given)] if given else []), ("cache", _cache())]:
-        for name in (release.file, *release.others):
-            if found is None and (folder / name).is_file():
-                path = folder / name
-                found = Weights(path, source, _checked(path, release), backbone)
-    if found is None and (path := _download(release)) is not None:
-        found = Weights(path, "download", _checked(path, release), backbone)
-    if found is None:
-        found = Weights(None, "random", "", backbone)
-    _note(found)
-    return found
+    if backbone not in _FILES:
+        raise ModelError(f"No weights are known for {backbone!r}; known: {', '.join(_FILES)}.")
+    folders = {"folder": _given_folder(), "cache": _cache()}
+    files = [
+        (source, folder / name)
+        for source, folder in folders.items()
+        if folder is not None
+        for name in _FILES[backbone][1:]
+    ]
+    result = Weights(None, "random", "", backbone)
+    source, path = next((pair for pair in files if pair[1].is_file()), ("", None))
+    if path is None:
+        source, path = "download", _download(backbone)
+    if path is not None:
+        result = Weights(path, source, _verify(path, path.name), backbone)
+    _note(result)
+    return result
 
 
 def load_into(model: keras.Model, weights: Weights) -> None:
-    """Load the file into a whole backbone without top; random weights leave it as it is.
+    """Load the file into a whole backbone without top; random weights change nothing.
 
     Raises
     ------
@@ -192,59 +149,52 @@ def load_into(model: keras.Model, weights: Weights) -> None:
         return
     try:
         with warnings.catch_warnings():
-            # Keras 3.15 looks for the layers in one more place, where older files have none.
+            # Keras 3.15 also looks for layers where older files have none, and warns.
             warnings.filterwarnings("ignore", "Skipping nested container")
             model.load_weights(weights.path)
     except Exception as error:
         text = " ".join(str(error).split())
         raise ModelError(
             f"{weights.path} does not hold the weights of {weights.backbone}: {text[:200]} "
-            "Remove the file, or put the right one there."
+            "Remove the file, or replace it by the right one."
         ) from error
 
 
-def _checked(path: Path, release: _Release, name: str = "") -> str:
-    """Return the sha256 of a sound file, whose name is or will be `name`; raise where it is not."""
-    name = name or path.name
+def _verify(path: Path, name: str) -> str:
+    """Return the sha256 of the weight file that is called `name`; raise when it is damaged."""
     stat = path.stat()
-    sha256, md5 = _digests(path, stat.st_size, stat.st_mtime_ns)
-    wanted = _KNOWN.get(name)
-    kind, is_, should = ("sha256", sha256, wanted) if wanted else ("md5", md5, release.md5)
-    if (name == release.file or wanted) and should and is_ != should:
+    return _verify_once(path, name, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=64)
+def _verify_once(path: Path, name: str, size: int, changed: int) -> str:
+    """Do so; read the file again only when its size or its time of change differs."""
+    import h5py
+
+    kind, _, expected = _HASHES.get(name, "").partition(":")
+    actual = pooch.file_hash(str(path), kind) if kind else ""
+    if actual != expected:
         raise ModelError(
             f"{path} is not the file that its name says, or not all of it: its {kind} is "
-            f"{is_[:12]}... and should be {should[:12]}...; remove it and fetch it again."
+            f"{actual[:12]}... and should be {expected[:12]}...; remove it and fetch it again."
         )
     try:
-        import h5py
-
         with h5py.File(path) as file:
             file.visit(lambda name: None)
     except OSError as error:
         raise ModelError(
-            f"{path} is not a whole HDF5 file ({stat.st_size} bytes): remove it and fetch it again."
+            f"{path} is not a whole HDF5 file ({size} bytes): remove it and fetch it again."
         ) from error
-    return sha256
-
-
-@functools.lru_cache(maxsize=64)
-def _digests(path: Path, size: int, changed: int) -> tuple[str, str]:
-    """Return sha256 and md5; read again only when size or time of change differ."""
-    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(2**22):
-            sha256.update(block)
-            md5.update(block)
-    return sha256.hexdigest(), md5.hexdigest()
+    return pooch.file_hash(str(path), "sha256")
 
 
 def _given_folder() -> Path | None:
-    """Return `$WEIGHTS_DIR`; one that is not absolute is meant from here or from the clone."""
+    """Return `$WEIGHTS_DIR`; a relative path may start here or in the clone of the course."""
     given = os.environ.get("WEIGHTS_DIR")
     if not given:
         return None
     folder = Path(given).expanduser()
-    # A chapter runs in the folder of the notebooks, and who sets the variable in another one.
+    # The variable is often set in the clone, while a chapter runs in the folder of the notebooks.
     for base in (Path.cwd(), Path(__file__).resolve().parents[2]):
         if (base / folder).is_dir():
             return base / folder
@@ -257,36 +207,25 @@ def _cache() -> Path:
 
 
 @functools.lru_cache(maxsize=64)
-def _download(release: _Release) -> Path | None:
-    """Return the file fetched into Keras' cache; None where that fails, asked once a process."""
+def _download(backbone: str) -> Path | None:
+    """Return the file downloaded into Keras' cache, None if that fails; tried once a process."""
     if os.environ.get("COURSE_OFFLINE", "0") not in ("", "0"):
         return None
-    path = _cache() / release.file
-    end = time.monotonic() + DOWNLOAD_LIMIT
+    folder, name, *_ = _FILES[backbone]
+    path = _cache() / name
+    # The bar is for a terminal; on a page it would be an output.
+    download = pooch.HTTPDownloader(sys.stderr.isatty(), chunk_size=2**18, timeout=TIME_LIMIT)
     try:
-        url = f"{_HOST}{release.folder}{release.file}"
-        with (
-            urllib.request.urlopen(url, timeout=CONNECT_LIMIT) as answer,
-            atomic_path(path) as temporary,
-            open(temporary, "wb") as file,
-        ):
-            while block := answer.read(2**18):
-                if time.monotonic() > end:
-                    raise TimeoutError
-                file.write(block)
-            size = answer.headers.get("Content-Length")
-            if size is not None and file.tell() != int(size):
-                raise OSError(f"{file.tell()} of {size} bytes came")
-            file.flush()
-            _checked(temporary, release, path.name)  # a page to log in at is not kept
-    # No network, refused, too slow, something else sent: all the same to a reader.
-    except (OSError, http.client.HTTPException, ModelError):
+        with atomic_path(path) as temporary:
+            download(f"{_HOST}{folder}/{name}", str(temporary), None)
+            _verify(temporary, name)  # a login page of a network is not kept
+    except (OSError, ModelError):  # no network, refused, too slow, or another file
         return None
     return path
 
 
 def _note(weights: Weights) -> None:
-    """Put it on the banner's list and, the first time, say loudly that weights are random."""
+    """Note the weights for the banner; the first time, print that they are random."""
     new = str(weights) not in WEIGHTS_USED
     if new:
         WEIGHTS_USED.append(str(weights))
@@ -294,5 +233,5 @@ def _note(weights: Weights) -> None:
         print(
             f"NOTE: no ImageNet weights of {weights.backbone} were found; it starts from RANDOM "
             "weights.\nWhat it learns shows the method and no more. Set WEIGHTS_DIR to a folder "
-            f"that holds\n{_RELEASES[weights.backbone].file}, or connect to the network."
+            f"that holds\n{_FILES[weights.backbone][1]}, or connect to the network."
         )

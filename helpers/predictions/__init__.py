@@ -1,4 +1,4 @@
-"""From a table of scores to figures with intervals; no image and no model is opened here."""
+"""From a table of predictions to metrics with intervals; no image or model is opened here."""
 
 from helpers.predictions.table import COLUMNS, check, load_predictions, make, save_predictions
 

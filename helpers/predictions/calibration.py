@@ -1,12 +1,11 @@
-"""Does a score of 0.8 mean four times out of five? Reliability, and two ways to mend it.
+"""Calibration of scores: reliability in bins, and recalibration by temperature or isotonic curve.
 
-What mends is fitted on one table (validation data) and applied to another.
+A recalibration is fitted on one table (validation data) and applied to another.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,36 +15,30 @@ from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
 from helpers.predictions.table import check
 
-#: Scores are taken as no nearer to 0 and 1 than this where a logarithm is drawn. A sigmoid in
-#: single precision says exactly 0 or 1 beyond about 1e-7; its logarithm would be infinite.
+#: Scores are clipped to this distance from 0 and 1 before a logarithm is taken. A sigmoid in
+#: single precision returns exactly 0 or 1 beyond about 1e-7; its logarithm would be infinite.
 CLIP = 1e-6
-#: Temperatures are sought between these: below, a perfect validation table would go to 0.
+#: The range of fitted temperatures. Without it, a perfect validation table would give 0.
 TEMPERATURES = (0.02, 50.0)
-
-How = Literal["width", "count"]
 
 
 def reliability(
     predictions: pd.DataFrame,
     count: int = 10,
-    how: How = "width",
     resamples: int = 1000,
     level: float = 0.95,
     by: str = "subject",
     seed: int = 24,
 ) -> pd.DataFrame:
-    """Return mean score and share of positives in each bin of scores.
+    """Return mean score and share of positives in each of `count` bins of equal width.
 
     Parameters
     ----------
     predictions : pandas.DataFrame
         Labelled predictions.
     count : int
-        Bins asked for. Empty ones are left out; with ``how="count"`` images of
-        equal scores stay together, so there may be fewer.
-    how : {"width", "count"}
-        Bins of equal width from 0 to 1, or of about equally many images. A bin
-        holds its left edge, the last one also 1.
+        Number of bins; empty ones are left out. A bin contains its left edge, the
+        last one also 1.
     resamples, level, by, seed
         Of the intervals, as in :func:`helpers.predictions.metrics.bootstrap_interval`.
 
@@ -53,47 +46,47 @@ def reliability(
     -------
     pandas.DataFrame
         `left`, `right` (edges), `images`, `score` (mean), `share` (of
-        positives) with `low` and `high`; NaN where one subject fills a bin.
+        positives) with `low` and `high`; NaN where a bin has images of one subject only.
     """
     truth, score = _read(predictions)
-    place, edges = _bins(score, count, how)
-    cluster, draws = metrics.draw(predictions, resamples, level, by, seed, "percentile")
-    width = len(edges) - 1
-    sums = resampling.sums(2 * place + truth, 2 * width, cluster, draws)
+    bins = _bins(score, count)
+    edges = np.linspace(0, 1, count + 1)
+    cluster, draws = metrics.draw(predictions, resamples, level, by, seed)
+    sums = resampling.sums(2 * bins + truth, 2 * count, cluster, draws)
     with np.errstate(invalid="ignore"):
         shares = sums[:, 1::2] / (sums[:, ::2] + sums[:, 1::2])
     rows = []
-    for each in range(width):
-        inside = place == each
-        if not inside.any():
-            continue
-        share = float(truth[inside].mean())
-        held = len(np.unique(cluster[inside]))
-        found = resampling.Resampled(
-            share, shares[:, each], held - 1, (0, 1), 0.5 / (inside.sum() + 1)
+    for number in np.unique(bins):
+        inside = bins == number
+        share = resampling.Resampled(
+            float(truth[inside].mean()),
+            shares[:, number],
+            len(np.unique(cluster[inside])) - 1,
+            (0, 1),
+            0.5 / (inside.sum() + 1),
         )
-        limits = found.interval(level, "t")
-        rows.append(
-            (edges[each], edges[each + 1], inside.sum(), score[inside].mean(), share, *limits)
-        )
+        limits = share.interval(level)
+        bin_edges = edges[number], edges[number + 1]
+        rows.append((*bin_edges, inside.sum(), score[inside].mean(), share.value, *limits))
     columns = ["left", "right", "images", "score", "share", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def ece(predictions: pd.DataFrame, count: int = 10, how: How = "width") -> float:
-    """Return the expected calibration error: the mean distance of score and share over the bins.
+def ece(predictions: pd.DataFrame, count: int = 10) -> float:
+    """Return the expected calibration error: mean distance of mean score and share of positives.
 
-    Bins weigh as their images. The value depends on the bins: state them. Even
-    a perfect model's ECE is above 0, the more so the fewer images a bin has.
+    The mean is over `count` bins of equal width, weighted by their images. The value
+    depends on the bins, so report their number. The ECE of a perfectly calibrated
+    model is above 0 as well, and the more so the fewer images a bin has.
     Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602.
     """
     truth, score = _read(predictions)
-    place, _ = _bins(score, count, how)
-    return float(np.abs(np.bincount(place, weights=score - truth)).sum() / len(score))
+    bins = _bins(score, count)
+    return float(np.abs(np.bincount(bins, weights=score - truth)).sum() / len(score))
 
 
 def brier(predictions: pd.DataFrame) -> float:
-    """Return the Brier score, the mean squared distance of score and truth (0 is perfect).
+    """Return the Brier score: mean squared difference of score and truth (0 is perfect).
 
     Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2.
     """
@@ -102,14 +95,14 @@ def brier(predictions: pd.DataFrame) -> float:
 
 
 def log_loss(predictions: pd.DataFrame) -> float:
-    """Return the mean cross-entropy in nats, of scores held `CLIP` away from 0 and 1."""
+    """Return the mean cross-entropy in nats; scores are clipped to `CLIP` from 0 and 1."""
     truth, score = _read(predictions)
     return float(_cross_entropy(truth, _logit(score)))
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """Divides logits by one number; above 1 it makes scores humbler. The order stays."""
+    """Divides logits by one number; above 1, scores move towards 0.5. Their order stays."""
 
     value: float
 
@@ -123,29 +116,29 @@ class Temperature:
 
 @dataclass(frozen=True, eq=False)
 class Isotonic:
-    """A rising curve from score to share of positives, straight between its `x`, `y` (n,)."""
+    """An increasing curve from score to share of positives, linear between its `x`, `y` (n,)."""
 
     x: np.ndarray
     y: np.ndarray
 
     def apply(self, predictions: pd.DataFrame) -> pd.DataFrame:
-        """Return the table with its scores read off the curve; beyond its ends it is level.
+        """Return the table with each score replaced by the curve's value; constant beyond its ends.
 
         Different scores may become equal (the curve has steps), and even 0 or 1:
-        AUC can change, and the log loss of a single miss is as large as `CLIP` allows.
+        AUC can change, and the log loss of one wrong image is as large as `CLIP` allows.
         """
         return predictions.assign(score=np.interp(_scores(predictions), self.x, self.y))
 
 
 def fit_temperature(validation: pd.DataFrame) -> Temperature:
-    """Return the temperature that gives the least log loss on `validation`.
+    """Return the temperature with the smallest log loss on `validation`.
 
-    Where none helps, because every score is one half, it is 1.
+    It is 1 where every score is 0.5, because no temperature changes them.
 
     Raises
     ------
     PredictionsError
-        When the table holds one class only.
+        When the table has one class only.
 
     References
     ----------
@@ -153,29 +146,29 @@ def fit_temperature(validation: pd.DataFrame) -> Temperature:
     """
     from scipy import optimize
 
-    truth, score = _both_classes(validation, "a temperature")
-    logits = _logit(score)
+    truth = metrics.truth_of_both_classes(validation, "The fit of a temperature")
+    logits = _logit(_scores(validation))
     if not logits.any():
         return Temperature(1.0)
-    found = optimize.minimize_scalar(
-        # Convex in the inverse temperature, so the one minimum is found.
+    result = optimize.minimize_scalar(
+        # The loss is convex in the inverse temperature, so there is one minimum.
         lambda log: _cross_entropy(truth, logits * np.exp(-log)),
         bounds=np.log(TEMPERATURES),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return Temperature(float(np.exp(found.x)))
+    return Temperature(float(np.exp(result.x)))
 
 
 def fit_isotonic(validation: pd.DataFrame) -> Isotonic:
-    """Return the rising curve nearest to the truth of `validation` (least squares).
+    """Return the increasing curve that fits the truth of `validation` best (least squares).
 
-    It bends wherever the data ask for it, so it needs more of them than a temperature does.
+    It has many more degrees of freedom than a temperature, so it needs more data.
 
     Raises
     ------
     PredictionsError
-        When the table holds one class only.
+        When the table has one class only.
 
     References
     ----------
@@ -183,15 +176,15 @@ def fit_isotonic(validation: pd.DataFrame) -> Isotonic:
     """
     from sklearn.isotonic import IsotonicRegression
 
-    truth, score = _both_classes(validation, "a curve")
-    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(score, truth)
+    truth = metrics.truth_of_both_classes(validation, "The fit of a curve")
+    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    curve.fit(_scores(validation), truth)
     return Isotonic(curve.X_thresholds_, curve.y_thresholds_)
 
 
 def report(
     tables: dict[str, pd.DataFrame],
     count: int = 10,
-    how: How = "width",
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 24,
@@ -199,22 +192,21 @@ def report(
     """Return ECE, Brier score and log loss of named tables (before, after), one row a table.
 
     Columns are `table`, `ece`, `brier`, `brier_low`, `brier_high`, `log_loss`.
-    The interval is over subjects. ECE has none: noise inside the bins raises
-    it, and raises it once more in every resample, so that a bootstrap interval
-    would lie too high.
+    The interval is over subjects. ECE has none: noise within the bins increases
+    it, and resampling adds more noise, so a bootstrap interval would be too high.
     """
     rows = []
     for name, table in tables.items():
         truth, score = _read(table)
-        cluster, draws = metrics.draw(table, resamples, level, "subject", seed, "t")
+        cluster, draws = metrics.draw(table, resamples, level, "subject", seed)
         loss, clusters = (score - truth) ** 2, draws.shape[1]
         total = np.bincount(cluster, weights=loss, minlength=clusters)
         values = draws @ total / (draws @ np.bincount(cluster, minlength=clusters))
-        found = resampling.Resampled(
+        brier_score = resampling.Resampled(
             float(loss.mean()), values, clusters - 1, (0, 1), 0.5 / (len(loss) + 1)
         )
-        limits = found.interval(level, "t")
-        rows.append((name, ece(table, count, how), loss.mean(), *limits, log_loss(table)))
+        limits = brier_score.interval(level)
+        rows.append((name, ece(table, count), loss.mean(), *limits, log_loss(table)))
     columns = ["table", "ece", "brier", "brier_low", "brier_high", "log_loss"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -228,16 +220,6 @@ def _scores(predictions: pd.DataFrame) -> np.ndarray:
     return check(predictions)["score"].to_numpy(dtype=float)
 
 
-def _both_classes(validation: pd.DataFrame, what: str) -> tuple[np.ndarray, np.ndarray]:
-    truth, score = _read(validation)
-    if truth.min() == truth.max():
-        raise PredictionsError(
-            f"To fit {what}, images of both classes are needed; all {len(truth)} rows of the "
-            f"validation table are {'positive' if truth[0] else 'negative'}."
-        )
-    return truth, score
-
-
 def _logit(score: np.ndarray) -> np.ndarray:
     from scipy import special
 
@@ -245,28 +227,12 @@ def _logit(score: np.ndarray) -> np.ndarray:
 
 
 def _cross_entropy(truth: np.ndarray, logits: np.ndarray) -> float:
-    # log(1 + exp(-x)) of the logit towards the truth, without overflow.
+    # log(1 + exp(-x)), where x is the logit of the true class, without overflow.
     return np.mean(np.logaddexp(0, np.where(truth == 1, -logits, logits)))
 
 
-def _bins(score: np.ndarray, count: int, how: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bin of each score, int64, and the edges."""
-    if count < 1 or how not in ("width", "count"):
-        raise PredictionsError(
-            f'Bins are one or more, of equal "width" or "count"; got {count} of equal {how!r}.'
-        )
-    if how == "width":
-        edges = np.linspace(0, 1, count + 1)
-    else:
-        # Equal scores fall together: an edge lies midway between two scores that differ, where
-        # that is nearest to an equal share.
-        ordered = np.sort(score)
-        breaks = np.flatnonzero(np.diff(ordered)) + 1
-        edges = np.array([0.0, 1.0])
-        if len(breaks) and count > 1:
-            wanted = np.arange(1, count)[:, np.newaxis] * len(score) / count
-            chosen = breaks[np.unique(np.abs(breaks - wanted).argmin(axis=1))]
-            middle = (ordered[chosen - 1] + ordered[chosen]) / 2
-            edges = np.concatenate([[0.0], middle, [1.0]])
-    place = np.searchsorted(edges, score, side="right") - 1
-    return np.minimum(place, len(edges) - 2), edges
+def _bins(score: np.ndarray, count: int) -> np.ndarray:
+    """Return the bin of each score, int64; a bin contains its left edge, the last one also 1."""
+    if count < 1:
+        raise PredictionsError(f"There must be one bin or more; got {count}.")
+    return np.minimum(np.searchsorted(np.linspace(0, 1, count + 1), score, side="right"), count) - 1

@@ -1,4 +1,4 @@
-"""How alike several models are in what they get right and wrong, from tables of predictions."""
+"""How similar several models are in their errors, from their tables of predictions."""
 
 from __future__ import annotations
 
@@ -7,52 +7,51 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from helpers.predictions.alignment import Aligned, Tables, align, last_largest
+from helpers.predictions.alignment import Aligned, Tables, align
 
-__all__ = ["called", "oracle_accuracy", "pairs", "right"]
+__all__ = ["correct", "oracle_accuracy", "pairs", "predicted_positive"]
 
 
-def called(tables: Tables) -> pd.DataFrame:
-    """Return which class each model calls, by its place: a column a model, a row an image."""
+def predicted_positive(tables: Tables) -> pd.DataFrame:
+    """Return whether each model predicts the positive class: bool, one column for each model."""
     aligned = align(tables)
-    return _by_model(aligned, last_largest(aligned.probabilities))
+    return _by_model(aligned, aligned.predicted_positive)
 
 
-def right(tables: Tables) -> pd.DataFrame:
-    """Return whether each model is right: bool, a column a model, a row an image."""
+def correct(tables: Tables) -> pd.DataFrame:
+    """Return whether each prediction is correct: bool, one column for each model."""
     aligned = align(tables)
-    return _by_model(aligned, last_largest(aligned.probabilities) == aligned.truth())
+    return _by_model(aligned, aligned.predicted_positive == aligned.truth())
 
 
 def oracle_accuracy(tables: Tables) -> float:
-    """Return the share of images on which at least one model is right.
+    """Return the share of images on which at least one model is correct.
 
-    No rule that picks the answer of one of the models can do better.
+    No rule that takes the prediction of one of the models can be better.
     """
-    return float(right(tables).any(axis=1).mean())
+    return float(correct(tables).any(axis=1).mean())
 
 
 def pairs(tables: Tables) -> pd.DataFrame:
-    """Return how alike the models are, pair by pair.
+    """Return how similar the models are, for each pair of them.
 
     Returns
     -------
     pandas.DataFrame
-        `first`, `second`; `disagreement`, the share of images that they call
-        differently; `double_fault`, the share on which both are wrong; `correlation` of
-        their errors (phi); Yule's `q`. The last two are 1 for models that err
-        together, 0 for independent ones, negative where one is right when the other
-        is wrong, and NaN where a model is never or always right.
+        `first`, `second`; `disagreement`, the share of images with different
+        predictions; `double_fault`, the share on which both are wrong; `correlation`
+        of their errors (phi); Yule's `q`. The last two are 1 for models that err
+        together, 0 for independent ones, and negative where one is correct when the
+        other is wrong; NaN where a model is never or always correct.
 
     References
     ----------
     Kuncheva, Whitaker 2003, doi:10.1023/A:1022859003006.
     """
-    aligned = align(tables)
-    calls, truth = last_largest(aligned.probabilities), aligned.truth()
+    table = correct(tables)
     result = []
-    for first, second in combinations(range(len(aligned.names)), 2):
-        a, b = calls[first] == truth, calls[second] == truth
+    for first, second in combinations(table, 2):
+        a, b = table[first].to_numpy(), table[second].to_numpy()
         both, neither = float((a & b).mean()), float((~a & ~b).mean())
         only_a, only_b = float((a & ~b).mean()), float((~a & b).mean())
         spread = a.mean() * (1 - a.mean()) * b.mean() * (1 - b.mean())
@@ -60,9 +59,9 @@ def pairs(tables: Tables) -> pd.DataFrame:
         total = both * neither + only_a * only_b
         result.append(
             {
-                "first": aligned.names[first],
-                "second": aligned.names[second],
-                "disagreement": float((calls[first] != calls[second]).mean()),
+                "first": first,
+                "second": second,
+                "disagreement": float((a != b).mean()),
                 "double_fault": neither,
                 "correlation": cross / np.sqrt(spread) if spread > 0 else np.nan,
                 "q": cross / total if total > 0 else np.nan,

@@ -1,7 +1,7 @@
-"""Figures of merit and their intervals, computed from predictions alone.
+"""Metrics of a table of predictions, and their intervals over subjects.
 
-A figure that the table cannot give (the sensitivity where no image is
-positive) is NaN; a table that is not one of predictions is refused.
+A metric that is undefined (the sensitivity where no image is positive) is NaN;
+a table that is not one of predictions raises an error.
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ from helpers.base.errors import PredictionsError
 from helpers.predictions import resampling
 from helpers.predictions.table import check
 
-#: How intervals are read off the resamples unless another way is asked for.
-METHOD = "t"
-
 
 def confusion_counts(predictions: pd.DataFrame, threshold: float = 0.5) -> np.ndarray:
-    """Count images by truth (rows) and prediction (columns), negative class first.
+    """Count images by true class (rows) and predicted class (columns), negative class first.
 
     Parameters
     ----------
     predictions : pandas.DataFrame
         Labelled predictions.
     threshold : float
-        From this score up an image counts as positive.
+        From this score up an image is predicted positive.
 
     Returns
     -------
@@ -50,17 +47,17 @@ def balanced_accuracy(predictions: pd.DataFrame, threshold: float = 0.5) -> floa
 
 
 def sensitivity(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
-    """Return the share of positive images that are found."""
+    """Return the share of positive images that are predicted positive."""
     return _value("sensitivity", predictions, threshold)
 
 
 def specificity(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
-    """Return the share of negative images that are left alone."""
+    """Return the share of negative images that are predicted negative."""
     return _value("specificity", predictions, threshold)
 
 
 def precision(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
-    """Return the share of true positives among the images called positive."""
+    """Return the share of positive images among those predicted positive."""
     return _value("precision", predictions, threshold)
 
 
@@ -70,15 +67,15 @@ def f1(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
 
 
 def weighted_f1(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
-    """Return the F1 of both classes, weighted by their images (the C-NMC challenge's figure)."""
+    """Return the F1 of both classes, weighted by their images (metric of the C-NMC challenge)."""
     return _value("weighted_f1", predictions, threshold)
 
 
 def mcc(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
-    """Return Matthews' correlation of truth and prediction, -1..1; guessing gives 0.
+    """Return Matthews' correlation of true and predicted class, -1..1; guessing gives 0.
 
-    As in scikit-learn, 0 where every image is predicted one class; NaN where
-    every image *is* of one class. Matthews 1975, doi:10.1016/0005-2795(75)90109-9.
+    It is 0, as in scikit-learn, where all predictions are of one class, and NaN
+    where all images are of one class. Matthews 1975, doi:10.1016/0005-2795(75)90109-9.
     """
     return _value("mcc", predictions, threshold)
 
@@ -86,13 +83,13 @@ def mcc(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
 def auc(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
     """Return the area under the ROC curve: how often a positive image outscores a negative one.
 
-    `threshold` is taken like everywhere and not used.
+    `threshold` is not used.
     """
     return _value("auc", predictions, threshold)
 
 
 def average_precision(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
-    """Return the average precision, the area under the precision-recall curve as steps.
+    """Return the average precision: the area under the precision-recall curve, in steps.
 
     Guessing gives the share of positive images. `threshold` is not used.
     """
@@ -107,9 +104,9 @@ def bootstrap_interval(
     by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
-    method: str = METHOD,
+    method: str = "t",
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of a figure, resampling whole subjects.
+    """Return the bootstrap interval of a metric; whole subjects are resampled.
 
     Parameters
     ----------
@@ -117,59 +114,63 @@ def bootstrap_interval(
         Labelled predictions.
     metric : str or callable
         A name in :data:`METRICS`, or any function from predictions to a
-        number (slower: it is called once a resample).
+        number (slower: it is called once for each resample).
     resamples : int
-        How often as many subjects as there are are drawn with replacement.
+        Number of resamples; each draws as many subjects as there are, with replacement.
     level : float
-        Share of studies like this one whose interval shall hold the truth.
+        The share of studies like this one whose interval should contain the true value.
     by : str
-        Column whose equal rows are drawn together; ``"image_id"`` draws images,
-        which takes the cells of a person for independent and is too narrow.
+        Column that defines the clusters: rows of the same value are drawn together.
+        ``"image_id"`` draws single images; that treats the cells of a person as
+        independent, and the interval is too narrow.
     seed : int
-        Of the draw.
+        Of the resampling.
     threshold : float
-        Passed on to a named metric.
-    method : {"t", "percentile", "bca"}
+        From this score up an image is predicted positive; not used for a callable.
+    method : {"t", "percentile"}
         ``percentile`` takes the middle `level` of the resampled values: easy to
-        understand, and too narrow with few subjects. ``t`` goes as many
-        standard errors (of the resamples) to both sides as Student's t asks
-        for with so few subjects, for named figures on the logit scale, so that
-        it stays inside 0..1. ``bca`` shifts the percentiles for bias and
-        skewness.
+        understand, but too narrow with few subjects. ``t`` takes as many
+        standard errors to both sides as Student's t asks for with so few
+        subjects; named metrics are transformed to the logit scale for it, so
+        that the interval stays inside 0..1.
 
     Returns
     -------
     low, high : float
-        Both NaN when there is one subject only, and with ``t`` also when a
-        class that the figure needs has one subject only. Resamples without a
-        value (of one class, say) are left out.
+        Both NaN when there is only one subject, and with ``t`` also when a class
+        that the metric needs has only one subject. Resamples for which the metric
+        is undefined (of one class, for example) are left out.
+
+    Raises
+    ------
+    PredictionsError
+        When the table, the metric, `by`, `level`, `resamples` or `method` is not valid.
 
     Notes
     -----
-    Where every image is predicted right, so is it in every resample. With ``t``
-    the interval then reaches down to what n subjects without a failure leave
-    possible (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404); with the
-    other methods it has no width.
+    Where every image is predicted right, so it is in every resample. With ``t``
+    the interval is then the exact binomial one of n subjects without an error
+    (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404); with ``percentile``
+    it has no width.
 
-    In simulated studies of 40 subjects ``t`` holds the truth in 93 to 97 of 100
-    (tests/unit/test_coverage.py). It promises too much of a nearly perfect model: an
-    AUC of 0.99 is held in about 85, and with 20 subjects in 70. Such a figure rests on
-    the few subjects that are misread, and there may be none of them in the test.
+    In simulated studies of 40 subjects ``t`` contains the true value in 93 to 97 of
+    100 (tests/unit/test_coverage.py). For a nearly perfect model it is too narrow: an
+    AUC of 0.99 is contained in about 85, and with 20 subjects in 70. Such a value
+    depends on the few subjects that are misclassified, and the test set may have none.
 
     References
     ----------
-    Efron, Tibshirani: An Introduction to the Bootstrap, 1993 (percentile, BCa);
     Hesterberg 2015, doi:10.1080/00031305.2015.1089789 (few clusters);
     Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x (clusters).
     """
-    cluster, draws = draw(predictions, resamples, level, by, seed, method)
+    cluster, draws = draw(predictions, resamples, level, by, seed)
     if callable(metric):
         metric = next((name for name, known in METRICS.items() if known is metric), metric)
     if callable(metric):
-        found = resampling.of_any(predictions, metric, cluster, draws, method)
+        result = resampling.of_any(predictions, metric, cluster, draws)
     else:
-        found = study(predictions, [metric], cluster, draws, threshold, method)[metric]
-    return found.interval(level, method)
+        result = resample(predictions, [metric], cluster, draws, threshold)[metric]
+    return result.interval(level, method)
 
 
 def report(
@@ -180,24 +181,24 @@ def report(
     by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
-    method: str = METHOD,
+    method: str = "t",
 ) -> pd.DataFrame:
-    """Return a table of figures with their intervals: `metric`, `value`, `low`, `high`.
+    """Return a table of metrics with their intervals: `metric`, `value`, `low`, `high`.
 
     Parameters are those of :func:`bootstrap_interval`; `metrics` are names in
-    :data:`METRICS`, by default all. Every figure sees the same resamples.
+    :data:`METRICS`, by default all. All metrics are of the same resamples.
     """
     names = list(METRICS if metrics is None else metrics)
-    cluster, draws = draw(predictions, resamples, level, by, seed, method)
-    found = study(predictions, names, cluster, draws, threshold, method)
-    rows = [(name, found[name].value, *found[name].interval(level, method)) for name in names]
+    cluster, draws = draw(predictions, resamples, level, by, seed)
+    results = resample(predictions, names, cluster, draws, threshold)
+    rows = [(name, results[name].value, *results[name].interval(level, method)) for name in names]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
 
 
 def per_subject(
     predictions: pd.DataFrame, threshold: float = 0.5, level: float = 0.95
 ) -> pd.DataFrame:
-    """Return how each subject fared: one row a subject, in the order of their names.
+    """Return the predictions of each subject summed up: one row a subject, sorted by name.
 
     Returns
     -------
@@ -205,52 +206,41 @@ def per_subject(
         `subject`; `label` (``"hem"``; of a subject with several classes
         ``"all/hem"``); `images`; `right`, the images predicted right;
         `accuracy`; `low` and `high`, Wilson's interval for the accuracy on
-        further images of this subject; `score`, the mean; `called_positive`,
-        the share of images called positive.
+        further images of this subject; `score`, the mean; `predicted_positive`,
+        the share of images predicted positive.
 
     References
     ----------
     Wilson 1927, doi:10.1080/01621459.1927.10502953.
     """
-    called = _positive(check(predictions), threshold)
-    told = pd.DataFrame(
+    from statsmodels.stats.proportion import proportion_confint
+
+    predicted_positive = _positive(check(predictions), threshold)
+    images = pd.DataFrame(
         {
             "subject": predictions["subject"].astype(str).to_numpy(),
             "label": predictions["label"].to_numpy(),
-            "right": called == _truth(predictions),
+            "right": predicted_positive == _truth(predictions),
             "score": predictions["score"].to_numpy(dtype=float),
-            "called": called,
+            "predicted_positive": predicted_positive,
         }
     )
-    each = told.groupby("subject", sort=True)
-    table = each.agg(
-        label=("label", lambda names: "/".join(sorted(set(names)))),
-        images=("right", "size"),
-        right=("right", "sum"),
-        accuracy=("right", "mean"),
-        score=("score", "mean"),
-        called_positive=("called", "mean"),
-    ).reset_index()
-    low, high = wilson(table["right"].to_numpy(), table["images"].to_numpy(), level)
-    table.insert(5, "low", low)
-    table.insert(6, "high", high)
+    table = (
+        images.groupby("subject", sort=True)
+        .agg(
+            label=("label", lambda names: "/".join(sorted(set(names)))),
+            images=("right", "size"),
+            right=("right", "sum"),
+            accuracy=("right", "mean"),
+            score=("score", "mean"),
+            predicted_positive=("predicted_positive", "mean"),
+        )
+        .reset_index()
+    )
+    interval = proportion_confint(table["right"], table["images"], 1 - level, method="wilson")
+    for index, name, limit in zip((5, 6), ("low", "high"), interval, strict=True):
+        table.insert(index, name, limit.clip(0, 1))  # rounding may leave 0..1
     return table
-
-
-def wilson(
-    hits: np.ndarray, trials: np.ndarray, level: float = 0.95
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return Wilson's interval of a share of independent trials; NaN where there is none."""
-    from scipy import stats
-
-    hits, trials = np.asarray(hits, dtype=float), np.asarray(trials, dtype=float)
-    square = stats.norm.ppf((1 + level) / 2) ** 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = hits / trials
-        middle = share + square / (2 * trials)
-        reach = np.sqrt(square * (share * (1 - share) + square / (4 * trials)) / trials)
-        whole = 1 + square / trials
-        return np.maximum((middle - reach) / whole, 0), np.minimum((middle + reach) / whole, 1)
 
 
 def resampled(
@@ -260,7 +250,7 @@ def resampled(
     draws: np.ndarray,
     threshold: float = 0.5,
 ) -> dict[str, np.ndarray]:
-    """Return the named figures of each resample, float64 (resamples,), all from one pass.
+    """Return the value of each named metric in each resample, float64 (resamples,).
 
     Parameters
     ----------
@@ -273,7 +263,7 @@ def resampled(
     draws : numpy.ndarray
         int64, shape (resamples, clusters): how often each cluster was drawn.
     threshold : float
-        From this score up an image counts as positive.
+        From this score up an image is predicted positive.
     """
     names = [_known(name) for name in names]
     truth = _truth(predictions)
@@ -282,7 +272,7 @@ def resampled(
         score = predictions["score"].to_numpy(dtype=float)
         areas = resampling.areas(score, truth, cluster, draws)
         values.update(zip(("auc", "average_precision"), areas, strict=True))
-    # A resample's counts are sums of its clusters' counts: one matrix product for all.
+    # The counts of a resample are sums of its clusters' counts: one matrix product for all.
     cell = 2 * truth + _positive(predictions, threshold)
     counts = resampling.sums(cell, 4, cluster, draws).T
     for name in names:
@@ -291,7 +281,7 @@ def resampled(
     return {name: values[name] for name in names}
 
 
-#: The figures by name, in the order of a report.
+#: The metrics by name, in the order of a report.
 METRICS: dict[str, Callable[..., float]] = {
     function.__name__: function
     for function in (
@@ -308,8 +298,8 @@ METRICS: dict[str, Callable[..., float]] = {
     )
 }
 
-# The classes (0, 1) whose subjects a figure rests on; the others rest on all subjects alike.
-_RESTS_ON = {
+# The classes (0, 1) that a metric needs images of; the others need any images.
+_NEEDS = {
     "balanced_accuracy": (0, 1),
     "sensitivity": (1,),
     "specificity": (0,),
@@ -320,11 +310,11 @@ _RESTS_ON = {
 
 
 def draw(
-    predictions: pd.DataFrame, resamples: int, level: float, by: str, seed: int, method: str
+    predictions: pd.DataFrame, resamples: int, level: float, by: str, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each row's cluster and how often each cluster is drawn, once the wishes are sound.
+    """Return the cluster of each row, and how often each cluster is in each resample.
 
-    Parameters are those of :func:`bootstrap_interval`; what is returned is what
+    Parameters are those of :func:`bootstrap_interval`; the result is what
     :func:`resampled` takes.
     """
     check(predictions)
@@ -332,10 +322,6 @@ def draw(
         raise PredictionsError(
             f"An interval needs a level between 0 and 1 and at least one resample; "
             f"got level {level} and {resamples} resamples."
-        )
-    if method not in resampling.METHODS:
-        raise PredictionsError(
-            f"There is no interval by {method!r}; known are {', '.join(resampling.METHODS)}."
         )
     if by not in predictions:
         raise PredictionsError(
@@ -346,43 +332,48 @@ def draw(
     return cluster, resampling.draw(count, resamples, seed)
 
 
-def study(
+def resample(
     predictions: pd.DataFrame,
     names: Iterable[str],
     cluster: np.ndarray,
     draws: np.ndarray,
     threshold: float,
-    method: str,
 ) -> dict[str, resampling.Resampled]:
-    """Return the named figures with all that their intervals by `method` need."""
-    names, count = [_known(name) for name in names], draws.shape[1]
-    weights = [draws, np.ones((1, count), dtype=np.int64)]
-    if method == "bca":
-        weights.append(resampling.without_one(count))
-    found = resampled(predictions, names, cluster, np.concatenate(weights), threshold)
-    truth, drawn = _truth(predictions), len(draws)
+    """Return the named metrics with their values in all resamples, ready for an interval.
+
+    Parameters are those of :func:`resampled`.
+    """
+    names, count = list(names), draws.shape[1]
+    original = np.ones((1, count), dtype=np.int64)
+    values = resampled(predictions, names, cluster, np.concatenate([original, draws]), threshold)
+    truth = _truth(predictions)
     return {
         name: resampling.Resampled(
-            float(found[name][drawn]),
-            found[name][:drawn],
-            resampling.freedom(truth, cluster, _RESTS_ON.get(name, ())),
+            float(values[name][0]),
+            values[name][1:],
+            resampling.freedom(truth, cluster, _NEEDS.get(name, ())),
             (-1, 1) if name == "mcc" else (0, 1),
-            _grain(truth, _RESTS_ON.get(name, ())),
-            found[name][drawn + 1 :],
+            _grain(truth, _NEEDS.get(name, ())),
         )
         for name in names
     }
 
 
-# The classes (0, 1) whose subjects a figure rests on; the others rest on all subjects alike.
-_RESTS_ON = {
-    "balanced_accuracy": (0, 1),
-    "sensitivity": (1,),
-    "specificity": (0,),
-    "mcc": (0, 1),
-    "auc": (0, 1),
-    "average_precision": (0, 1),
-}
+def truth_of_both_classes(predictions: pd.DataFrame, what: str) -> np.ndarray:
+    """Return 1 for positive and 0 for negative rows, int64 (n,); both must be there.
+
+    Raises
+    ------
+    PredictionsError
+        When a class is missing; the message names `what` needs both.
+    """
+    truth = _truth(predictions)
+    if truth.min() == truth.max():
+        raise PredictionsError(
+            f"{what} needs images of both classes; all {len(truth)} rows are "
+            f"{'positive' if truth[0] else 'negative'}."
+        )
+    return truth
 
 
 def _grain(truth: np.ndarray, classes: tuple[int, ...]) -> float:
@@ -392,7 +383,7 @@ def _grain(truth: np.ndarray, classes: tuple[int, ...]) -> float:
 
 def _known(name: str) -> str:
     if name not in METRICS:
-        raise PredictionsError(f"There is no figure {name!r}; known are {', '.join(METRICS)}.")
+        raise PredictionsError(f"There is no metric {name!r}; known are {', '.join(METRICS)}.")
     return name
 
 

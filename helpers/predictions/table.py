@@ -1,8 +1,8 @@
-"""The table of predictions: what every model hands on, and every report starts from.
+"""The table of predictions: the output of every model and the input of every report.
 
-It has one row an image: `image_id`, `subject`, `label`, `positive` (1 where that
-is the positive class, 0 where it is not: the truth), `split` and `score`, the
-probability of the positive class.
+It has one row for each image: `image_id`, `subject`, `label`, `positive` (the truth: 1 for
+the positive class, 0 for the negative one), `split` and `score`, the probability of the
+positive class.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLUMNS = ("image_id", "subject", "label", "positive", "split", "score")
 
 
 def make(rows: pd.DataFrame, scores: np.ndarray, split: str | None = None) -> pd.DataFrame:
-    """Return checked predictions: a catalog's rows and what a model says of each.
+    """Return checked predictions: rows of a catalog, and the score of each.
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ def make(rows: pd.DataFrame, scores: np.ndarray, split: str | None = None) -> pd
     scores : numpy.ndarray
         Shape (n,): the probability of the positive class, row by row.
     split : str, optional
-        What the column `split` says of all rows, instead of the catalog's own.
+        The value of the column `split` in all rows, instead of the catalog's own.
 
     Raises
     ------
     PredictionsError
-        When there is not one score a row; otherwise as :func:`check`.
+        When there is not one score for each row; otherwise as :func:`check`.
     """
     scores = np.asarray(scores, dtype=float)
     if scores.shape != (len(rows),):
@@ -50,14 +50,14 @@ def make(rows: pd.DataFrame, scores: np.ndarray, split: str | None = None) -> pd
 
 
 def check(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return `predictions` as it is when it is sound, raise otherwise.
+    """Return `predictions` unchanged if it is valid, else raise an error.
 
     Raises
     ------
     PredictionsError
-        When it is empty, a column is missing, an image stands twice, a label
-        or a subject is missing, `positive` is neither 0 nor 1 (it may be missing
-        where an image is unlabelled), or a score is missing or outside 0..1.
+        When it is empty, a column is missing, an image is repeated, a label or
+        a subject is missing, `positive` is neither 0 nor 1 (it may be missing where an
+        image is unlabelled), or a score is missing or outside 0..1.
     """
     missing = [column for column in COLUMNS if column not in predictions]
     if missing:
@@ -94,7 +94,7 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def save_predictions(path: str | os.PathLike, predictions: pd.DataFrame) -> Path:
-    """Write checked predictions to `path` as CSV, whole or not at all, digit by digit."""
+    """Write checked predictions to `path` as CSV: atomically, and without rounding the scores."""
     return write_csv(path, check(predictions)[list(COLUMNS)])
 
 
@@ -104,26 +104,26 @@ def load_predictions(path: str | os.PathLike) -> pd.DataFrame:
     Raises
     ------
     PredictionsError
-        When the file is missing or does not hold sound predictions.
+        When the file is missing or does not contain valid predictions.
     """
     path = Path(path)
     if not path.is_file():
         raise PredictionsError(
-            f"{path} is not there: run the chapter that makes these predictions."
+            f"{path} does not exist: run the chapter that makes these predictions."
         )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
         if "positive" in table:
             table["positive"] = catalog.truth(table["positive"])
-        if "score" in table:  # by Python's float: exact whatever the version of pandas
+        if "score" in table:  # Python's float is exact; that of pandas depends on its version
             table["score"] = np.array([float(score) for score in table["score"]])
         return check(table)
     except ValueError as error:
-        raise PredictionsError(f"{path} does not hold sound predictions. {error}") from error
+        raise PredictionsError(f"{path} does not contain valid predictions. {error}") from error
 
 
 def read_predictions(path: Path) -> pd.DataFrame | None:
-    """Return the predictions in `path`, None where there are none or they are damaged."""
+    """Return the predictions in `path`, or None if it is missing or damaged."""
     try:
         return load_predictions(path)
     except PredictionsError:

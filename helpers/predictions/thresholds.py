@@ -1,4 +1,4 @@
-"""Where to cut: thresholds chosen on validation data, and what they promise at a prevalence."""
+"""Thresholds chosen on validation data, and predictive values at a given prevalence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
 from helpers.predictions.table import check
 
-#: Shares of patients with the disease to tell predictive values at, from rare to common.
+#: Default prevalences for predictive values: shares of people who have the disease.
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 _RATES = ("sensitivity", "specificity")
@@ -21,51 +21,51 @@ _RATES = ("sensitivity", "specificity")
 def threshold_for(
     validation: pd.DataFrame, sensitivity: float | None = None, specificity: float | None = None
 ) -> float:
-    """Return the threshold that just reaches the wanted sensitivity, or specificity.
+    """Return the threshold that just reaches a required sensitivity, or specificity.
 
-    An image counts as positive from the threshold up. For a sensitivity the
-    *largest* threshold that reaches it on `validation` is returned, which keeps
-    specificity as high as it can be; for a specificity the *smallest*. Tied
-    images fall on the same side, so more than what was wanted may be reached.
+    An image is predicted positive from the threshold up. For a sensitivity the
+    result is the *largest* threshold that reaches it on `validation`, so that
+    specificity is as high as possible; for a specificity the *smallest*. Images of
+    equal score are on the same side, so the value reached may exceed the required one.
 
     Parameters
     ----------
     validation : pandas.DataFrame
         Labelled predictions, not those of the test set.
     sensitivity, specificity : float
-        One of the two, above 0 and up to 1.
+        The required value, above 0 and up to 1; give one of the two.
 
     Returns
     -------
     float
-        For a sensitivity a score of `validation`; for a specificity the next
-        number above one.
+        For a sensitivity a score of `validation`; for a specificity the smallest
+        number above a score.
 
     Raises
     ------
     PredictionsError
-        When both or none is wanted, the wish is not in (0, 1], or the class it
-        speaks of is missing.
+        When both or neither is given, the value is not in (0, 1], or the class
+        that it needs is missing.
     """
     if (sensitivity is None) == (specificity is None):
-        raise PredictionsError("Give either a sensitivity or a specificity, not both or none.")
+        raise PredictionsError("Give either a sensitivity or a specificity, not both or neither.")
     name = "sensitivity" if specificity is None else "specificity"
-    wanted = sensitivity if specificity is None else specificity
-    if not 0 < wanted <= 1:
-        raise PredictionsError(f"A wanted {name} lies above 0 and up to 1; got {wanted}.")
+    required = sensitivity if specificity is None else specificity
+    if not 0 < required <= 1:
+        raise PredictionsError(f"A {name} must be above 0 and at most 1; got {required}.")
     truth = catalog.target(check(validation))
-    side = int(name == "sensitivity")
-    scores = np.sort(validation["score"].to_numpy(dtype=float)[truth == side])
+    positive = name == "sensitivity"
+    scores = np.sort(validation["score"].to_numpy(dtype=float)[truth == int(positive)])
     if not len(scores):
         raise PredictionsError(
-            f"No image of the validation table is {('negative', 'positive')[side]}: "
-            f"no {name} to reach."
+            f"No image of the validation table is {'positive' if positive else 'negative'}, "
+            f"so its {name} is undefined."
         )
-    # As many images must be right; 0.07 x 100 is a little more than 7 in floating point.
-    needed = int(np.ceil(wanted * len(scores) - 1e-9))
-    if side:
-        return float(scores[len(scores) - needed])
-    return float(np.nextafter(scores[needed - 1], np.inf))
+    # The number of images that must be right; in floating point 0.07 * 100 is above 7.
+    count = int(np.ceil(required * len(scores) - 1e-9))
+    if positive:
+        return float(scores[len(scores) - count])
+    return float(np.nextafter(scores[count - 1], np.inf))
 
 
 def carried_over(
@@ -77,28 +77,23 @@ def carried_over(
     level: float = 0.95,
     seed: int = 24,
 ) -> pd.DataFrame:
-    """Choose a threshold on `validation` and return what it gives there and on `test`.
+    """Choose a threshold on `validation` and return its sensitivity and specificity on `test`.
+
+    Parameters are those of :func:`threshold_for` and of
+    :func:`helpers.predictions.metrics.bootstrap_interval`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a table and figure: `on` ("validation", "test"), `metric`
-        ("sensitivity", "specificity"), `threshold`, `wanted` (NaN for the
-        figure that was not chosen), `value`, `low`, `high` (over subjects).
-        On validation the value was made to fit; only that on test is a finding.
+        `metric` ("sensitivity", "specificity"), `threshold`, `value`, `low`,
+        `high` (interval over subjects).
     """
-    cut = threshold_for(validation, sensitivity, specificity)
-    wishes = {"sensitivity": sensitivity, "specificity": specificity}
-    parts = []
-    for name, table in (("validation", validation), ("test", test)):
-        part = metrics.report(
-            table, list(wishes), resamples=resamples, level=level, seed=seed, threshold=cut
-        )
-        part.insert(0, "on", name)
-        part.insert(2, "threshold", cut)
-        part.insert(3, "wanted", [np.nan if w is None else w for w in wishes.values()])
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    threshold = threshold_for(validation, sensitivity, specificity)
+    table = metrics.report(
+        test, _RATES, resamples=resamples, level=level, seed=seed, threshold=threshold
+    )
+    table.insert(1, "threshold", threshold)
+    return table
 
 
 def predictive_values(
@@ -108,16 +103,31 @@ def predictive_values(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the positive and the negative predictive value by Bayes' rule.
 
-    Parameters broadcast. NaN where nothing is called positive (or negative).
-    Of a hundred people called positive, the first times a hundred are ill.
+    The positive predictive value is the share of ill people among those predicted
+    positive, the negative one the share of healthy people among the others.
+
+    Parameters
+    ----------
+    sensitivity, specificity, prevalence : float or numpy.ndarray
+        Each 0..1; arrays broadcast.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        NaN where nobody is predicted positive (or negative).
+
+    Raises
+    ------
+    PredictionsError
+        When a prevalence is outside 0..1.
     """
-    sick, well = np.asarray(prevalence, dtype=float), 1 - np.asarray(prevalence, dtype=float)
-    if (sick < 0).any() or (sick > 1).any():
-        raise PredictionsError(f"A prevalence lies from 0 to 1; got {prevalence!r}.")
-    hits, alarms = sensitivity * sick, (1 - np.asarray(specificity)) * well
-    misses, rests = (1 - np.asarray(sensitivity)) * sick, specificity * well
+    ill, healthy = np.asarray(prevalence, dtype=float), 1 - np.asarray(prevalence, dtype=float)
+    if (ill < 0).any() or (ill > 1).any():
+        raise PredictionsError(f"A prevalence must be from 0 to 1; got {prevalence!r}.")
+    tp, fp = sensitivity * ill, (1 - np.asarray(specificity)) * healthy
+    fn, tn = (1 - np.asarray(sensitivity)) * ill, specificity * healthy
     with np.errstate(invalid="ignore"):
-        return hits / (hits + alarms), rests / (rests + misses)
+        return tp / (tp + fp), tn / (tn + fn)
 
 
 def by_prevalence(
@@ -127,12 +137,22 @@ def by_prevalence(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 24,
-    method: str = metrics.METHOD,
 ) -> pd.DataFrame:
     """Return the predictive values at each prevalence, with intervals over subjects.
 
-    Sensitivity and specificity are those of `predictions`, taken to hold at
-    every prevalence; the share of positives in the table plays no part.
+    Sensitivity and specificity are computed from `predictions` and assumed to be the
+    same at every prevalence; the share of positive images in the table has no effect.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Labelled predictions of both classes.
+    threshold : float
+        From this score up an image is predicted positive.
+    prevalences : iterable of float
+        Each 0..1.
+    resamples, level, seed
+        As in :func:`helpers.predictions.metrics.bootstrap_interval`.
 
     Returns
     -------
@@ -146,79 +166,77 @@ def by_prevalence(
         When a class is missing from `predictions`.
     """
     prevalences = [float(prevalence) for prevalence in prevalences]
-    (rates,) = _rates(predictions, [threshold], resamples, level, seed, method)
+    (rates,) = _rates(predictions, [threshold], resamples, level, seed)
+    freedom, grain = (min(getattr(rate, name) for rate in rates) for name in ("freedom", "grain"))
     rows = []
     for prevalence in prevalences:
         row = [prevalence]
-        for place in range(2):
-            value, values, left = (
-                predictive_values(*(getattr(rate, part) for rate in rates), prevalence)[place]
-                for part in ("value", "values", "left")
-            )
-            found = resampling.Resampled(
+        values = predictive_values(*(rate.value for rate in rates), prevalence)
+        resampled = predictive_values(*(rate.values for rate in rates), prevalence)
+        for value, in_resamples in zip(values, resampled, strict=True):
+            result = resampling.Resampled(
                 float(value),
-                values,
-                min(rate.freedom for rate in rates),
+                in_resamples,
+                freedom,
                 (0, 1),
-                min(rate.grain for rate in rates) * min(prevalence, 1 - prevalence),
-                left,
+                grain * min(prevalence, 1 - prevalence),
             )
-            row += [found.value, *found.interval(level, method)]
+            row += [result.value, *result.interval(level)]
         rows.append(row)
-    return pd.DataFrame(
-        rows,
-        columns=["prevalence", "ppv", "ppv_low", "ppv_high", "npv", "npv_low", "npv_high"],
-    )
+    return pd.DataFrame(rows, columns=["prevalence", *_with_limits(("ppv", "npv"))])
 
 
-def sweep(
+def by_threshold(
     predictions: pd.DataFrame,
     thresholds: Iterable[float] = tuple(np.linspace(0.02, 0.98, 49).round(2)),
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 24,
-    method: str = metrics.METHOD,
 ) -> pd.DataFrame:
-    """Return sensitivity and specificity at each threshold: what an interactive plot moves over.
+    """Return sensitivity and specificity at each threshold, with intervals over subjects.
+
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Labelled predictions of both classes.
+    thresholds : iterable of float
+    resamples, level, seed
+        As in :func:`helpers.predictions.metrics.bootstrap_interval`; the resamples are
+        the same at each threshold.
 
     Returns
     -------
     pandas.DataFrame
         `threshold`, `sensitivity`, `sensitivity_low`, `sensitivity_high`,
-        `specificity`, `specificity_low`, `specificity_high`; all resamples
-        are the same at each threshold.
+        `specificity`, `specificity_low`, `specificity_high`.
+
+    Raises
+    ------
+    PredictionsError
+        When a class is missing from `predictions`.
     """
     thresholds = [float(threshold) for threshold in thresholds]
     rows = []
     for threshold, rates in zip(
-        thresholds,
-        _rates(predictions, thresholds, resamples, level, seed, method),
-        strict=True,
+        thresholds, _rates(predictions, thresholds, resamples, level, seed), strict=True
     ):
         row = [threshold]
         for rate in rates:
-            row += [rate.value, *rate.interval(level, method)]
+            row += [rate.value, *rate.interval(level)]
         rows.append(row)
-    columns = [f"{name}{end}" for name in _RATES for end in ("", "_low", "_high")]
-    return pd.DataFrame(rows, columns=["threshold", *columns])
+    return pd.DataFrame(rows, columns=["threshold", *_with_limits(_RATES)])
+
+
+def _with_limits(names: Iterable[str]) -> list[str]:
+    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
 
 
 def _rates(
-    predictions: pd.DataFrame,
-    thresholds: list[float],
-    resamples: int,
-    level: float,
-    seed: int,
-    method: str,
+    predictions: pd.DataFrame, thresholds: list[float], resamples: int, level: float, seed: int
 ) -> Iterator[list[resampling.Resampled]]:
-    """Yield sensitivity and specificity at each threshold, from the same draws."""
-    cluster, draws = metrics.draw(predictions, resamples, level, "subject", seed, method)
-    truth = catalog.target(predictions)
-    if truth.min() == truth.max():
-        raise PredictionsError(
-            f"Sensitivity and specificity need images of both classes; all {len(truth)} rows are "
-            f"{'positive' if truth[0] else 'negative'}."
-        )
+    """Yield sensitivity and specificity at each threshold, from the same resamples."""
+    cluster, draws = metrics.draw(predictions, resamples, level, "subject", seed)
+    metrics.truth_of_both_classes(predictions, "A pair of sensitivity and specificity")
     for threshold in thresholds:
-        found = metrics.study(predictions, _RATES, cluster, draws, threshold, method)
-        yield [found[name] for name in _RATES]
+        rates = metrics.resample(predictions, _RATES, cluster, draws, threshold)
+        yield [rates[name] for name in _RATES]

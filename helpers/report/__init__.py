@@ -1,1 +1,1 @@
-"""Figures, interactive plots, model cards: what a page shows of numbers that are there already."""
+"""Figures, interactive plots and model cards: how a page shows existing results."""

@@ -1,4 +1,4 @@
-"""Figures in the course's one style, returned as matplotlib objects to restyle."""
+"""Figures in the style of the course; they are matplotlib objects, so a page can change them."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers import catalog
-from helpers.predictions import metrics
+from helpers.predictions import curves, metrics
 
-#: The palette of Okabe and Ito (2008), which colour-blind eyes tell apart.
+#: The palette of Okabe and Ito (2008), which colour-blind people can distinguish.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PINK, SKY, YELLOW, BLACK = "#CC79A7", "#56B4E9", "#F0E442", "#000000"
 PALETTE = (BLUE, VERMILLION, GREEN, PINK, ORANGE, SKY, BLACK)
 #: Colours of the two classes in every figure: negative (healthy) and positive.
 NEGATIVE, POSITIVE = BLUE, VERMILLION
-#: For what is there to compare with: chance, a baseline, a grid.
+#: For references: chance, a baseline, a grid.
 GREY = "#767676"
-#: Full page width of the book in inches; text at 10 points stays legible there.
+#: Full page width of the book in inches, at which text of 10 points is legible.
 WIDTH = 7.5
-#: Each colour has its own dash, so that lines differ in grey print too.
+#: Each colour has its own dash, so that lines differ in grey print as well.
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
 
 
 def use_style() -> None:
-    """Set matplotlib to the course's style: white ground, legible text, safe colours."""
+    """Set the style of the course in matplotlib: white background, legible text, safe colours."""
     mpl.rcParams.update(
         {
             "figure.figsize": (WIDTH, 3.8),
@@ -78,6 +78,13 @@ def class_colours(table: pd.DataFrame) -> dict[str, str]:
     }
 
 
+def by_name(
+    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
+) -> dict[str, pd.DataFrame]:
+    """Return the tables by name; a single table has the name ``""``."""
+    return {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
+
+
 def image_grid(
     images: Sequence[np.ndarray] | np.ndarray,
     titles: Sequence[str] | None = None,
@@ -85,14 +92,14 @@ def image_grid(
     width: float = WIDTH,
     colours: Sequence[str] | None = None,
 ) -> Figure:
-    """Show images side by side, each under its title.
+    """Draw images side by side, each below its title.
 
     Parameters
     ----------
     images : sequence of numpy.ndarray
         RGB uint8, shape (h, w, 3), or one channel, shape (h, w).
     titles : sequence of str, optional
-        One above each image.
+        One for each image.
     columns : int
         Images in a row.
     width : float
@@ -108,19 +115,18 @@ def image_grid(
     figure, axes = plt.subplots(
         rows, columns, figsize=(width, rows * (side * tall + 0.19 * lines + 0.02)), squeeze=False
     )
-    for place, axis in enumerate(axes.flat):
+    for axis in axes.flat:
         axis.set_axis_off()
-        if place >= len(images):
-            continue
-        axis.imshow(images[place])
+    for index, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        axis.imshow(image)
         if titles:
-            colour = colours[place] if colours else BLACK
-            axis.set_title(titles[place], fontsize=10, color=colour)
+            colour = colours[index] if colours else BLACK
+            axis.set_title(titles[index], fontsize=10, color=colour)
     return figure
 
 
 def learning_curves(history: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw loss and accuracy against the epoch, in training (dotted) and validation.
+    """Draw loss and accuracy against the epoch, in training (dotted) and validation (solid).
 
     Parameters
     ----------
@@ -128,31 +134,21 @@ def learning_curves(history: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figur
         Columns `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`; with a
         mapping, one pair of curves for each name.
     """
-    histories = {"": history} if isinstance(history, pd.DataFrame) else dict(history)
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
     quantities = (("loss", "loss (cross-entropy, nats)"), ("accuracy", "accuracy"))
     for axis, (column, label) in zip(axes, quantities, strict=True):
-        for (name, table), colour in zip(histories.items(), PALETTE, strict=False):
+        for (name, table), colour in zip(by_name(history).items(), PALETTE, strict=False):
             line = {"color": colour, "markerfacecolor": "white"}
-            lead = f"{name}, " if name else ""
-            epochs = table["epoch"]
-            axis.plot(
-                epochs, table[column], linestyle=":", marker="o", label=f"{lead}training", **line
-            )
-            axis.plot(
-                epochs,
-                table[f"val_{column}"],
-                linestyle="-",
-                marker="s",
-                label=f"{lead}validation",
-                **line,
-            )
+            for prefix, look, part in (("", "o:", "training"), ("val_", "s-", "validation")):
+                line["label"] = f"{name}, {part}" if name else part
+                axis.plot(table["epoch"], table[prefix + column], look, **line)
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(axis="y")
     axes[0].set_ylim(bottom=0)
-    _legend_below(figure, axes[0])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -166,9 +162,9 @@ def confusion_matrix(
     predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
         Labelled predictions; with a mapping, one matrix for each name.
     threshold : float
-        From this score up an image counts as positive.
+        From this score up an image is predicted positive.
     """
-    tables = {"": predictions} if isinstance(predictions, pd.DataFrame) else dict(predictions)
+    tables = by_name(predictions)
     figure, axes = plt.subplots(
         1, len(tables), figsize=(min(WIDTH, 3.7 * len(tables)), 3.5), squeeze=False
     )
@@ -183,17 +179,18 @@ def roc_curves(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure
 
     A table of one class has no curve; the legend says so.
     """
-    tables = {"": predictions} if isinstance(predictions, pd.DataFrame) else dict(predictions)
     figure, axis = plt.subplots(figsize=(5.2, 4.6))
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="guessing, AUC 0.5")
-    for place, (name, table) in enumerate(tables.items()):
+    for index, (name, table) in enumerate(by_name(predictions).items()):
         lead = f"{name}, " if name else ""
-        style = {"color": PALETTE[place % 7], "linestyle": DASHES[place % 7]}
+        style = {"color": PALETTE[index % 7], "linestyle": DASHES[index % 7]}
         area = metrics.auc(table)
         if np.isnan(area):
             axis.plot([], [], label=f"{lead}one class only: no curve", **style)
             continue
-        axis.plot(*_roc_points(table), label=f"{lead}AUC {area:.3f}", **style)
+        points = curves.roc(table)
+        label = f"{lead}AUC {area:.3f}"
+        axis.plot(points["false_positive_rate"], points["sensitivity"], label=label, **style)
     axis.set(
         xlabel="1 - specificity (share of negatives called positive)",
         ylabel="sensitivity (share of positives found)",
@@ -205,36 +202,27 @@ def roc_curves(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure
     return figure
 
 
-def _roc_points(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.metrics import roc_curve
-
-    missed, found, _ = roc_curve(catalog.target(table), table["score"])
-    return missed, found
-
-
 def _one_matrix(axis: Axes, table: pd.DataFrame, threshold: float) -> None:
+    import seaborn  # takes a third of a second, and no other figure needs it
+
     counts = metrics.confusion_counts(table, threshold)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = catalog.class_names(table)
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row in range(2):
-        for column in range(2):
-            axis.text(
-                column,
-                row,
-                f"{counts[row, column]}\n{shares[row, column]:.0%}",
-                ha="center",
-                va="center",
-                fontsize=12,
-                color="white" if shares[row, column] > 0.68 else "black",
-            )
-    axis.set(xticks=(0, 1), yticks=(0, 1), xlabel="predicted class", ylabel="true class")
-    axis.set_xticklabels(names)
-    axis.set_yticklabels(names, rotation=90, va="center")
+    pairs = zip(counts.flat, shares.flat, strict=True)
+    seaborn.heatmap(
+        shares,
+        vmin=0,
+        vmax=1,
+        cmap="Blues",
+        annot=np.reshape([f"{count}\n{share:.0%}" for count, share in pairs], (2, 2)),
+        fmt="",
+        annot_kws={"fontsize": 12},
+        cbar=False,
+        square=True,
+        xticklabels=names,
+        yticklabels=names,
+        ax=axis,
+    )
+    axis.set(xlabel="predicted class", ylabel="true class")
     axis.tick_params(length=0)
-    axis.spines[:].set_visible(False)
-
-
-def _legend_below(figure: Figure, axis: Axes) -> None:
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    axis.set_yticklabels(names, rotation=90, va="center")

@@ -1,7 +1,7 @@
-"""Figures that judge models: curves with bands, reliability, intervals side by side.
+"""Figures of the evaluation of models: curves with bands, reliability, intervals.
 
-Every line has its own dash and marker beside its colour, so that figures can
-be read in grey print too. Each function returns a matplotlib figure to restyle.
+Lines differ in dash and marker as well as in colour, so that figures can be read
+in grey print. Each function returns a matplotlib figure, which a page can change.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from helpers.report.plots import DASHES, GREY, PALETTE, WIDTH
 
 #: Markers in the order of the palette.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_BAND = 0.16  # opacity: two bands that overlap still show both
-_BANDS = 3  # and more than these do not
+_BAND = 0.16  # opacity: where two bands overlap, both are visible
+_BANDS = 3  # with more curves than this, bands would hide each other
 
 
-def style(place: int) -> dict[str, object]:
-    """Return colour, dash and marker of the line at `place` (0, 1, ...); seven differ."""
-    place %= len(PALETTE)
-    return {"color": PALETTE[place], "linestyle": DASHES[place], "marker": MARKERS[place]}
+def style(index: int) -> dict[str, object]:
+    """Return colour, dash and marker of line number `index`; they repeat after seven."""
+    index %= len(PALETTE)
+    return {"color": PALETTE[index], "linestyle": DASHES[index], "marker": MARKERS[index]}
 
 
 def roc_bands(
@@ -46,7 +46,7 @@ def roc_bands(
     predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
         Labelled predictions; with a mapping, one curve for each name. A table
         of one class has no curve; the legend says so. With more than three
-        curves bands would hide one another and are left out.
+        curves there are no bands.
     resamples, level, seed
         As in :func:`helpers.predictions.curves.band`.
     """
@@ -66,13 +66,13 @@ def precision_recall_bands(
     level: float = 0.95,
     seed: int = 24,
 ) -> Figure:
-    """Draw precision over sensitivity with bands over subjects, and average precision.
+    """Draw precision against sensitivity with bands over subjects, and average precision.
 
     Parameters are those of :func:`roc_bands`. A dotted line marks guessing: the
     share of positive images in the first table that has both classes.
     """
     figure, axis = plt.subplots(figsize=(5.6, 5.2))
-    for table in _tables(predictions).values():
+    for table in plots.by_name(predictions).values():
         share = float(catalog.target(check(table)).mean())
         if 0 < share < 1:
             label = f"guessing, AP {share:.3f}"
@@ -89,34 +89,33 @@ def precision_recall_bands(
 def reliability(
     predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
     count: int = 10,
-    how: calibration.How = "width",
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 24,
 ) -> Figure:
-    """Draw the share of positives against the mean score of each bin, over a count of images.
+    """Draw the share of positives against the mean score of each bin, and a histogram of scores.
 
     Parameters
     ----------
     predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
         Labelled predictions; with a mapping, one line for each name.
-    count, how, resamples, level, seed
-        As in :func:`helpers.predictions.calibration.reliability`; bars are the intervals
-        over subjects.
+    count, resamples, level, seed
+        As in :func:`helpers.predictions.calibration.reliability`; error bars are the
+        intervals over subjects.
     """
     figure, (axis, below) = plt.subplots(
         2, 1, figsize=(5.6, 6.2), sharex=True, height_ratios=(3.4, 1)
     )
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="as the score says")
-    tables = _tables(predictions)
-    for place, (name, table) in enumerate(tables.items()):
-        bins = calibration.reliability(table, count, how, resamples, level, seed=seed)
-        error = calibration.ece(table, count, how)
-        line = style(place)
-        # Side by side rather than on top of one another.
-        aside = 0.006 * (place - (len(tables) - 1) / 2)
-        drawn = axis.errorbar(
-            bins["score"] + aside,
+    tables = plots.by_name(predictions)
+    for index, (name, table) in enumerate(tables.items()):
+        bins = calibration.reliability(table, count, resamples, level, seed=seed)
+        error = calibration.ece(table, count)
+        line = style(index)
+        # Shifted, so that error bars at the same score are not on top of each other.
+        shift = 0.006 * (index - (len(tables) - 1) / 2)
+        points = axis.errorbar(
+            bins["score"] + shift,
             bins["share"],
             yerr=_reach(bins, "share"),
             label=f"{name}, ECE {error:.3f}" if name else f"ECE {error:.3f}",
@@ -124,7 +123,7 @@ def reliability(
             capsize=2,
             **line,
         )
-        drawn.lines[0].set_markerfacecolor("white")
+        points.lines[0].set_markerfacecolor("white")
         below.stairs(
             np.histogram(table["score"], bins=20, range=(0, 1))[0],
             np.linspace(0, 1, 21),
@@ -132,9 +131,8 @@ def reliability(
             linestyle=line["linestyle"],
             linewidth=1.5,
         )
-    what = "equal width" if how == "width" else "about equal numbers"
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share of positives in the bin")
-    axis.legend(loc="upper left", title=f"{count} bins of {what}")
+    axis.legend(loc="upper left", title=f"{count} bins of equal width")
     below.set(xlabel="score (mean of the bin)", ylabel="images")
     return figure
 
@@ -146,22 +144,22 @@ def forest(
     reference: float | None = None,
     name: str = "model",
 ) -> Figure:
-    """Draw figures with their intervals below one another, the first row on top.
+    """Draw values with their intervals below each other, the first row on top.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Columns `value`, `low`, `high` and the one that names the rows. Rows of
-        the same name stand together. Without an interval (NaN) a row is a point.
+        the same name are drawn together. A row without an interval (NaN) is a point.
     xlabel : str
         What the values are.
     group : str, optional
-        Column that tells the rows of one name apart (``"split"``, say): each of
+        Column that distinguishes the rows of one name (``"split"`` for example): each of
         its values has its own colour and marker.
     reference : float, optional
-        Where to draw an upright line: chance, or no difference.
+        Where to draw a vertical line: chance, or no difference.
     name : str
-        Column that names the rows.
+        Column with the names of the rows.
 
     Raises
     ------
@@ -182,20 +180,18 @@ def forest(
     )
     if reference is not None:
         axis.axvline(reference, color=GREY, linestyle=":", linewidth=1.2)
-    for place, kind in enumerate(kinds):
+    for index, kind in enumerate(kinds):
         rows = table if kind is None else table[table[group] == kind]
-        look = style(place)
-        height = rows[name].map(names.index) + (place - (len(kinds) - 1) / 2) * 0.6 / len(kinds)
+        look = style(index)
+        height = rows[name].map(names.index) + (index - (len(kinds) - 1) / 2) * 0.6 / len(kinds)
         axis.errorbar(
             rows["value"],
             height,
-            xerr=np.nan_to_num(
-                np.abs(rows[["low", "high"]].to_numpy().T - rows["value"].to_numpy())
-            ),
+            xerr=_reach(rows, "value"),
             linestyle="none",
             marker=look["marker"],
             color=look["color"],
-            markerfacecolor="white" if place % 2 else look["color"],
+            markerfacecolor="white" if index % 2 else look["color"],
             markersize=6,
             capsize=3,
             elinewidth=1.6,
@@ -217,7 +213,7 @@ def per_subject(
     names: int = 60,
     who: str = "subjects",
 ) -> Figure:
-    """Draw each subject's accuracy with its interval, from the worst to the best of each class.
+    """Draw each subject's accuracy with its interval, sorted within each class.
 
     Parameters
     ----------
@@ -226,18 +222,18 @@ def per_subject(
     threshold, level : float
         As in :func:`helpers.predictions.metrics.per_subject`.
     names : int
-        With more subjects than this their names are left out.
+        With more subjects than this, the axis has no names.
     who : str
-        What subjects are called: ``"blocks of files"`` where the patients are not known.
+        What the subjects are: ``"blocks of files"`` if the patients are unknown.
     """
     table = metrics.per_subject(predictions, threshold, level)
     known = catalog.classes(predictions)
-    classes = sorted(set(table["label"]))  # a subject of several classes has a name of its own
+    classes = sorted(set(table["label"]))  # with ``all/hem`` for a subject of both classes
     classes.sort(key=lambda name: known.index(name) if name in known else len(known))
     colours = plots.class_colours(predictions)
     figure, axis = plt.subplots(figsize=(WIDTH, 3.9))
     start, ticks = 0, []
-    for place, name in enumerate(classes):
+    for index, name in enumerate(classes):
         rows = table[table["label"] == name].sort_values(["accuracy", "subject"])
         x = np.arange(start, start + len(rows))
         axis.errorbar(
@@ -245,9 +241,9 @@ def per_subject(
             rows["accuracy"],
             yerr=_reach(rows, "accuracy"),
             linestyle="none",
-            marker=MARKERS[place % len(MARKERS)],
+            marker=MARKERS[index % len(MARKERS)],
             color=colours.get(name, plots.BLACK),
-            markerfacecolor="white" if place % 2 else colours.get(name, plots.BLACK),
+            markerfacecolor="white" if index % 2 else colours.get(name, plots.BLACK),
             elinewidth=1,
             label=f"{name} ({len(rows)} {who})",
         )
@@ -268,17 +264,17 @@ def per_subject(
 
 
 def prevalence(table: pd.DataFrame, mark: float | None = None) -> Figure:
-    """Draw the predictive values of :func:`thresholds.by_prevalence` with their bands.
+    """Draw predictive values against prevalence, with bands.
 
-    `mark` draws an upright line at a prevalence, that of the data set, say.
+    `table` is that of :func:`helpers.predictions.thresholds.by_prevalence`; `mark` is a
+    prevalence at which a vertical line is drawn, for example that of the data set.
     """
     figure, axis = plt.subplots(figsize=(6.4, 4.2))
-    told = (
-        ("ppv", "positive predictive value (called positive and ill)"),
-        ("npv", "negative predictive value (called negative and well)"),
-    )
-    for place, (name, label) in zip((1, 0), told, strict=True):
-        line = style(place)
+    for index, name, label in (
+        (1, "ppv", "positive predictive value (called positive and ill)"),
+        (0, "npv", "negative predictive value (called negative and well)"),
+    ):
+        line = style(index)
         axis.plot(table["prevalence"], table[name], label=label, markersize=4, **line)
         _band(axis, table["prevalence"], table[f"{name}_low"], table[f"{name}_high"], line)
     if mark is not None:
@@ -301,9 +297,9 @@ def _curves(
     seed: int,
 ) -> None:
     short = {"auc": "AUC", "average_precision": "AP"}[metric]
-    tables = _tables(predictions)
-    for place, (name, table) in enumerate(tables.items()):
-        line = style(place) | {"marker": ""}
+    tables = plots.by_name(predictions)
+    for index, (name, table) in enumerate(tables.items()):
+        line = style(index) | {"marker": ""}
         lead = f"{name}, " if name else ""
         area = metrics.report(table, [metric], resamples, level, seed=seed).iloc[0]
         if catalog.target(table).min() == catalog.target(table).max():
@@ -314,12 +310,9 @@ def _curves(
             heights = curves.band(table, kind, resamples, level, seed=seed)
             _band(axis, heights["x"], heights["low"], heights["high"], line)
         label = f"{lead}{short} {area['value']:.3f}{limits}"
-        if kind == "roc":
-            points = curves.roc(table)
-            axis.plot(points["false_positive_rate"], points["sensitivity"], label=label, **line)
-        else:
-            points = curves.precision_recall(table)
-            axis.plot(points["sensitivity"], points["precision"], label=label, **line)
+        points = curves.roc(table) if kind == "roc" else curves.precision_recall(table)
+        _, x, y = points.columns
+        axis.plot(points[x], points[y], label=label, **line)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axis.legend(loc="lower right" if kind == "roc" else "lower left", fontsize=9)
 
@@ -332,10 +325,6 @@ def _band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: dict)
 
 
 def _reach(rows: pd.DataFrame, value: str) -> np.ndarray:
-    """Return how far the interval goes below and above the value, (2, n); 0 without interval."""
+    """Return the distances of both limits from the value, (2, n); 0 without an interval."""
     ends = rows[["low", "high"]].to_numpy(dtype=float).T
     return np.nan_to_num(np.abs(ends - rows[value].to_numpy(dtype=float)))
-
-
-def _tables(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    return {"": predictions} if isinstance(predictions, pd.DataFrame) else dict(predictions)

@@ -316,13 +316,13 @@ def _dcnn(course: Settings, protocol: str) -> pd.DataFrame:
     """Return the scores of chapter 12's network, kept once they were made."""
     from helpers import datasets
     from helpers.cells import field_crops
-    from helpers.datasets.drawn import fields as phantom_fields
+    from helpers.datasets.drawn import fields
 
     profile, seed = course.profile.name, course.seed
     folder = course.data_dir
     if course.dataset != "snam":
         folder = artifacts_folder() / "phantom_fields" / f"{profile}-{seed}-one"
-        phantom_fields.draw(folder, profile, seed, laboratories=False)
+        fields.draw(folder, profile, seed, laboratories=False)
     side = _DCNN_SIDE[profile]
     with contextlib.redirect_stdout(io.StringIO()):  # chapter 12 tells it all
         catalog = datasets.load("snam", folder, profile, seed)

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.errors import StudyError
-from helpers.predictions import metrics
 
 #: Images of C-NMC's training part, ``all`` and ``hem``: counted on the files, and as told.
 COUNTED, TOLD = (7272, 3389), (7273, 3389)
@@ -365,12 +364,14 @@ def at_best(value: float, images: int | None, level: float = 0.95) -> tuple[floa
     StudyError
         When the value is not a share or the number not positive.
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     if images is None or np.isnan(value):
         return float("nan"), float("nan")
     if not 0 <= value <= 1 or images < 1:
         raise StudyError(f"{value} of {images} images is not a share of images.")
-    low, high = metrics.wilson(np.array([value * images]), np.array([images]), level)
-    return float(low[0]), float(high[0])
+    low, high = proportion_confint(value * images, images, 1 - level, method="wilson")
+    return float(low), float(high)
 
 
 def possible_counts(value: float, images: int, digits: int) -> list[int]:

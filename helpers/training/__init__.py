@@ -1,5 +1,5 @@
-"""From a network and images to a trained network, kept with its record."""
+"""From a network and images to a trained network, saved with its record."""
 
-from helpers.training.runs import HISTORY, Run, feed, finished, fit, load
+from helpers.training.runs import HISTORY, Run, feed, fit
 
-__all__ = ["HISTORY", "Run", "feed", "finished", "fit", "load"]
+__all__ = ["HISTORY", "Run", "feed", "fit"]

@@ -1,7 +1,6 @@
-"""How a training computes: precision, XLA, several GPUs, and what to do when memory runs out.
+"""How a network computes: precision, XLA, several GPUs, and a full memory.
 
-Part of :mod:`helpers.training`; the settings are fields of
-:class:`helpers.base.settings.Profile`.
+The settings are fields of :class:`helpers.base.settings.Profile`.
 """
 
 from __future__ import annotations
@@ -13,18 +12,22 @@ from typing import TYPE_CHECKING
 
 from helpers.base import provenance
 from helpers.base.settings import Profile
+from helpers.models.layers import layers_of
 
 if TYPE_CHECKING:
     import keras
 
-_NAMES = ("ResourceExhaustedError", "OutOfMemoryError", "MemoryError", "_ArrayMemoryError")
-_WORDS = ("resource_exhausted", "out of memory", "cuda_error_out_of_memory")
+#: Optimizers that a training can use, and their classes in ``keras.optimizers``.
+OPTIMIZERS = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
+
+_MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError", "_ArrayMemoryError")
+_MEMORY_MESSAGES = ("resource_exhausted", "out of memory")
 
 
 def policy(profile: Profile) -> str:
-    """Return the Keras dtype policy: a mixed one where asked for and where it is faster.
+    """Return the Keras dtype policy that a profile asks for.
 
-    ``mixed`` means half precision on an accelerator and float32 on a CPU; bfloat16
+    ``mixed`` means half precision on an accelerator and float32 on a CPU: bfloat16
     where the chip computes with it, else float16.
     """
     if profile.precision in ("bfloat16", "float16"):
@@ -35,41 +38,26 @@ def policy(profile: Profile) -> str:
 
 
 def set_precision(model: keras.Model, policy_name: str) -> None:
-    """Have the layers of `model` compute by a dtype policy; weights stay float32.
+    """Let the layers of `model` compute by a dtype policy; weights stay float32.
 
-    What comes before the first kernel (scaling, preprocessing) and the last
-    layer (the probability) keep float32: both need the digits.
+    The layers before the first kernel (scaling, preprocessing) and the last layer
+    (the probability) keep float32, because they need its precision.
     """
-    import keras
-
-    leaves = [
-        layer
-        for layer in model._flatten_layers(include_self=False)
-        if not isinstance(layer, keras.Model | keras.layers.InputLayer)
-    ]
-    kernels = [any("kernel" in weight.name for weight in layer.weights) for layer in leaves]
-    first = kernels.index(True) if any(kernels) else len(leaves)
-    for layer in leaves[first:-1]:
+    layers = list(layers_of(model).values())
+    kernels = [any("kernel" in weight.name for weight in layer.weights) for layer in layers]
+    first = kernels.index(True) if any(kernels) else len(layers)
+    for layer in layers[first:-1]:
         layer.dtype_policy = policy_name
 
 
 def optimizer(name: str, learning_rate: float, policy_name: str) -> keras.Optimizer:
-    """Return the optimizer; with float16 its loss is scaled so that small gradients survive."""
+    """Return one of :data:`OPTIMIZERS`; with float16 its loss is scaled against underflow."""
     import keras
 
-    classes = {
-        "adam": keras.optimizers.Adam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": keras.optimizers.SGD,
-    }
-    made = classes[name](learning_rate)
+    result = getattr(keras.optimizers, OPTIMIZERS[name])(learning_rate)
     if policy_name == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(made)
-    return made
-
-
-#: Optimizers that a training can use.
-OPTIMIZERS = ("adam", "rmsprop", "sgd")
+        return keras.optimizers.LossScaleOptimizer(result)
+    return result
 
 
 def jit(profile: Profile) -> str | bool:
@@ -79,10 +67,9 @@ def jit(profile: Profile) -> str | bool:
 
 @contextlib.contextmanager
 def devices(profile: Profile) -> Iterator[int]:
-    """Compute on all GPUs inside the block, each with its part of a batch; yield how many.
+    """Share each batch among all GPUs within the block, if the profile says so; yield how many.
 
-    ``keras.distribution`` on JAX and ``tf.distribute`` on TensorFlow, which
-    is what Keras recommends for each. PyTorch goes on with one.
+    By ``keras.distribution`` on JAX and ``tf.distribute`` on TensorFlow, as Keras recommends.
     """
     import keras
 
@@ -105,34 +92,31 @@ def devices(profile: Profile) -> Iterator[int]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether this is how a backend says that the device's memory is full."""
-    said = str(error).lower()
-    return type(error).__name__ in _NAMES or any(words in said for words in _WORDS)
+    """Return whether this is a backend's error for a device whose memory is full."""
+    message = str(error).lower()
+    return type(error).__name__ in _MEMORY_ERRORS or any(
+        words in message for words in _MEMORY_MESSAGES
+    )
 
 
 def _has_bfloat16() -> bool:
     import keras
 
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
+    if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         gpu = tf.config.list_physical_devices("GPU")[0]
         details = tf.config.experimental.get_device_details(gpu)
         return details.get("compute_capability", (0, 0)) >= (8, 0)
-    if backend == "jax":
-        import jax
+    import jax
 
-        capability = getattr(jax.devices()[0], "compute_capability", None)  # a TPU has none
-        return capability is None or float(capability) >= 8
-    import torch
-
-    return torch.cuda.is_bf16_supported()
+    capability = getattr(jax.devices()[0], "compute_capability", None)  # a TPU has none
+    return capability is None or float(capability) >= 8
 
 
 @functools.cache
 def _strategy() -> object:
-    """Return the one strategy of this process: two would mistake each other's messages."""
+    """Return the one strategy of this process: two strategies would disturb each other."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(_tensorflow_devices())

@@ -1,34 +1,35 @@
 """A trained network as one small file for a phone or a microscope (chapter 08).
 
-The format is LiteRT's, long known as TensorFlow Lite. TensorFlow writes it, so
-:func:`unavailable` says why where Keras runs on something else. An exported
-network takes and gives what the network did: one raw 0..255 RGB image of
-float32, one probability.
+The format is LiteRT, formerly TensorFlow Lite. Only TensorFlow writes it;
+:func:`unavailable` tells when Keras runs on another backend. An exported network has
+the input and the output of the original: one raw 0..255 RGB image of float32, one
+probability.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
+import re
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from helpers.base.errors import TrainingError
+from helpers.base.runtime import held_back
 
 if TYPE_CHECKING:
     import keras
 
-#: What the weights are kept in; with ``int8`` all between the layers is, too.
+#: Types in which the weights are stored; with ``int8`` the activations have it too.
 KINDS = ("float32", "float16", "int8")
+_EVERY_LINE = re.compile(b"")
 
 
 def unavailable() -> str:
-    """Return why nothing can be exported here, in one sentence; empty where it can."""
+    """Return why nothing can be exported here, in one sentence; empty when it can."""
     import keras
 
     backend = keras.backend.backend()
@@ -46,23 +47,24 @@ def convert(
     kinds: Sequence[str] = KINDS,
     sample: np.ndarray | None = None,
 ) -> dict[str, bytes]:
-    """Return the network as LiteRT files, by kind.
+    """Return the network as the content of LiteRT files, by kind.
 
     Parameters
     ----------
     model : keras.Model
-        Any network from raw RGB of one size to one probability.
+        Any network from raw RGB images of one size to one probability.
     kinds : sequence of str
         Of :data:`KINDS`.
     sample : numpy.ndarray, optional
-        Images of shape (n, size, size, 3), some dozens from the *training* split,
-        from which ``int8`` takes the range of each layer (Jacob et al. 2018,
+        Images of shape (n, size, size, 3), some dozens of the *training* split. From
+        them ``int8`` takes the value range of each layer (Jacob et al. 2018,
         doi:10.1109/CVPR.2018.00286).
 
     Raises
     ------
     TrainingError
-        When a kind is unknown, `sample` does not fit, or the network cannot be converted.
+        When a kind is unknown, the sample has another shape, or the network cannot be
+        converted.
     """
     if reason := unavailable():
         raise TrainingError(reason)
@@ -79,9 +81,14 @@ def convert(
                 "give some dozens from the training split."
             )
     files = {}
-    with tempfile.TemporaryDirectory() as folder, _hushed():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        warnings.catch_warnings(action="ignore"),
+        held_back(_EVERY_LINE),
+    ):
         logger = tf.get_logger()
-        level, _ = logger.level, logger.setLevel("ERROR")
+        level = logger.level
+        logger.setLevel("ERROR")
         one = keras.InputSpec(shape=(1, *shape), dtype="float32")
         try:
             model.export(folder, verbose=False, input_signature=[one])
@@ -95,8 +102,7 @@ def convert(
                     converter.representative_dataset = lambda: (
                         [np.asarray(sample[[row]], dtype=np.float32)] for row in range(len(sample))
                     )
-                    whole = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-                    converter.target_spec.supported_ops = whole
+                    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
                 files[kind] = bytes(converter.convert())
         except (RuntimeError, ValueError, tf.errors.OpError) as error:
             line = " ".join(str(error).split())[:200]
@@ -106,33 +112,31 @@ def convert(
     return files
 
 
-def predict(file: bytes, images: np.ndarray, threads: int = 1) -> np.ndarray:
+def predict(file: bytes, images: np.ndarray) -> np.ndarray:
     """Return the score of each image by an exported network: float64, shape (n,).
 
     Parameters
     ----------
     file : bytes
-        As :func:`convert` makes it.
+        As :func:`convert` returns it.
     images : numpy.ndarray
         Raw RGB of 0..255, shape (n, size, size, 3), any type.
-    threads : int
-        Cores that work on one image.
 
     Raises
     ------
     TrainingError
-        When `file` is no exported network, or the images do not fit it.
+        When `file` is not an exported network, or the images have another shape.
     """
-    interpreter = _interpreter(file, images.shape[1:], threads)
+    interpreter = _interpreter(file, images.shape[1:])
     return np.array([_score(interpreter, image[np.newaxis]) for image in images], dtype=np.float64)
 
 
-def milliseconds(file: bytes, images: np.ndarray, threads: int = 1) -> float:
-    """Return the median time for one image in ms; the first image only warms up.
+def milliseconds(file: bytes, images: np.ndarray) -> float:
+    """Return the median time for one image on one core in ms; the first image is not counted.
 
     Parameters and errors are those of :func:`predict`.
     """
-    interpreter = _interpreter(file, images.shape[1:], threads)
+    interpreter = _interpreter(file, images.shape[1:])
     times = []
     for image in images:
         begin = time.perf_counter()
@@ -141,8 +145,8 @@ def milliseconds(file: bytes, images: np.ndarray, threads: int = 1) -> float:
     return float(np.median(times[1:] or times))
 
 
-def _interpreter(file: bytes, shape: tuple[int, ...], threads: int) -> Any:
-    with _hushed():
+def _interpreter(file: bytes, shape: tuple[int, ...]) -> Any:
+    with warnings.catch_warnings(action="ignore"), held_back(_EVERY_LINE):
         try:
             from ai_edge_litert.interpreter import Interpreter  # the same under its new name
         except ImportError:
@@ -150,16 +154,15 @@ def _interpreter(file: bytes, shape: tuple[int, ...], threads: int) -> Any:
 
             Interpreter = tf.lite.Interpreter
         try:
-            interpreter = Interpreter(model_content=file, num_threads=threads)
+            interpreter = Interpreter(model_content=file, num_threads=1)
             interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise TrainingError("These bytes are not an exported network, or not all of it.") from (
-                error
-            )
-    wanted = tuple(int(side) for side in interpreter.get_input_details()[0]["shape"][1:])
-    if tuple(shape) != wanted:
+            text = "These bytes are not an exported network, or not all of it."
+            raise TrainingError(text) from error
+    expected = tuple(int(side) for side in interpreter.get_input_details()[0]["shape"][1:])
+    if tuple(shape) != expected:
         raise TrainingError(
-            f"The exported network takes images of shape {wanted}, but got {tuple(shape)}."
+            f"The exported network takes images of shape {expected}, but got {tuple(shape)}."
         )
     return interpreter
 
@@ -168,26 +171,3 @@ def _score(interpreter: Any, image: np.ndarray) -> float:
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image.astype(np.float32))
     interpreter.invoke()
     return float(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0, 0])
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """Hold back what the converter's C++ side writes to file descriptor 2, unless it fails."""
-    with warnings.catch_warnings(), tempfile.TemporaryFile() as held:
-        warnings.simplefilter("ignore")
-        try:
-            real = os.dup(2)
-        except OSError:  # no such descriptor: nothing to hold back
-            yield
-            return
-        os.dup2(held.fileno(), 2)
-        failed = True
-        try:
-            yield
-            failed = False
-        finally:
-            os.dup2(real, 2)
-            os.close(real)
-            if failed:
-                held.seek(0)
-                os.write(2, held.read())

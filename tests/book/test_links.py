@@ -176,7 +176,7 @@ def test_placeholder_address_is_no_link(parsed, course_root):
 
     address = repository.url(course_root)
     links = {link for page in parsed.values() for link in page.links}
-    if repository.is_placeholder(address):
+    if address == repository.PLACEHOLDER:
         assert not [link for link in links if "OWNER/REPOSITORY" in link]
     else:
         assert [link for link in links if link.startswith("https://colab.research.google.com/")]

@@ -190,26 +190,30 @@ def test_a_kernelspec_of_another_python_does_not_win(broken, tmp_path):
     assert "image/png" in copy.read_text()  # nor does a backend without pictures
 
 
-def test_interrupted_by_the_keyboard(broken):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupted_by_the_keyboard(broken, jobs):
     import signal
     import subprocess
     import sys
     import time
 
-    minicourse.change(
-        broken / "notebooks/01_lines.ipynb",
-        "print(PROFILE, DATASET, SEED)",
-        "import time, pathlib; pathlib.Path('here').touch(); time.sleep(60)",
-    )
-    words = ["run", "--profile", "smoke", "--root", str(broken)]
+    import psutil
+
+    for name, old in (("01_lines", "print(PROFILE, DATASET, SEED)"), ("02_files", "range(20)")):
+        new = f"__import__('pathlib').Path('{name}').touch(), __import__('time').sleep(60)"
+        minicourse.change(broken / f"notebooks/{name}.ipynb", old, new)
+    words = ["run", "--profile", "smoke", "--root", str(broken), "--jobs", str(jobs)]
     process = subprocess.Popen(
         [sys.executable, "-m", "helpers", *words], stderr=-1, stdout=-1, text=True, env=os.environ
     )
-    while not (broken / "notebooks/here").exists():
+    while not all((broken / "notebooks" / n).exists() for n in ("01_lines", "02_files")[:jobs]):
         assert process.poll() is None
         time.sleep(0.05)
+    kernels = psutil.Process(process.pid).children(recursive=True)
+    assert len(kernels) >= jobs
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=15)
     assert process.returncode == 130
-    assert "goes on from here" in told
+    assert "continues from here" in told
     assert "Traceback" not in told
+    assert not any(kernel.is_running() for kernel in kernels)

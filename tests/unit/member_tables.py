@@ -19,29 +19,5 @@ def binary(scores, labels=None, splits="test", subjects=None, ids=None):
     )
 
 
-def several(rows, names=("benign", "early", "pre"), labels=None):
-    rows = np.asarray(rows, dtype=float)
-    table = binary(np.zeros(len(rows)), labels or [names[0]] * len(rows)).drop(columns="score")
-    for place, name in enumerate(names):
-        table[f"score_{name}"] = rows[:, place]
-    return table
-
-
 def models(*columns):
     return {f"m{place}": binary(column) for place, column in enumerate(columns)}
-
-
-def three_classes(*tables):
-    return {f"m{place}": several(table) for place, table in enumerate(tables)}
-
-
-def matrix(table):
-    return table.filter(regex="^score_").to_numpy()
-
-
-def catalog_like(groups=10, each=4):
-    rows = groups * each
-    labels = ["all" if (row // each) % 2 else "hem" for row in range(rows)]
-    splits = ["train"] * (rows - each) + ["test"] * each
-    subjects = [f"s{row // each}" for row in range(rows)]
-    return binary(np.zeros(rows), labels, splits, subjects).drop(columns="score")

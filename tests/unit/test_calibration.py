@@ -52,16 +52,16 @@ def test_ece_is_its_slow_definition(rows, count):
 
 
 @settings(max_examples=40, deadline=None)
-@given(some, st.integers(1, 12), st.sampled_from(["width", "count"]))
-def test_bins_hold_each_image_once_and_make_up_the_ece(rows, count, how):
+@given(some, st.integers(1, 12))
+def test_bins_hold_each_image_once_and_make_up_the_ece(rows, count):
     predictions = made(rows)
-    bins = calibration.reliability(predictions, count, how, resamples=5)
+    bins = calibration.reliability(predictions, count, resamples=5)
     assert 1 <= len(bins) <= count
     assert bins["images"].sum() == len(rows)
     assert (bins["left"] < bins["right"]).all()
     assert bins["score"].between(bins["left"] - 1e-12, bins["right"] + 1e-12).all()
     gap = (bins["images"] * (bins["share"] - bins["score"]).abs()).sum() / len(rows)
-    assert gap == pytest.approx(calibration.ece(predictions, count, how), abs=1e-12)
+    assert gap == pytest.approx(calibration.ece(predictions, count), abs=1e-12)
 
 
 def test_ece_of_a_sum_on_paper():
@@ -73,22 +73,10 @@ def test_ece_of_a_sum_on_paper():
     assert bins["share"].tolist() == [0.5, 1]
 
 
-def test_equal_count_bins_are_of_equal_count_and_keep_ties_together():
-    even = table([0, 1] * 50, np.arange(100) / 100)
-    assert calibration.reliability(even, 4, "count", 5)["images"].tolist() == [25, 25, 25, 25]
-    tied = table([0, 1] * 50, np.repeat([0.1, 0.7], [80, 20]))
-    assert calibration.reliability(tied, 4, "count", 5)["images"].tolist() == [80, 20]
-    ends = table([0, 1] * 50, np.repeat([0.0, 0.4, 1.0], [20, 30, 50]))
-    assert calibration.reliability(ends, 2, "count", 5)["images"].tolist() == [50, 50]
-    flat = table([0, 1] * 10, np.full(20, 0.3))
-    bins = calibration.reliability(flat, 10, "count", 5)
-    assert bins[["images", "score", "share"]].to_numpy().tolist() == [[20, pytest.approx(0.3), 0.5]]
-
-
 def test_scores_of_exactly_one_and_zero_have_a_bin():
-    for how in ("width", "count"):
-        bins = calibration.reliability(table([0, 1, 1], [0, 1, 1]), 10, how, 5)
-        assert bins["images"].sum() == 3
+    bins = calibration.reliability(table([0, 1, 1], [0, 1, 1]), 10, 5)
+    assert bins["images"].tolist() == [1, 2]
+    assert bins["right"].tolist() == [0.1, 1]
     assert calibration.ece(table([0, 1, 1], [0, 1, 1])) == 0
 
 
@@ -223,10 +211,9 @@ def test_nothing_is_fitted_on_one_class_or_on_what_is_no_table(fit):
 
 def test_bins_that_are_none_are_refused():
     predictions = table([0, 1], [0.2, 0.8])
-    with pytest.raises(PredictionsError, match="got 0 of equal 'width'"):
-        calibration.ece(predictions, 0)
-    with pytest.raises(PredictionsError, match="of equal 'size'"):
-        calibration.reliability(predictions, 10, "size")
+    for figure in (calibration.ece, calibration.reliability):
+        with pytest.raises(PredictionsError, match="one bin or more; got 0"):
+            figure(predictions, 0)
 
 
 def test_one_class_and_one_subject_still_have_a_brier_score():

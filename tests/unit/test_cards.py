@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,11 +13,12 @@ import pandas as pd
 import pytest
 
 from helpers import catalog as catalogs
-from helpers.base import settings
+from helpers.base import code, settings
 from helpers.base.errors import ReportError
+from helpers.datasets.origins import ORIGINS
 from helpers.predictions import metrics
 from helpers.predictions.table import COLUMNS
-from helpers.report import cards
+from helpers.report import cards, templates
 
 
 def course(folder, dataset="phantom", profile="smoke"):
@@ -141,7 +143,7 @@ def test_the_data_sheet_counts(tmp_path):
 
 
 def test_every_data_set_has_an_origin(tmp_path):
-    assert set(cards.ORIGINS) == set(settings.DATASETS)
+    assert set(ORIGINS) == set(settings.DATASETS)
     with pytest.raises(ReportError, match="'mine'"):
         cards.data_sheet(smears(), course(tmp_path, "mine"))
 
@@ -179,12 +181,16 @@ def test_the_record_is_of_this_course_and_this_name(tmp_path):
 
 
 class Balance(HTMLParser):
+    """Check that tags are closed, and collect text, tags and attributes."""
+
     def __init__(self):
         super().__init__()
-        self.open, self.text = [], []
+        self.open, self.text, self.tags, self.attributes = [], [], set(), []
 
-    def handle_starttag(self, tag, _):
+    def handle_starttag(self, tag, attributes):
         self.open.append(tag)
+        self.tags.add(tag)
+        self.attributes += attributes
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -199,8 +205,90 @@ def test_the_page_shows_all_of_the_card(tmp_path):
     shown = cards.as_html(text)
     parser.feed(shown)
     assert not parser.open
-    words = re.findall(r"\w+", re.sub(r"(?m)^\| ---.*$", "", text))
+    plain = text.replace("\\<", "<")
+    words = re.findall(r"\w+", re.sub(r"(?m)^\| ---.*$", "", plain))
     assert re.findall(r"\w+", " ".join(parser.text)) == words
     assert "<h1" not in shown
     assert shown.count("<table>") == len(re.findall(r"(?m)^\| ---", text))
     assert shown.count("<li>") == len(re.findall(r"(?m)^- ", text))
+
+
+HOSTILE = [
+    "a|b | c",
+    "two\nlines\r\n\r\n# and a heading\u2028- and a list",
+    "<img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1))",
+    "![x](http://elsewhere/track.png)",
+    "<http://elsewhere>",
+    "`code` **bold** _slanted_ &lt;b&gt; &amp;",
+    "a backslash before \\| and at the end \\",
+    "# heading",
+    "- list",
+    "1. list",
+    "> quote",
+]
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_no_value_acts_as_markup(evil, tmp_path):
+    """A subject, a class, a model's name, a record: all may come from files of others."""
+    table = predictions()
+    first = table["subject"] == "S4"
+    table.loc[first, "subject"], table.loc[first, "score"] = evil, 0.99  # wrong, so it is listed
+    record = {
+        "name": evil,
+        "key": evil,
+        "epochs": evil,
+        "recipe": {"optimizer": evil, "epochs": evil},
+        "data": {"train": evil, "rows": evil},
+        "environment": {"device": evil, "commit": evil, "versions": {evil: evil}},
+    }
+    harmless = cards.model_card("x", predictions(), course(tmp_path), record=record | {"name": "x"})
+    text = cards.model_card(evil, table, course(tmp_path), evil, evil, record)
+    # As many lines, rows and list items as without it.
+    for line_start in ("- ", "| ", "#", "> "):
+        count = [len(re.findall(rf"(?m)^{re.escape(line_start)}", t)) for t in (text, harmless)]
+        assert count[0] == count[1], line_start
+    assert len({line.replace("\\|", "").count("|") for line in text.splitlines()}) <= 5
+    parser = Balance()
+    parser.feed(cards.as_html(text))
+    assert not parser.open
+    assert not parser.attributes
+    assert parser.tags <= {"p", "b", "strong", "code", "blockquote", "ul", "li"} | {
+        "table", "thead", "tbody", "tr", "th", "td",
+    }  # fmt: skip
+    shown = " ".join(" ".join(parser.text).split())
+    one_line = " ".join(evil.split())
+    assert f"Model card: {one_line}" in shown
+    assert f"Trained on {one_line}, backend ?." in shown
+    assert f"{one_line} hem 5 0.000 0.000" in shown
+
+
+def test_labels_and_sheets_are_escaped_as_well(tmp_path):
+    table = smears()
+    table["subject"] = table["group"] = table["subject"].replace({"S0": "<i>|`S0`"})
+    sheet = cards.data_sheet(table, course(tmp_path))
+    assert r"kept together: S2+\<i\>\|\`S0\`." in sheet
+    assert "<i>" not in cards.as_html(sheet)
+    assert templates.code("all_idb/1.0") == "`all_idb/1.0`"
+    assert templates.code("a`|b") == r"a\`\|b"  # code could not hold it
+
+
+def test_a_page_shows_no_html_link_or_image_of_a_card():
+    page = cards.as_html("<script>x</script> [a](http://b) ![c](http://d) <http://e>\n\n# One\n")
+    assert not re.search("<script|<a|<img", page)
+    assert "<p><b>One</b></p>" in page
+
+
+def test_a_changed_template_makes_the_chapters_with_cards_stale(tmp_path):
+    package = tmp_path / "helpers"
+    shutil.copytree(code.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def version(module):
+        return code.digest(code.upstream([module], package))
+
+    before = {name: version(name) for name in ("helpers.report.cards", "helpers.report.plots")}
+    template = package / "report/templates/model_card.md.j2"
+    template.write_text(template.read_text(encoding="utf-8") + "More.\n", encoding="utf-8")
+    assert version("helpers.report.cards") != before["helpers.report.cards"]
+    assert version("helpers.report.plots") == before["helpers.report.plots"]

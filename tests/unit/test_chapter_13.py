@@ -58,7 +58,9 @@ def test_the_votes_on_the_page_are_those_that_ship(models):
         assert np.allclose(ours, theirs["score"])
     weights = np.arange(1, models + 1)
     ours = shown["soft_vote"](scores, weights)
-    assert np.allclose(ours, ensembling.soft_vote(made, weights)["score"])
+    assert np.allclose(
+        ours, ensembling.soft_vote(made, dict(zip(made, weights, strict=True)))["score"]
+    )
 
 
 def test_the_fitted_weights_on_the_page_are_those_that_ship():
@@ -75,19 +77,31 @@ def test_the_stacking_on_the_page_is_that_which_ships():
     assert np.allclose(ours, ensembling.stack(made)["score"][~val], atol=1e-3)
 
 
-def test_the_bags_on_the_page_are_those_that_ship():
-    shown = page("def bags(table, fit, number, seed)")
-    table = tables(1)[0]["m0"].assign(split="train")
+def test_a_bag_on_the_page_draws_whole_groups_with_replacement():
+    shown = page("def bags(table, fit, number, seed)")["bags"]
+    table = tables(1)[0]["m0"].assign(split=["train"] * 50 + ["test"] * 10)
+    # Linked subjects are one group.
     table["group"] = table["subject"].replace({"s0": "s0+s3", "s3": "s0+s3"})
-    drawn = {"page": [], "ship": []}
+    drawn = []
 
-    def fit(where):
-        return lambda rows: drawn[where].append(rows.tolist()) or np.zeros(len(table))
+    def fit(rows):
+        drawn.append(rows)
+        return np.full(len(table), 0.25)
 
-    ours = shown["bags"](table, fit("page"), 6, 3)
-    theirs = ensembling.bag(table, fit("ship"), 6, 3)
-    assert list(ours) == list(theirs)
-    assert drawn["page"] == drawn["ship"]
+    made = shown(table, fit, 30, 3)
+    assert list(made) == [f"bag {number}" for number in range(1, 31)]
+    assert (made["bag 1"]["score"] == 0.25).all()
+    for rows in drawn:
+        times = np.bincount(rows, minlength=len(table))
+        assert not times[50:].any()  # training images only
+        assert (pd.Series(times).groupby(table["group"]).nunique() == 1).all()
+        assert pd.Series(times[:50]).groupby(table["group"][:50]).first().sum() == 9  # of 9 groups
+        assert table["label"].iloc[rows].nunique() == 2
+    assert max(rows.size for rows in drawn) != min(rows.size for rows in drawn)
+    again = drawn.copy()
+    drawn.clear()
+    shown(table, fit, 30, 3)
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, again, strict=True))
 
 
 def test_the_theory_on_the_page():

@@ -1,6 +1,4 @@
-"""Tests of one model against another: statsmodels', slow definitions, and what is refused."""
-
-from unittest import mock
+"""Comparisons of two models: statsmodels', slow definitions, and invalid tables."""
 
 import numpy as np
 import pandas as pd
@@ -19,47 +17,6 @@ scores = st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 6))
 def two(rows):
     truth, one, other = (np.array(column, dtype=int) for column in zip(*rows, strict=True))
     return table(truth, one / 6), table(truth, other / 6)
-
-
-@settings(max_examples=60, deadline=None)
-@given(scores.filter(bool), st.booleans())
-def test_mcnemar_is_that_of_statsmodels(rows, exact):
-    first, second = two(rows)
-    truth = (first["label"] == "all").to_numpy()
-    right = [((t["score"] >= 0.5) == truth).to_numpy() for t in (first, second)]
-    counts = [[np.sum(a & b) for b in (right[1], ~right[1])] for a in (right[0], ~right[0])]
-    got = comparing.mcnemar(first, second, exact=exact)
-    assert (got.first_only, got.second_only) == (counts[0][1], counts[1][0])
-    if counts[0][1] + counts[1][0] == 0:
-        assert got.p_value == 1  # statsmodels divides by zero here
-        return
-    # statsmodels' correction takes 1 from |b - c| even where that is 0.
-    if not exact and counts[0][1] == counts[1][0]:
-        assert got.statistic == 0
-        assert got.p_value == 1
-        return
-    wanted = contingency_tables.mcnemar(counts, exact=exact, correction=True)
-    assert got.p_value == pytest.approx(min(wanted.pvalue, 1))
-    assert got.statistic == pytest.approx(wanted.statistic)
-
-
-def test_mcnemar_of_a_textbook():
-    # Agresti, Categorical Data Analysis, 10.1.1: 150 and 86 changed their mind.
-    truth = np.ones(236)
-    first = table(truth, np.repeat([1, 0], [150, 86]))
-    got = comparing.mcnemar(first, first.assign(score=1 - first["score"]))
-    assert got.statistic == pytest.approx((150 - 86 - 1) ** 2 / 236)
-    assert got.p_value == pytest.approx(4.1e-5, rel=0.02)
-
-
-def test_each_model_may_have_its_own_threshold():
-    first = table([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4])
-    second = first.assign(score=first["score"] + 0.5)
-    assert comparing.mcnemar(first, second)[:2] == (2, 2)
-    assert comparing.mcnemar(first, second, threshold=(0.25, 0.75))[:2] == (0, 0)
-    same = comparing.paired_bootstrap(first, second, "accuracy", 50, threshold=(0.25, 0.75))
-    assert same.first == same.second == 1
-    assert same.p_value == 1
 
 
 def slow_delong(truth, one, other):
@@ -108,56 +65,32 @@ def test_delong_and_the_bootstrap_agree_where_cells_are_independent():
 
 def test_where_cells_are_not_independent_the_cellwise_tests_are_too_sure():
     """Two models that are equally good: 5 % of the tests should find a difference."""
-    found = {"mcnemar": 0, "delong": 0, "subjects": 0}
-    for seed in range(30):
-        first, second = study(seed, models=2)
-        found["mcnemar"] += comparing.mcnemar(first, second).p_value < 0.05
-        found["delong"] += comparing.delong(first, second).p_value < 0.05
-        found["subjects"] += comparing.paired_bootstrap(first, second, "auc", 200).p_value < 0.05
-    assert found["mcnemar"] > 6
-    assert found["delong"] > 6
-    assert found["subjects"] <= 4
+    pairs = [
+        comparing.compare(dict(zip("ab", study(seed, models=2), strict=True)), "auc", 200)
+        for seed in range(30)
+    ]
+    found = (pd.concat(pairs)[["p_mcnemar", "p_delong", "p_subjects"]] < 0.05).sum()
+    assert found["p_mcnemar"] > 6
+    assert found["p_delong"] > 6
+    assert found["p_subjects"] <= 4
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_is_that_of_statsmodels(p_values):
-    with mock.patch("gc.collect"):  # statsmodels collects all garbage at each call
-        wanted = multitest.multipletests(p_values, method="holm")[1]
-    assert comparing.holm(p_values) == pytest.approx(wanted.tolist())
-
-
-def test_holm_keeps_type_order_and_gaps():
-    assert comparing.holm({"a": 0.04, "b": 0.01}) == {"a": 0.04, "b": 0.02}
-    series = pd.Series([0.04, np.nan, 0.01], index=list("xyz"), name="p")
-    got = comparing.holm(series)
-    assert got.index.tolist() == ["x", "y", "z"]
-    assert got.tolist()[::2] == [0.04, 0.02]
-    assert np.isnan(got["y"])
-    assert comparing.holm([]) == []
-    with pytest.raises(PredictionsError, match="between 0 and 1"):
-        comparing.holm([0.2, 1.2])
-
-
-@pytest.mark.parametrize("method", ["t", "percentile", "bca"])
-def test_a_models_difference_from_itself_is_nothing(method):
+def test_a_models_difference_from_itself_is_nothing():
     predictions = study(2)
-    got = comparing.paired_bootstrap(predictions, predictions, resamples=100, method=method)
+    got = comparing.paired_bootstrap(predictions, predictions, resamples=100)
     assert got[2:5] == (0, 0, 0)
     assert got.p_value == 1
 
 
-@pytest.mark.parametrize("method", ["t", "percentile", "bca"])
 @pytest.mark.parametrize("metric", ["auc", "accuracy"])
-def test_the_difference_turns_its_sign_with_its_order(method, metric):
+def test_the_difference_turns_its_sign_with_its_order(metric):
     first, second = study(3, models=2)
-    one = comparing.paired_bootstrap(first, second, metric, 200, method=method)
-    other = comparing.paired_bootstrap(second, first, metric, 200, method=method)
+    one = comparing.paired_bootstrap(first, second, metric, 200)
+    other = comparing.paired_bootstrap(second, first, metric, 200)
     assert one.difference == pytest.approx(-other.difference)
     assert one.p_value == pytest.approx(other.p_value)
     assert one.low < one.difference < one.high
-    if method != "bca":
-        assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -171,7 +104,7 @@ def test_the_p_value_is_small_where_the_interval_leaves_zero_out(seed):
 def test_the_order_of_rows_plays_no_part():
     first, second = study(4, models=2)
     shuffled = second.sample(frac=1, random_state=0)
-    for test in (comparing.mcnemar, comparing.delong, comparing.paired_bootstrap):
+    for test in (comparing.delong, comparing.paired_bootstrap):
         assert test(first, shuffled) == pytest.approx(test(first, second))
 
 
@@ -202,6 +135,10 @@ def test_every_pair_is_compared_and_corrected():
     assert len(found) == 6
     wanted = multitest.multipletests(found["p_subjects"], method="holm")[1]
     assert found["p_holm"].tolist() == pytest.approx(wanted.tolist())
+    a, b = ((one["score"] >= 0.5) == (one["label"] == "all") for one in (models["a"], models["b"]))
+    counts = [[sum(a & b), sum(a & ~b)], [sum(~a & b), sum(~a & ~b)]]
+    exact = contingency_tables.mcnemar(counts, exact=counts[0][1] + counts[1][0] < 25)
+    assert found["p_mcnemar"][0] == pytest.approx(exact.pvalue)
     with pytest.raises(PredictionsError, match="two models"):
         comparing.compare({"a": models["a"]})
 
@@ -223,7 +160,11 @@ def test_every_pair_is_compared_and_corrected():
 )
 @pytest.mark.parametrize(
     "test",
-    [comparing.mcnemar, comparing.delong, comparing.paired_bootstrap],
+    [
+        comparing.delong,
+        comparing.paired_bootstrap,
+        lambda *t: comparing.compare(dict(enumerate(t))),
+    ],
     ids=lambda f: f.__name__,
 )
 def test_tables_that_do_not_match_are_refused_by_name(test, change, message):
@@ -235,7 +176,20 @@ def test_tables_that_do_not_match_are_refused_by_name(test, change, message):
 def test_surplus_rows_of_the_second_are_named_as_the_firsts_lack():
     predictions = table([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.4])
     with pytest.raises(PredictionsError, match=r"first table lacks 1 .*'i3'"):
-        comparing.mcnemar(predictions[:3], predictions)
+        comparing.paired(predictions[:3], predictions)
+
+
+def test_mcnemar_counts_the_images_that_one_model_alone_has_right():
+    truth = np.ones(236)
+    # Agresti, Categorical Data Analysis, 10.1.1: 150 and 86 changed their mind.
+    first = table(truth, np.repeat([1, 0], [150, 86]))
+    got = comparing.compare({"a": first, "b": first.assign(score=1 - first["score"])}, "accuracy")
+    assert got["p_mcnemar"][0] == pytest.approx(4.1e-5, rel=0.02)
+    # Three and one: by the binomial distribution 5 of 8 outcomes are as far apart.
+    few = table(np.ones(9), [1, 1, 1, 0, 1, 1, 1, 0, 0])
+    other = few.assign(score=[0, 0, 0, 1, 1, 1, 1, 0, 0])
+    assert comparing.compare({"a": few, "b": other}, "accuracy")["p_mcnemar"][0] == 0.625
+    assert comparing.compare({"a": few, "b": few}, "accuracy")["p_mcnemar"][0] == 1
 
 
 def test_what_one_class_or_one_subject_leaves_open():
@@ -249,6 +203,8 @@ def test_what_one_class_or_one_subject_leaves_open():
     got = comparing.paired_bootstrap(one_subject, one_subject, "accuracy", resamples=20)
     assert got.difference == 0
     assert np.isnan([got.low, got.high, got.p_value]).all()
+    pairs = comparing.compare({"a": one_subject, "b": one_subject}, "accuracy", resamples=20)
+    assert np.isnan(pairs["p_holm"][0])
     apart = comparing.unpaired_bootstrap(one_subject, study(1), "accuracy", resamples=20)
     assert np.isnan([apart.low, apart.high, apart.p_value]).all()
 

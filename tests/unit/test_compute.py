@@ -200,7 +200,9 @@ def test_full_uses_half_precision_and_xla_on_a_gpu_only(monkeypatch, gpu):
 
 TWO_DEVICES = """
     import tensorflow as tf
-    from helpers import _compute, settings, training
+    from helpers.base import settings
+    from helpers.training import compute
+    from helpers.training import runs as training
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     compute._tensorflow_devices = lambda: ["CPU:0", "CPU:1"]

@@ -97,8 +97,9 @@ def test_the_paired_test_of_equal_models_finds_a_difference_in_5_percent_at_most
         first, second = study(seed, models=2)
         for name in ("accuracy", "auc"):
             found[name] += comparing.paired_bootstrap(first, second, name, 200).p_value < 0.05
-        found["mcnemar"] += comparing.mcnemar(first, second).p_value < 0.05
-        found["delong"] += comparing.delong(first, second).p_value < 0.05
+        cells = comparing.compare({"first": first, "second": second}, resamples=10).iloc[0]
+        found["mcnemar"] += cells["p_mcnemar"] < 0.05
+        found["delong"] += cells["p_delong"] < 0.05
     shares = {name: 100 * count / studies for name, count in found.items()}
     print(shares)
     assert 2 <= shares["accuracy"] <= 8

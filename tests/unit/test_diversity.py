@@ -6,11 +6,9 @@ import math
 
 import numpy as np
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.base.errors import PredictionsError
 from helpers.predictions import diversity
 
 
@@ -45,11 +43,15 @@ def test_a_pair_by_hand():
     assert diversity.oracle_accuracy({"a": A, "b": B}) == 5 / 8
 
 
-def test_what_each_model_calls_and_gets_right():
+def test_what_each_model_predicts_and_has_right():
     labels = ["hem", "all", "hem"]
     tables = {"a": table([0.5, 0.5, 0.1], labels), "b": table([0.4, 0.9, 0.8], labels)}
-    assert diversity.called(tables).to_numpy().tolist() == [[1, 0], [1, 1], [0, 1]]
-    found = diversity.right(tables)
+    assert diversity.predicted_positive(tables).to_numpy().tolist() == [
+        [True, False],
+        [True, True],
+        [False, True],
+    ]
+    found = diversity.correct(tables)
     assert found.to_numpy().tolist() == [[False, True], [True, True], [True, False]]
     assert list(found.index) == ["i0", "i1", "i2"]
     assert list(found) == ["a", "b"]
@@ -75,39 +77,6 @@ def test_one_model_has_no_pair():
     found = diversity.pairs({"a": A})
     assert found.empty
     assert list(found) == ["first", "second", "disagreement", "double_fault", "correlation", "q"]
-
-
-def test_several_classes():
-    rows = pd.DataFrame(
-        {
-            "image_id": ["x", "y"],
-            "subject": "s",
-            "label": ["pre", "benign"],
-            "positive": [1, 0],
-            "split": "test",
-            "score_pre": [0.6, 0.5],
-            "score_benign": [0.2, 0.3],
-            "score_early": [0.2, 0.2],
-        }
-    )
-    assert diversity.called({"a": rows})["a"].tolist() == [2, 2]  # benign, early, pre
-    assert diversity.right({"a": rows})["a"].tolist() == [True, False]
-
-
-def test_a_label_without_a_column_is_refused():
-    rows = pd.DataFrame(
-        {
-            "image_id": ["x"],
-            "subject": "s",
-            "label": ["pro"],
-            "positive": 1,
-            "split": "test",
-            "score_pre": [0.6],
-            "score_benign": [0.4],
-        }
-    )
-    with pytest.raises(PredictionsError, match="pro"):
-        diversity.right({"a": rows})
 
 
 bits = st.lists(st.booleans(), min_size=2, max_size=12)

@@ -5,7 +5,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from helpers.course.editions import MARK, EditionError, without_solutions, write_student_edition
+from helpers.base.errors import RunError
+from helpers.course.editions import MARK, without_solutions, write_student_edition
 from helpers.course.project import find
 
 ANSWER = "answer = [cell for cell in cells if cell.area > 1234]"
@@ -77,12 +78,12 @@ def test_exercises_answers_and_checks_stay():
 def test_solution_that_stands_elsewhere_too_is_refused():
     notebook = chapter()
     notebook.cells.append(new_code_cell(f"  {ANSWER}   # as above"))
-    with pytest.raises(EditionError, match="chapter_x gives a solution away"):
+    with pytest.raises(RunError, match="chapter_x gives a solution away"):
         without_solutions(notebook, "chapter_x")
 
 
 def test_notebook_without_cells_is_refused():
-    with pytest.raises(EditionError, match="no cells"):
+    with pytest.raises(RunError, match="no cells"):
         without_solutions(new_notebook())
 
 
@@ -114,10 +115,10 @@ def test_folder_of_another_maker_is_left_alone(clone, tmp_path):
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter.txt").write_text("years of work")
-    with pytest.raises(EditionError, match="not made by"):
+    with pytest.raises(RunError, match="not made by"):
         write_student_edition(out, clone)
     assert (out / "chapter.txt").read_text() == "years of work"
-    with pytest.raises(EditionError, match="not a folder"):
+    with pytest.raises(RunError, match="not a folder"):
         write_student_edition(out / "chapter.txt", clone)
 
 
@@ -127,7 +128,7 @@ def test_failed_edition_leaves_the_former_one(clone, tmp_path):
     broken = chapter()
     broken.cells.append(new_code_cell(ANSWER))
     nbformat.write(broken, clone / "notebooks" / "01_a.ipynb")
-    with pytest.raises(EditionError):
+    with pytest.raises(RunError):
         write_student_edition(out, clone)
     assert {path: path.read_bytes() for path in before} == before
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from helpers.base.errors import PredictionsError
 from helpers.catalog import augmentation
 from helpers.predictions import ensembling
-from tests.unit.member_tables import binary, catalog_like, matrix, models, several, three_classes
+from tests.unit.member_tables import binary, models
 
 # Few examples of many rows: what costs is a call, not its rows.
 SETTINGS = settings(max_examples=10, deadline=None)
@@ -33,37 +33,15 @@ def test_a_score_of_one_half_is_a_vote_for_the_positive_class():
     assert np.allclose(found["score"], [2 / 3])
 
 
-@pytest.mark.parametrize(
-    ("ties", "expected"),
-    [("mean", [0.75, 0.25, 0.75]), ("positive", [0.75] * 3), ("negative", [0.25] * 3)],
-)
-def test_a_tie_of_two_models_goes_where_the_rule_says(ties, expected):
-    # Mean probabilities 0.6, 0.4 and exactly 0.5: by the mean positive, negative, positive.
+def test_a_tie_goes_where_the_mean_score_is():
+    # Mean scores 0.6, 0.4 and exactly 0.5: positive, negative, positive.
     tables = models([0.9, 0.6, 0.7], [0.3, 0.2, 0.3])
-    assert np.allclose(ensembling.majority_vote(tables, ties)["score"], expected)
+    assert np.allclose(ensembling.majority_vote(tables)["score"], [0.75, 0.25, 0.75])
 
 
 def test_two_against_two_never_gives_one_half():
     tables = models([0.9], [0.9], [0.1], [0.3])  # mean 0.55
     assert np.allclose(ensembling.majority_vote(tables)["score"], [0.625])
-    assert np.allclose(ensembling.majority_vote(tables, "negative")["score"], [0.375])
-
-
-def test_a_tie_among_three_classes():
-    tables = three_classes([[0.5, 0.3, 0.2]], [[0.1, 0.8, 0.1]], [[0.3, 0.3, 0.4]])
-    # One vote each; mean probabilities 0.9, 1.4 and 0.7 thirds: early wins half a vote,
-    # a quarter from each of the others.
-    expected = {"mean": [0.75, 1.5, 0.75], "positive": [0.75, 0.75, 1.5]}
-    for ties, votes in {**expected, "negative": [1.5, 0.75, 0.75]}.items():
-        found = ensembling.majority_vote(tables, ties)
-        assert np.allclose(matrix(found), np.array([votes]) / 3), ties
-
-
-def test_of_equally_probable_classes_a_model_votes_for_the_last():
-    found = ensembling.majority_vote(
-        three_classes([[0.4, 0.4, 0.2]], [[0.2, 0.4, 0.4]]), "negative"
-    )
-    assert np.allclose(matrix(found), [[0, 0.75, 0.25]])
 
 
 def test_majority_and_soft_vote_may_differ():
@@ -74,21 +52,15 @@ def test_majority_and_soft_vote_may_differ():
 
 def test_soft_vote_with_weights():
     tables = models([0.2, 1.0], [0.8, 0.0])
-    assert np.allclose(ensembling.soft_vote(tables, [1, 3])["score"], [0.65, 0.25])
     by_name = ensembling.soft_vote(tables, {"m1": 3, "m0": 1})
     assert np.allclose(by_name["score"], [0.65, 0.25])
-    assert np.allclose(ensembling.soft_vote(tables, [0, 2])["score"], [0.8, 0.0])
+    assert np.allclose(ensembling.soft_vote(tables, {"m0": 0, "m1": 2})["score"], [0.8, 0.0])
 
 
 def test_a_mean_that_is_one_half_on_paper_is_one_half():
     for scores in ([0.1, 0.7, 0.7], [0.3, 0.7], [0.2, 0.3, 1.0], [0.1, 0.2, 0.8, 0.9]):
         tables = models(*([score] for score in scores))
         assert ensembling.soft_vote(tables)["score"][0] == 0.5
-
-
-def test_soft_vote_of_three_classes():
-    found = ensembling.soft_vote(three_classes([[0.5, 0.3, 0.2]], [[0.1, 0.8, 0.1]]))
-    assert np.allclose(matrix(found), [[0.3, 0.55, 0.15]])
 
 
 def test_a_vote_over_the_eight_turns_forgets_how_an_image_was_turned():
@@ -153,15 +125,14 @@ probabilities = st.integers(1, 4).flatmap(
 )
 
 
-def loop_majority(columns, ties):
+def loop_majority(columns):
     result = []
     for scores in zip(*columns, strict=True):
         yes = sum(1 for score in scores if score >= 0.5)
         no = len(scores) - yes
         if yes == no:
             average = math.fsum(scores) / len(scores)
-            wins = {"mean": average >= 0.5 - 1e-12, "positive": True, "negative": False}[ties]
-            yes += 0.5 if wins else -0.5
+            yes += 0.5 if average >= 0.5 - 1e-12 else -0.5
         result.append(yes / len(scores))
     return result
 
@@ -183,10 +154,10 @@ def loop_fuzzy(columns, form):
 
 
 @SETTINGS
-@given(probabilities, st.sampled_from(["mean", "positive", "negative"]))
-def test_majority_vote_is_what_the_loop_says(columns, ties):
-    found = ensembling.majority_vote(models(*columns), ties)["score"]
-    assert np.allclose(found, loop_majority(columns, ties))
+@given(probabilities)
+def test_majority_vote_is_what_the_loop_says(columns):
+    found = ensembling.majority_vote(models(*columns))["score"]
+    assert np.allclose(found, loop_majority(columns))
 
 
 @SETTINGS
@@ -194,17 +165,6 @@ def test_majority_vote_is_what_the_loop_says(columns, ties):
 def test_fuzzy_rank_is_what_the_loop_says(columns, form):
     found = ensembling.fuzzy_rank(models(*columns), form)["score"]
     assert np.allclose(found, loop_fuzzy(columns, form))
-
-
-@SETTINGS
-@given(probabilities)
-def test_two_named_classes_are_the_binary_case(columns):
-    named = {
-        name: several(np.c_[1 - t["score"], t["score"]], ("hem", "all"), list(t["label"]))
-        for name, t in models(*columns).items()
-    }
-    for rule in (ensembling.majority_vote, ensembling.soft_vote, ensembling.fuzzy_rank):
-        assert np.allclose(rule(named)["score_all"], rule(models(*columns))["score"])
 
 
 # -- what must hold whatever the scores -------------------------------------------------------
@@ -263,17 +223,6 @@ def test_more_trust_of_a_model_never_turns_a_positive_call(rule, columns, model,
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-@SETTINGS
-@given(seed=st.integers(0, 10**6), count=st.integers(1, 5))
-def test_rows_of_several_classes_sum_to_one(rule, seed, count):
-    rng = np.random.default_rng(seed)
-    tables = three_classes(*(rng.dirichlet([0.5] * 3, 15) for _ in range(count)))
-    found = matrix(rule(tables))
-    assert np.allclose(found.sum(axis=1), 1)
-    assert (found >= 0).all()
-
-
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_the_order_of_rows_is_the_first_models(rule):
     tables = models([0.1, 0.8, 0.6], [0.2, 0.9, 0.4], [0.3, 0.3, 0.9])
     turned = {**tables, "m1": tables["m1"].iloc[::-1], "m2": tables["m2"].sample(frac=1)}
@@ -287,24 +236,6 @@ def test_the_tables_stay_as_they_are(rule):
     rule(tables)
     for name, table in tables.items():
         pd.testing.assert_frame_equal(table, before[name], check_exact=True)
-
-
-def test_the_order_of_columns_and_of_tables_without_names_does_not_matter():
-    first = several([[0.5, 0.3, 0.2]])
-    second = several([[0.1, 0.8, 0.1]])[
-        [
-            "score_pre",
-            "image_id",
-            "score_benign",
-            "label",
-            "positive",
-            "split",
-            "subject",
-            "score_early",
-        ]
-    ]
-    found = ensembling.soft_vote([first, second])
-    assert np.allclose(matrix(found), [[0.3, 0.55, 0.15]])
 
 
 # -- what is refused --------------------------------------------------------------------------
@@ -339,38 +270,18 @@ def test_broken_scores_are_refused_with_the_models_name():
         ensembling.soft_vote(doubled)
 
 
-def test_tables_of_other_classes_are_refused():
-    with pytest.raises(PredictionsError, match="one score"):
-        ensembling.soft_vote({"a": binary([0.1]), "b": several([[0.2, 0.3, 0.5]])})
-    with pytest.raises(PredictionsError, match="same classes"):
-        ensembling.soft_vote(
-            {"a": several([[0.2, 0.3, 0.5]]), "b": several([[0.2, 0.3, 0.5]], ("x", "y", "z"))}
-        )
-    with pytest.raises(PredictionsError, match=r"'i0' sum to 1\.1"):
-        ensembling.soft_vote({"a": several([[0.3, 0.3, 0.5]])})
-    with pytest.raises(PredictionsError, match="beside a column 'score'"):
-        ensembling.soft_vote({"a": several([[0.2, 0.3, 0.5]]).assign(score=0.5)})
-
-
 @pytest.mark.parametrize(
     ("call", "words"),
     [
         (lambda: ensembling.soft_vote({}), "no table"),
-        (lambda: ensembling.soft_vote([]), "no table"),
-        (lambda: ensembling.soft_vote(models([0.1]), [1, 2]), "one for each of the 1"),
-        (lambda: ensembling.soft_vote(models([0.1]), [0]), "not all zero"),
-        (lambda: ensembling.soft_vote(models([0.1]), [-1]), "none negative"),
-        (lambda: ensembling.soft_vote(models([0.1]), [np.nan]), "weights are"),
+        (lambda: ensembling.soft_vote(models([0.1]), {"m0": 0}), "not all zero"),
+        (lambda: ensembling.soft_vote(models([0.1]), {"m0": -1}), "none negative"),
+        (lambda: ensembling.soft_vote(models([0.1]), {"m0": np.nan}), "weights are"),
         (lambda: ensembling.soft_vote(models([0.1]), {"x": 1}), "weights for"),
-        (lambda: ensembling.majority_vote(models([0.1]), "toss"), "'toss'"),
         (lambda: ensembling.fuzzy_rank(models([0.1]), "both"), "'both'"),
         (lambda: ensembling.fit_weights(models([0.1])), "in the split 'val'"),
         (lambda: ensembling.stack(models([0.1])), "in the split 'val'"),
         (lambda: ensembling.stack(models([0.1]), "test"), "only \\['hem'\\]"),
-        (lambda: ensembling.stack(models([0.1, 0.2]), "test", folds=1), "folds is 1"),
-        (lambda: ensembling.bag(binary([0.1]), len), "in the split 'train'"),
-        (lambda: ensembling.bag(catalog_like(), len, 0), "bags is 0"),
-        (lambda: ensembling.out_of_fold(catalog_like(2), len), "one training subject"),
         (lambda: ensembling.soft_vote({"a": binary([0.1]).drop(columns="split")}), "split"),
         (lambda: ensembling.soft_vote({"a": binary([0.1]).drop(columns="score")}), "score"),
         (lambda: ensembling.soft_vote({"a": binary([])}), "no rows"),

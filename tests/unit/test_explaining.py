@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 
-from helpers.base.errors import ExplainError
+from helpers.base.errors import CourseError, ExplainError
 from helpers.explaining import maps as explaining
 from helpers.explaining import overlays, sanity
-from helpers.models import custom_cnn
+from helpers.models import custom_cnn, dcnn
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 layers = keras.layers
@@ -59,6 +59,10 @@ def twins():
     return nested, flat
 
 
+def cam(model, images):
+    return explaining.grad_cam(model, images, "end")
+
+
 def spot_finder():
     """A hand-made network that answers to a bright square of 3 x 3 pixels, anywhere."""
     image = keras.Input((24, 24, 3))
@@ -95,8 +99,6 @@ def test_integrated_gradients_of_a_linear_network_are_weights_times_input():
     for start in (0.0, 128.0, baseline):
         found = explaining.integrated_gradients(model, IMAGES, start, steps=3, batch_size=4)
         np.testing.assert_allclose(found, ((IMAGES - start) * weights).sum(axis=-1), atol=1e-3)
-    turned = explaining.integrated_gradients(model, IMAGES, steps=3, positive=False)
-    np.testing.assert_allclose(turned, -(IMAGES * weights).sum(axis=-1), atol=1e-3)
 
 
 def test_integrated_gradients_are_complete():
@@ -129,11 +131,11 @@ def test_what_is_as_in_the_baseline_gets_nothing():
 def test_grad_cam_peaks_on_the_planted_square(top, left):
     image = np.zeros((24, 24, 3), np.uint8)
     image[top : top + 3, left : left + 3] = 255
-    found = explaining.grad_cam(spot_finder(), image)
+    found = explaining.grad_cam(spot_finder(), image, "square")
     assert np.unravel_index(found.argmax(), found.shape) == (top + 1, left + 1)
     assert explaining.share_inside(found, image.any(axis=-1)) > 0.9
     # It speaks for the positive class only: nothing is left for the other one.
-    assert not explaining.grad_cam(spot_finder(), image, positive=False).any()
+    assert not explaining.grad_cam(spot_finder(), image, "square", positive=False).any()
 
 
 def test_grad_cam_is_the_papers_formula():
@@ -143,14 +145,14 @@ def test_grad_cam_is_the_papers_formula():
     back = keras.Model(end.output, last.input)
     slopes = explaining.gradient(lambda maps: keras.ops.matmul(back(maps), last.kernel)[:, 0], maps)
     wanted = (maps * slopes.mean(axis=(1, 2), keepdims=True)).sum(axis=-1)
-    found = explaining.grad_cam(flat, IMAGES, rectify=False, enlarge=False)
+    found = explaining.grad_cam(flat, IMAGES, "end", rectify=False, enlarge=False)
     np.testing.assert_allclose(found, wanted, atol=1e-6)
-    # Behind a global mean all places have the same slope, and both ways are one.
-    by_place = explaining.grad_cam(flat, IMAGES, rectify=False, average=False)
-    np.testing.assert_allclose(by_place, found, atol=1e-6)
-    # And the map then adds up to the logit, but for the bias.
+    rectified = explaining.grad_cam(flat, IMAGES, "end", enlarge=False)
+    np.testing.assert_allclose(rectified, np.maximum(wanted, 0), atol=1e-6)
+    # Behind a global mean all positions have the same slope: the map adds up to the logit,
+    # but for the bias.
     np.testing.assert_allclose(
-        by_place.sum(axis=(1, 2)) + float(last.get_weights()[1][0]),
+        found.sum(axis=(1, 2)) + float(last.get_weights()[1][0]),
         explaining.logits(flat, IMAGES),
         atol=1e-4,
     )
@@ -158,9 +160,7 @@ def test_grad_cam_is_the_papers_formula():
 
 def test_a_nested_network_has_the_maps_of_its_flat_twin():
     nested, flat = twins()
-    assert explaining.feature_layer(nested) == "backbone/end"
-    assert explaining.feature_layer(flat) == "end"
-    for layer in (None, "first", "second"):
+    for layer in ("first", "second", "end"):
         a, b = (explaining.grad_cam(model, IMAGES, layer) for model in (nested, flat))
         np.testing.assert_allclose(a, b, atol=1e-6)
         assert a.any()
@@ -169,23 +169,38 @@ def test_a_nested_network_has_the_maps_of_its_flat_twin():
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_where_branches_meet_is_taken_and_no_single_branch():
-    image = keras.Input((SIDE, SIDE, 3))
-    x = layers.Conv2D(4, 3, padding="same", name="stem")(image)
-    branches = [
-        layers.Conv2D(2, side, strides=4, padding="same", name=f"branch{side}")(x)
-        for side in (1, 3)
-    ]
-    x = layers.Concatenate(name="meet")(branches)
-    one_place = layers.Conv2D(4, 3, name="last")(x)
-    x = layers.Flatten()(layers.MaxPooling2D(1)(one_place))
-    model = keras.Model(image, layers.Dense(1, activation="sigmoid")(x))
-    assert explaining.feature_layer(model) == "meet"  # `last` leaves a single place
-
-
-def test_the_course_networks_are_cut_at_their_last_map():
+def test_the_course_networks_name_their_last_map():
     assert explaining.feature_layer(custom_cnn.build(96, augment=True)) == "conv4"
-    assert explaining.feature_layer(custom_cnn.build(48)) == "conv3"  # conv4 has one place
+    assert explaining.feature_layer(custom_cnn.build(54)) == "conv4"
+    assert explaining.feature_layer(custom_cnn.build(48)) == "conv3"  # conv4 has one position
+    assert explaining.feature_layer(dcnn.build(12)) == "conv2"
+
+
+def test_a_network_of_ones_own_names_a_layer():
+    nested, flat = twins()
+    candidates = "'backbone/first' or 'backbone/second' or 'backbone/end'"
+    with pytest.raises(ExplainError, match=f"nested are not known: name a layer, .*{candidates}"):
+        explaining.grad_cam(nested, IMAGES)
+    assert explaining.grad_cam(nested, IMAGES, "backbone/end").any()
+    with pytest.raises(ExplainError, match="'first' or 'second' or 'end'"):
+        explaining.feature_layer(flat)
+
+
+@pytest.mark.parametrize("name", ["custom_cnn", "resnet50"])
+def test_a_name_alone_makes_no_network_of_the_course(name):
+    _, flat = twins()
+    other = keras.Model(flat.input, flat.output, name=name)
+    with pytest.raises(ExplainError, match=f"{name} are not known: .*'end'"):
+        explaining.feature_layer(other)
+
+
+def test_a_layer_that_is_used_twice_is_refused():
+    image = keras.Input((SIDE, SIDE, 3))
+    twice = layers.Conv2D(3, 3, padding="same", name="twice")
+    x = layers.Flatten()(twice(twice(image)))
+    model = keras.Model(image, layers.Dense(1, activation="sigmoid")(x))
+    with pytest.raises(ExplainError, match="used 2 times"):
+        explaining.grad_cam(model, IMAGES, "twice")
 
 
 def test_occlusion_of_a_mean_detector():
@@ -205,15 +220,15 @@ def test_occlusion_of_a_mean_detector():
     assert not explaining.occlusion(model, np.full_like(IMAGES, 90)).any()  # its own colour
 
 
-def test_black_ground_stays_black_unless_asked():
+def test_black_ground_stays_black():
     model, weights = linear()
     image = np.zeros((SIDE, SIDE, 3), np.uint8)
     image[4:8, 4:8] = 200
     kept = explaining.occlusion(model, image, patch=2, stride=2, fill=255)
     assert not kept[:4].any()
     assert kept[4:8, 4:8].all()
-    painted = explaining.occlusion(model, image, patch=2, stride=2, fill=255, ground=True)
-    np.testing.assert_allclose(painted[:2, :2], -255 * weights[:2, :2].sum(), rtol=1e-2, atol=1e-3)
+    fall = ((image[4:6, 4:6] - 255.0) * weights[4:6, 4:6]).sum()
+    np.testing.assert_allclose(kept[4:6, 4:6], fall, rtol=1e-2, atol=1e-3)
     assert not explaining.occlusion(model, np.zeros_like(image)).any()
 
 
@@ -221,27 +236,27 @@ def test_black_ground_stays_black_unless_asked():
 def test_batches_change_nothing(size):
     nested, _ = twins()
     for method, options in (
-        (explaining.grad_cam, {}),
+        (explaining.grad_cam, {"layer": "end"}),
         (explaining.integrated_gradients, {"steps": 4}),
         (explaining.occlusion, {"patch": 6, "stride": 6}),
     ):
         found = method(nested, IMAGES, batch_size=size, **options)
         np.testing.assert_allclose(found, method(nested, IMAGES, **options), atol=1e-5)
-    one = explaining.grad_cam(nested, IMAGES[1])
-    np.testing.assert_allclose(one, explaining.grad_cam(nested, IMAGES)[1], atol=1e-6)
+    one = explaining.grad_cam(nested, IMAGES[1], "end")
+    np.testing.assert_allclose(one, explaining.grad_cam(nested, IMAGES, "end")[1], atol=1e-6)
 
 
 def test_the_network_is_left_as_it_was():
     nested, _ = twins()
     before, config = nested.get_weights(), nested.to_json()
     end = nested.get_layer("backbone").get_layer("end")
-    explaining.grad_cam(nested, IMAGES)
-    sanity.sanity_check(nested, IMAGES, explaining.grad_cam, stops=2)
+    cam(nested, IMAGES)
+    sanity.sanity_check(nested, IMAGES, cam, stops=2)
     assert nested.to_json() == config
     assert "call" not in vars(end)
     for a, b in zip(before, nested.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ZeroDivisionError), explaining.gradients.probed(end):
+    with pytest.raises(ZeroDivisionError), explaining.gradients.recorded(end, 0):
         raise ZeroDivisionError
     assert "call" not in vars(end)
 
@@ -279,7 +294,7 @@ def test_a_map_that_does_not_need_the_network_survives_the_check():
     model, _ = linear()
     slopes = sanity.sanity_check(model, IMAGES, explaining.integrated_gradients)
     assert slopes["rank"].abs().max() < 0.4  # all of its map was in the weights
-    alone = sanity.sanity_check(nested, IMAGES, explaining.grad_cam, cascading=False, stops=2)
+    alone = sanity.sanity_check(nested, IMAGES, cam, cascading=False, stops=2)
     assert alone["layer"].tolist() == ["probability"] * 3 + ["backbone/first"] * 3
     assert (alone["random"] == 1).all()
 
@@ -330,7 +345,13 @@ BAD = {
     "no sigmoid": (lambda: explaining.logits(with_tanh(), IMAGES), "tanh"),
     "no convolution": (lambda: explaining.grad_cam(linear()[0], IMAGES), "no convolution"),
     "unknown layer": (lambda: explaining.grad_cam(twins()[0], IMAGES, "third"), "no layer 'third'"),
-    "no map": (lambda: explaining.grad_cam(twins()[0], IMAGES, "pool"), "feature maps of a fixed"),
+    "no map": (lambda: explaining.grad_cam(twins()[0], IMAGES, "pool"), "gives no feature maps"),
+    "one position": (
+        lambda: explaining.grad_cam(
+            custom_cnn.build(SIDE * 4), np.repeat(IMAGES, 4, 1).repeat(4, 2), "conv4"
+        ),
+        "more than one position",
+    ),
     "wrong size": (lambda: explaining.logits(linear()[0], IMAGES[:, :9]), "takes (n, 12, 12, 3)"),
     "no images": (lambda: explaining.logits(linear()[0], IMAGES[:0]), "at least one"),
     "not numbers": (lambda: explaining.logits(linear()[0], IMAGES * np.nan), "no numbers"),
@@ -351,7 +372,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_told_in_a_sentence(case):
     call, told = BAD[case]
-    with pytest.raises(ExplainError, match=re.escape(told)):
+    with pytest.raises(CourseError, match=re.escape(told)):
         call()
 
 
@@ -360,8 +381,8 @@ def test_maps_are_drawn_with_a_scale():
 
     matplotlib.use("Agg")
     maps = RNG.normal(size=(3, SIDE, SIDE))
-    for drawn, each in ((maps, True), (np.abs(maps), False), (np.zeros_like(maps), True)):
-        figure = overlays.show_maps(IMAGES, drawn, ["a", "b", "c"], columns=2, each=each)
+    for drawn in (maps, np.abs(maps), np.zeros_like(maps)):
+        figure = overlays.show_maps(IMAGES, drawn, ["a", "b", "c"], columns=2)
         assert len(figure.axes) == 5  # two rows of two, and the scale
         assert len(figure.axes[-1].get_yticklabels()) >= 2
         figure.canvas.draw()

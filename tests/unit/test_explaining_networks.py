@@ -5,8 +5,9 @@ import pytest
 
 from helpers.explaining import maps as explaining
 from helpers.models import custom_cnn, dcnn, transfer, weights
+from helpers.models.layers import layers_of
 
-SIDE = 80  # a little more than the neediest backbone takes
+SIDE = 112  # at which the last maps of each backbone have several positions
 BLANK = weights.Weights(None, "random", "")
 NETWORKS = {
     "custom_cnn": lambda: custom_cnn.build(SIDE),
@@ -30,7 +31,12 @@ def test_each_network_has_its_maps(name):
     model = NETWORKS[name]()
     images = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)
     nested = any(layer.name == "backbone" for layer in model.layers)
-    assert explaining.feature_layer(model).startswith("backbone/") == nested
+    layer = explaining.feature_layer(model)
+    assert layer.startswith("backbone/") == nested
+    # Nothing behind it convolves or normalises: it gives the network's last feature maps.
+    paths = list(layers_of(model))
+    behind = [type(layers_of(model)[path]).__name__ for path in paths[paths.index(layer) + 1 :]]
+    assert not any("Conv" in kind or "Normalization" in kind for kind in behind)
     score = model.predict(images, verbose=0)[:, 0]
     z = explaining.logits(model, images)
     np.testing.assert_allclose(1 / (1 + np.exp(-z)), score, atol=1e-4)

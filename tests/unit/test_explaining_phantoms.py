@@ -6,20 +6,20 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers.base import code
 from helpers.base.errors import DatasetError
 from helpers.base.files import write_json
-from helpers.datasets.drawn import frames as phantom
-from helpers.datasets.drawn import pairs as phantom_pairs
+from helpers.datasets.drawn import frames, pairs
 
 
 @pytest.fixture(scope="module")
 def some(tmp_path_factory):
     """Frames of a small set, by their paths; only the folder's mark is written."""
     folder = tmp_path_factory.mktemp("phantoms")
-    recipe = phantom.recipe_of("smoke", 24)
+    recipe = frames.recipe_of("smoke", 24)
     stamp = {"phantoms": recipe.phantoms, "subjects": recipe.subjects, "seed": recipe.seed}
-    write_json(folder / phantom.MARKER, {**stamp, "code": phantom.code_version()})
-    table = phantom.plan(recipe)
+    write_json(folder / frames.MARKER, {**stamp, "code": code.version(frames.__name__)})
+    table = frames.plan(recipe)
     return [folder / path for path in table["path"].iloc[[0, 5, 40, 120, 150]]]
 
 
@@ -27,17 +27,17 @@ def differs(a, b, by=0):
     return np.abs(a.frame.astype(int) - b.frame).max(axis=-1) > by
 
 
-@pytest.mark.parametrize("trait", phantom_pairs.CHANGEABLE)
+@pytest.mark.parametrize("trait", pairs.CHANGEABLE)
 def test_without_a_shift_it_is_the_very_frame(some, trait):
     for path in some[:2]:
-        assert not differs(phantom_pairs.change(path, trait, 0), phantom.truth(path)).any()
+        assert not differs(pairs.change(path, trait, 0), frames.truth(path)).any()
 
 
-@pytest.mark.parametrize("trait", phantom_pairs.CHANGEABLE)
+@pytest.mark.parametrize("trait", pairs.CHANGEABLE)
 def test_only_the_trait_changes(some, trait):
     changed = 0
     for path in some:
-        before, after = phantom.truth(path), phantom_pairs.change(path, trait, -2)
+        before, after = frames.truth(path), pairs.change(path, trait, -2)
         moved = differs(before, after, by=4)
         changed += moved.any()
         # The cut-out, and with it the crop, stays the same.
@@ -58,9 +58,9 @@ def test_only_the_trait_changes(some, trait):
 
 def test_nucleoli_come_and_go_whole(some):
     for path in some:
-        count = phantom.truth(path).parameters["nucleoli"]
-        none, all_four = (phantom_pairs.change(path, "nucleoli", shift) for shift in (-5, 5))
-        spots = differs(none, phantom.truth(path), by=3)
+        count = frames.truth(path).parameters["nucleoli"]
+        none, all_four = (pairs.change(path, "nucleoli", shift) for shift in (-5, 5))
+        spots = differs(none, frames.truth(path), by=3)
         assert spots.any() == (count > 0)
         # Those that were there stay in their places when others come.
         assert (differs(none, all_four, by=2) | ~spots).all()
@@ -68,8 +68,8 @@ def test_nucleoli_come_and_go_whole(some):
 
 def test_what_cannot_be_changed_is_refused(some, tmp_path):
     with pytest.raises(DatasetError, match="only filling, openness, nucleoli, basophilia"):
-        phantom_pairs.change(some[0], "size", 1)
-    with pytest.raises(DatasetError, match=re.escape(phantom.MARKER)):
-        phantom_pairs.change(tmp_path / "UID_1_1_1_all.bmp", "openness", 1)
+        pairs.change(some[0], "size", 1)
+    with pytest.raises(DatasetError, match=re.escape(frames.MARKER)):
+        pairs.change(tmp_path / "UID_1_1_1_all.bmp", "openness", 1)
     with pytest.raises(DatasetError, match="UID_999_1_1_all"):
-        phantom_pairs.change(some[0].with_name("UID_999_1_1_all.bmp"), "openness", 1)
+        pairs.change(some[0].with_name("UID_999_1_1_all.bmp"), "openness", 1)

@@ -339,7 +339,7 @@ def cells(phantoms, tmp_path, monkeypatch):
     rows = []
     for place, frame in enumerate(frames):
         path = tmp_path / f"cell_{place}.bmp"
-        path.write_bytes(phantom.bmp(frame))
+        cv2.imwrite(str(path), frame[..., ::-1])
         rows.append({"image_id": f"cell_{place}", "path": path, "label": "all"})
     return catalog.make(rows)
 

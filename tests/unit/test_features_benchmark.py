@@ -1,10 +1,10 @@
 """How many cells are segmented and measured a second. Run with ``--benchmark-enable``."""
 
 import pytest
+from PIL import Image
 
 from helpers import catalog
-from helpers.cells import features
-from helpers.cells.segmentation import segment as segmentation
+from helpers.cells import features, segmentation
 from helpers.datasets.drawn import frames as phantom
 
 CELLS = 160
@@ -18,7 +18,7 @@ def cells(tmp_path_factory):
     rows = []
     for name in phantom.plan(recipe)["image_id"][:CELLS:4]:
         path = folder / f"{name}.bmp"
-        path.write_bytes(phantom.bmp(phantom.redraw(recipe, name).frame))
+        Image.fromarray(phantom.redraw(recipe, name).frame).save(path)
         rows += [{"image_id": f"{name}_{i}", "path": path, "label": "all"} for i in range(4)]
     return catalog.make(rows)
 

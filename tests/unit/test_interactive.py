@@ -15,7 +15,7 @@ from helpers.predictions import thresholds
 from helpers.report import interactive
 
 THRESHOLDS = np.linspace(0.02, 0.98, 49).round(2)
-SWEEP = pd.DataFrame(
+RATES = pd.DataFrame(
     {
         "threshold": THRESHOLDS,
         "sensitivity": (1 - THRESHOLDS**3).round(4),
@@ -26,7 +26,7 @@ SWEEP = pd.DataFrame(
 
 @pytest.mark.parametrize("prevalence", [0.001, 0.02, 0.5, 0.9])
 def test_of_ten_thousand_people_as_many_as_bayes_says(prevalence):
-    found, alarms, missed, cleared = interactive.people(0.95, 0.9, prevalence)
+    found, alarms, missed, cleared = interactive.counts_per_10000(0.95, 0.9, prevalence)
     assert found + alarms + missed + cleared == 10_000
     assert abs(found + missed - 10_000 * prevalence) <= 0.5
     ppv, npv = thresholds.predictive_values(0.95, 0.9, prevalence)
@@ -35,8 +35,8 @@ def test_of_ten_thousand_people_as_many_as_bayes_says(prevalence):
 
 
 def test_the_plot_is_drawn_where_its_sliders_stand_and_the_same_each_time():
-    plot = interactive.predictive_values(SWEEP, threshold=0.4, prevalence=0.01)
-    assert plot == interactive.predictive_values(SWEEP, threshold=0.4, prevalence=0.01)
+    plot = interactive.predictive_values(RATES, threshold=0.4, prevalence=0.01)
+    assert plot == interactive.predictive_values(RATES, threshold=0.4, prevalence=0.01)
     assert plot.html == plot._repr_html_()
     assert "0x" not in repr(plot)
     data = json.loads(re.search(r"var data = (.*);\n", plot.html)[1])
@@ -44,7 +44,7 @@ def test_the_plot_is_drawn_where_its_sliders_stand_and_the_same_each_time():
     share, rates = data["shares"][places[0]], data["rates"][places[1]]
     assert abs(np.log(share / 0.01)) < 0.03
     assert rates[0] == pytest.approx(0.4)
-    found, alarms, _, cleared = interactive.people(*rates[1:], share)
+    found, alarms, _, cleared = interactive.counts_per_10000(*rates[1:], share)
     assert f"Called positive: {found + alarms:,}. Of these ill: {found:,}" in plot.html
     assert f"Of these well: {cleared:,}" in plot.html
     assert "@" not in plot.html
@@ -67,7 +67,7 @@ def test_the_plot_needs_nothing_from_elsewhere_and_can_be_read_aloud():
         def handle_endtag(self, tag):
             assert self.open.pop() == tag
 
-    text = interactive.predictive_values(SWEEP, name="one").html
+    text = interactive.predictive_values(RATES, name="one").html
     page = Page()
     page.feed(text)
     assert not page.open
@@ -88,13 +88,13 @@ def test_nobody_called_is_said_and_not_divided_by():
 
 def test_bad_input_is_refused_in_one_sentence():
     with pytest.raises(ReportError, match=r"without \['specificity'\]"):
-        interactive.predictive_values(SWEEP.drop(columns="specificity"))
+        interactive.predictive_values(RATES.drop(columns="specificity"))
     with pytest.raises(ReportError, match="0 rows"):
-        interactive.predictive_values(SWEEP.iloc[:0])
+        interactive.predictive_values(RATES.iloc[:0])
     with pytest.raises(ReportError, match="from 0 to 1"):
-        interactive.predictive_values(SWEEP.assign(sensitivity=np.nan))
+        interactive.predictive_values(RATES.assign(sensitivity=np.nan))
     with pytest.raises(ReportError, match="letters, digits"):
-        interactive.predictive_values(SWEEP, name='x" onload="')
+        interactive.predictive_values(RATES, name='x" onload="')
 
 
 @pytest.mark.browser
@@ -103,7 +103,7 @@ def test_the_sliders_move_by_keys_and_say_what_python_says(chromium):
     page = chromium.new_page(viewport={"width": 390, "height": 700})
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
-    plot = interactive.predictive_values(SWEEP, 0.4)
+    plot = interactive.predictive_values(RATES, 0.4)
     page.set_content(plot.html)
 
     def shown(key):
@@ -120,7 +120,7 @@ def test_the_sliders_move_by_keys_and_say_what_python_says(chromium):
     assert shown("positives") != first
     data = json.loads(re.search(r"var data = (.*);\n", plot.html)[1])
     share = data["shares"][int(prevalence.input_value())]
-    found, alarms, missed, cleared = interactive.people(*SWEEP.iloc[-1, 1:], share)
+    found, alarms, missed, cleared = interactive.counts_per_10000(*RATES.iloc[-1, 1:], share)
     assert shown("positives").startswith(f"Called positive: {found + alarms:,}. Of these ill: ")
     assert f"Of these well: {cleared:,}" in shown("negatives")
     width = float(page.locator("[data-bar=ill1]").get_attribute("width"))

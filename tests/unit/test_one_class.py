@@ -48,7 +48,7 @@ def test_the_figures_that_exist_are_given_and_the_others_are_undefined(alone):
     assert metrics.confusion_counts(alone).tolist() == counts
     each = metrics.per_subject(alone)
     assert each["accuracy"].tolist() == [1, 1, 1]
-    assert each["called_positive"].tolist() == [float(positive)] * 3
+    assert each["predicted_positive"].tolist() == [float(positive)] * 3
 
 
 def test_the_parts_add_up_to_the_whole(whole):
@@ -75,7 +75,7 @@ def test_what_needs_both_classes_says_so(alone):
     with pytest.raises(PredictionsError, match="both classes"):
         curves.roc(alone)
     with pytest.raises(PredictionsError, match="both classes"):
-        thresholds.sweep(alone)
+        thresholds.by_prevalence(alone)
 
 
 def test_tables_that_disagree_on_the_truth_are_not_compared(whole):

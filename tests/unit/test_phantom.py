@@ -12,40 +12,43 @@ import pytest
 
 from helpers.base.errors import DatasetError
 from helpers.base.settings import Profile
-from helpers.datasets.drawn import frames as phantom
-from helpers.datasets.drawn.frame_cell import TRAITS, Style, draw_cell, filled
-from helpers.datasets.drawn.frames import MARKER, Recipe
+from helpers.datasets.drawn import folder, frames
+from helpers.datasets.drawn.brushes import filled
+from helpers.datasets.drawn.frame_cell import TRAITS, draw_cell
+from helpers.datasets.drawn.frames import Recipe
+from helpers.datasets.drawn.optics import Style
 
 TINY = Profile("tiny", 48, 48, 12, 48, 1, 1, 8, 10)
 
 
-def digests(folder):
+def digests(root):
     return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*.bmp"))
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*.bmp"))
     }
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    return phantom.draw(tmp_path_factory.mktemp("phantoms"), TINY, seed=24, workers=2)
+    return frames.draw(tmp_path_factory.mktemp("phantoms"), TINY, seed=24, workers=2)
 
 
 @pytest.fixture
 def remembered(drawn, monkeypatch):
     """Frames are those of `drawn` and not drawn again: what is tested is the folder."""
 
-    def look_up(recipe, row):
+    def look_up(row):
         frame = cv2.imread(str(drawn / row.path))[:, :, ::-1]
         return SimpleNamespace(frame=np.ascontiguousarray(frame))
 
-    monkeypatch.setattr(phantom, "_draw_row", look_up)
+    monkeypatch.setattr(frames, "_arguments", lambda recipe, row: (row,))
+    monkeypatch.setattr(frames, "draw_cell", look_up)
 
 
 def test_the_plan_keeps_cnmcs_proportions():
-    for profile, frames, subjects in (("smoke", 160, 16), ("quick", 1200, 40), ("full", 6400, 60)):
-        plan = phantom.plan(phantom.recipe_of(profile))
-        assert len(plan) == frames
+    for profile, count, subjects in (("smoke", 160, 16), ("quick", 1200, 40), ("full", 6400, 60)):
+        plan = frames.plan(frames.recipe_of(profile))
+        assert len(plan) == count
         assert plan["image_id"].is_unique
         assert plan["path"].is_unique
         assert plan["subject"].nunique() == subjects
@@ -61,7 +64,7 @@ def test_the_plan_keeps_cnmcs_proportions():
 
 def test_two_subjects_of_one_class_in_two_folds_share_frames():
     for profile in ("smoke", "quick", "full"):
-        plan = phantom.plan(phantom.recipe_of(profile)).set_index("image_id")
+        plan = frames.plan(frames.recipe_of(profile)).set_index("image_id")
         copies = plan[plan["source"] != plan.index]
         sources = plan.loc[copies["source"]]
         assert len(copies) >= 2
@@ -73,7 +76,7 @@ def test_two_subjects_of_one_class_in_two_folds_share_frames():
 
 
 def test_files_are_bmp_files_as_in_cnmc(drawn):
-    plan = phantom.plan(phantom.recipe_of(TINY))
+    plan = frames.plan(frames.recipe_of(TINY))
     assert set(digests(drawn)) == set(plan["path"])
     for path in plan["path"][:6]:
         assert (drawn / path).stat().st_size == 608_454
@@ -83,28 +86,28 @@ def test_files_are_bmp_files_as_in_cnmc(drawn):
 
 
 def test_byte_identical_files_are_the_planned_ones(drawn):
-    plan = phantom.plan(phantom.recipe_of(TINY))
+    plan = frames.plan(frames.recipe_of(TINY))
     found = digests(drawn)
     assert len(set(found.values())) == plan["source"].nunique() < len(plan)
 
 
 def test_bytes_follow_from_the_seed_and_not_from_the_workers(drawn, tmp_path):
-    assert digests(phantom.draw(tmp_path / "one", TINY, seed=24, workers=1)) == digests(drawn)
-    recipe, other = phantom.recipe_of(TINY, 24), phantom.recipe_of(TINY, 25)
-    first, second = (
-        phantom.redraw(r, phantom.plan(r)["image_id"][0]).frame for r in (recipe, other)
-    )
+    assert digests(frames.draw(tmp_path / "one", TINY, seed=24, workers=1)) == digests(drawn)
+    recipe, other = frames.recipe_of(TINY, 24), frames.recipe_of(TINY, 25)
+    first, second = (frames.redraw(r, frames.plan(r)["image_id"][0]).frame for r in (recipe, other))
     assert not np.array_equal(first, second)
 
 
 def test_the_truth_belongs_to_the_file(drawn):
-    plan = phantom.plan(phantom.recipe_of(TINY))
+    plan = frames.plan(frames.recipe_of(TINY))
     for row in plan.iloc[::9].itertuples():
-        known = phantom.truth(drawn / row.path)
+        known = frames.truth(drawn / row.path)
         image = cv2.imread(str(drawn / row.path))[:, :, ::-1]
         assert np.array_equal(known.frame, image)
         assert known.label == row.label
-        assert np.array_equal(known.frame, phantom.redraw(drawn, row.image_id).frame)
+        assert np.array_equal(
+            known.frame, frames.redraw(frames.recipe_of(TINY, 24), row.image_id).frame
+        )
 
 
 @pytest.mark.parametrize("label", ["all", "hem"])
@@ -146,34 +149,34 @@ def test_classes_differ_as_haematologists_say():
 
 def test_a_finished_folder_is_left_as_it_is(drawn):
     before = {path: path.stat().st_mtime_ns for path in drawn.rglob("*.bmp")}
-    assert phantom.draw(drawn, TINY, seed=24) == drawn
+    assert frames.draw(drawn, TINY, seed=24) == drawn
     assert {path: path.stat().st_mtime_ns for path in drawn.rglob("*.bmp")} == before
 
 
 def test_two_at_once_are_safe(drawn, remembered, tmp_path):
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: phantom.draw(tmp_path, TINY, seed=24, workers=1), range(2)))
+        list(pool.map(lambda _: frames.draw(tmp_path, TINY, seed=24, workers=1), range(2)))
     assert digests(tmp_path) == digests(drawn)
 
 
 def test_a_stopped_drawing_is_completed(drawn, remembered, tmp_path, monkeypatch):
-    draw_file, count = phantom._draw_file, iter(range(100))
+    write, count = frames._write, iter(range(100))
 
     def stop(*arguments):
         if next(count) == 10:
             raise KeyboardInterrupt
-        draw_file(*arguments)
+        write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(phantom, "_draw_file", stop)
+        patch.setattr(frames, "_write", stop)
         with pytest.raises(KeyboardInterrupt):
-            phantom.draw(tmp_path, TINY, seed=24, workers=1)
-    assert not (tmp_path / MARKER).exists()
+            frames.draw(tmp_path, TINY, seed=24, workers=1)
+    assert not (tmp_path / "phantoms_finished.json").exists()
     whole = sorted(tmp_path.rglob("*.bmp"))
     assert 1 < len(whole) < 48
     (whole[0].parent / ".UID_half.bmp").write_bytes(b"BM")
     whole[1].write_bytes(b"BM")
-    assert digests(phantom.draw(tmp_path, TINY, seed=24)) == digests(drawn)
+    assert digests(frames.draw(tmp_path, TINY, seed=24)) == digests(drawn)
 
 
 def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
@@ -189,36 +192,56 @@ def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
     process.wait()
     files = list(tmp_path.rglob("UID_*.bmp"))
     assert files
-    assert all(path.stat().st_size == phantom.FRAME_BYTES for path in files)
-    assert not (tmp_path / MARKER).exists()
+    assert all(path.stat().st_size == frames.FRAME_BYTES for path in files)
+    assert not (tmp_path / "phantoms_finished.json").exists()
 
 
 def test_frames_of_an_older_version_are_drawn_anew(drawn, remembered, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(phantom, "code_version", lambda: "older")
-        phantom.draw(tmp_path, TINY, seed=24)
-    first = next(iter(sorted(tmp_path.rglob("*.bmp"))))
+        patch.setattr(folder.code, "version", lambda *_: "older")
+        frames.draw(tmp_path, TINY, seed=24)
+    first = min(tmp_path.rglob("*.bmp"))
     first.write_bytes(first.read_bytes()[::-1])
     with pytest.raises(DatasetError, match="another version"):
-        phantom.redraw(tmp_path, "UID_1_1_1_all")
-    assert digests(phantom.draw(tmp_path, TINY, seed=24)) == digests(drawn)
+        frames.truth(first)
+    assert digests(frames.draw(tmp_path, TINY, seed=24)) == digests(drawn)
+
+
+def test_a_folder_half_redrawn_is_finished_for_no_version(remembered, tmp_path, monkeypatch):
+    def draw_as(version):
+        with monkeypatch.context() as patch:
+            patch.setattr(folder.code, "version", lambda *_: version)
+            frames.draw(tmp_path, TINY, seed=24)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    draw_as("older")
+    before = set(tmp_path.rglob("*.bmp"))
+    with monkeypatch.context() as patch:
+        patch.setattr(frames, "_write", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            draw_as("newer")
+    assert not list(tmp_path.rglob("*.bmp"))
+    draw_as("older")  # the code was changed back: the old marker must not count
+    assert set(tmp_path.rglob("*.bmp")) == before
 
 
 def test_what_is_not_ours_is_left_alone(drawn, tmp_path):
     kept = tmp_path / "C-NMC_Leukemia" / "real.bmp"
     kept.parent.mkdir()
     kept.write_bytes(b"BM")
-    with pytest.raises(DatasetError, match="not drawn by the course"):
-        phantom.draw(tmp_path, TINY)
+    with pytest.raises(DatasetError, match=r"did not draw, such as real\.bmp"):
+        frames.draw(tmp_path, TINY)
     assert kept.read_bytes() == b"BM"
     with pytest.raises(DatasetError, match="other phantoms"):
-        phantom.draw(drawn, TINY, seed=25)
+        frames.draw(drawn, TINY, seed=25)
     with pytest.raises(DatasetError, match="No phantom is called"):
-        phantom.redraw(drawn, "UID_0_0_0_all")
+        frames.truth(drawn / "UID_0_0_0_all.bmp")
     with pytest.raises(DatasetError, match="is no phantom"):
-        phantom.truth(kept)
+        frames.truth(kept)
     with pytest.raises(DatasetError, match="cannot be drawn"):
-        phantom.plan(Recipe(20, 8, 24))
+        frames.plan(Recipe(20, 8, 24))
     with pytest.raises(ValueError, match="'all' or 'hem'"):
         draw_cell("mm", Style(), np.random.default_rng(0))
 
@@ -234,6 +257,6 @@ def test_benchmark_of_drawing(benchmark, tmp_path):
     profile = Profile("timed", 64, 64, 16, 48, 1, 1, 8, 10)
     folders = (tmp_path / str(number) for number in range(100))
     benchmark.pedantic(
-        lambda: phantom.draw(next(folders), profile, workers=2), rounds=3, warmup_rounds=1
+        lambda: frames.draw(next(folders), profile, workers=2), rounds=3, warmup_rounds=1
     )
     assert 64 / benchmark.stats.stats.min >= 60

@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from helpers.datasets.drawn import frames as phantom
+from helpers.datasets.drawn import frames
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cnmc"
 
@@ -73,12 +73,12 @@ def statistics(frame: np.ndarray) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def measured(images: pd.DataFrame, recipe: phantom.Recipe) -> pd.DataFrame:
+def measured(images: pd.DataFrame, recipe: frames.Recipe) -> pd.DataFrame:
     """Return the statistics of the phantoms named in a plan's rows."""
-    phantom.styles(recipe)
+    frames.styles(recipe)
 
     def one(image_id: str) -> dict[str, float]:
-        return statistics(phantom.redraw(recipe, image_id).frame)
+        return statistics(frames.redraw(recipe, image_id).frame)
 
     with ThreadPoolExecutor() as pool:
         return pd.DataFrame(list(pool.map(one, images["image_id"])))
@@ -87,15 +87,15 @@ def measured(images: pd.DataFrame, recipe: phantom.Recipe) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def few():
     """Every twenty-fifth frame of the quick profile, and what it measures."""
-    recipe = phantom.recipe_of("quick")
-    return measured(phantom.plan(recipe).iloc[::25], recipe)
+    recipe = frames.recipe_of("quick")
+    return measured(frames.plan(recipe).iloc[::25], recipe)
 
 
 @pytest.fixture(scope="module")
 def sample():
     """Every third frame of the quick profile, so of all its subjects, and what it measures."""
-    recipe = phantom.recipe_of("quick")
-    images = phantom.plan(recipe).iloc[::3].reset_index(drop=True)
+    recipe = frames.recipe_of("quick")
+    images = frames.plan(recipe).iloc[::3].reset_index(drop=True)
     return images, measured(images, recipe)
 
 
@@ -131,8 +131,8 @@ def test_no_statistic_tells_the_classes_apart(sample):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [24, 1, 2])
 def test_no_statistic_tells_the_classes_apart_over_all_frames(seed):
-    recipe = phantom.recipe_of("quick", seed)
-    images = phantom.plan(recipe)
+    recipe = frames.recipe_of("quick", seed)
+    images = frames.plan(recipe)
     check_no_statistic_tells(images, measured(images, recipe))
 
 

@@ -12,29 +12,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.base.errors import DatasetError
-from helpers.datasets.drawn import fields as phantom_fields
-from helpers.datasets.drawn.field_cell import Stain, draw_cell, platelet, red_cell
-from helpers.datasets.drawn.fields import MARKER, Recipe
+from helpers.datasets.drawn import fields, folder
+from helpers.datasets.drawn.field_cell import draw_cell, platelet, red_cell
+from helpers.datasets.drawn.fields import Recipe
+from helpers.datasets.drawn.optics import Style
 
 TINY = Recipe(2, 5, 36, 0.2)
 
 
-def digests(folder):
+def digests(root):
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.glob("*.bmp"))
+        for path in sorted(root.glob("*.bmp"))
     }
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    return phantom_fields.draw(tmp_path_factory.mktemp("fields"), TINY, workers=2)
+    return fields.draw(tmp_path_factory.mktemp("fields"), TINY, workers=2)
 
 
 def test_the_plan_is_sn_ams():
-    for profile, fields, cells in (("smoke", 13, 70), ("quick", 61, 424), ("full", 61, 424)):
-        plan = phantom_fields.plan(phantom_fields.recipe_of(profile))
-        assert len(plan) == fields
+    for profile, count, cells in (("smoke", 13, 70), ("quick", 61, 424), ("full", 61, 424)):
+        plan = fields.plan(fields.recipe_of(profile))
+        assert len(plan) == count
         assert plan["name"].is_unique
         ordinary = plan[plan["role"] == "field"]
         assert ordinary["cells"].sum() == cells
@@ -49,7 +50,7 @@ def test_the_plan_is_sn_ams():
 
 
 def test_masks_lie_beside_images_and_have_their_size(drawn):
-    plan = phantom_fields.plan(TINY)
+    plan = fields.plan(TINY)
     names = {path.name for path in drawn.glob("*.bmp")}
     expected = {f"{name}.bmp" for name in plan["name"]}
     expected |= {
@@ -68,7 +69,7 @@ def test_masks_lie_beside_images_and_have_their_size(drawn):
 
 def test_the_truth_belongs_to_the_file(drawn):
     for name in ("ALL_1", "MM_5_also_ref_image"):
-        field = phantom_fields.truth(drawn / f"{name}.bmp")
+        field = fields.truth(drawn / f"{name}.bmp")
         assert np.array_equal(field.image, cv2.imread(str(drawn / f"{name}.bmp"))[:, :, ::-1])
         mask = cv2.imread(str(drawn / f"{name}_nucleus_mask.bmp"), cv2.IMREAD_GRAYSCALE)
         assert np.array_equal(field.nuclei > 0, mask > 0)
@@ -76,7 +77,7 @@ def test_the_truth_belongs_to_the_file(drawn):
         assert not (field.background & (field.cells > 0)).any()
         assert 0.3 < field.background.mean() < 0.97
         whole = field.table[field.table["whole"]]
-        plan = phantom_fields.plan(TINY).set_index("name")
+        plan = fields.plan(TINY).set_index("name")
         assert len(whole) == plan["cells"][name]
         height, width = field.cells.shape
         for cell in whole.itertuples():
@@ -92,7 +93,7 @@ def test_the_truth_belongs_to_the_file(drawn):
 
 def test_nuclei_are_darker_than_cytoplasm_and_glass_is_brightest(drawn):
     for name in ("ALL_1", "ALL_2", "MM_1", "MM_2"):
-        field = phantom_fields.truth(drawn / f"{name}.bmp")
+        field = fields.truth(drawn / f"{name}.bmp")
         green = field.image[..., 1]
         nucleus = green[field.nuclei > 0].mean()
         cytoplasm = green[(field.cells > 0) & (field.nuclei == 0)].mean()
@@ -101,7 +102,7 @@ def test_nuclei_are_darker_than_cytoplasm_and_glass_is_brightest(drawn):
 
 def test_bytes_follow_from_the_seed(drawn):
     other = Recipe(2, 5, 36, 0.2, seed=25)
-    first, second = (phantom_fields.redraw(recipe, "MM_1").image for recipe in (TINY, other))
+    first, second = (fields.redraw(recipe, "MM_1").image for recipe in (TINY, other))
     assert not np.array_equal(first, second)
 
 
@@ -109,38 +110,38 @@ def test_a_finished_folder_is_left_as_it_is_and_a_stopped_one_completed(
     drawn, tmp_path, monkeypatch
 ):
     before = {path: path.stat().st_mtime_ns for path in drawn.glob("*.bmp")}
-    assert phantom_fields.draw(drawn, TINY) == drawn
+    assert fields.draw(drawn, TINY) == drawn
     assert {path: path.stat().st_mtime_ns for path in drawn.glob("*.bmp")} == before
 
-    draw_files, count = phantom_fields._draw_files, iter(range(100))
+    write, count = fields._write, iter(range(100))
 
     def stop(*arguments):
         if next(count) == 3:
             raise KeyboardInterrupt
-        draw_files(*arguments)
+        write(*arguments)
 
-    monkeypatch.setattr(phantom_fields, "_draw_files", stop)
+    monkeypatch.setattr(fields, "_write", stop)
     with pytest.raises(KeyboardInterrupt):
-        phantom_fields.draw(tmp_path, TINY, workers=1)
+        fields.draw(tmp_path, TINY, workers=1)
     monkeypatch.undo()
-    assert not (tmp_path / MARKER).exists()
+    assert not (tmp_path / "phantom_fields_finished.json").exists()
     (tmp_path / ".ALL_1-half.bmp").write_bytes(b"BM")
     with ThreadPoolExecutor(2) as pool:  # and two at once are safe
-        list(pool.map(lambda _: phantom_fields.draw(tmp_path, TINY, workers=1), range(2)))
+        list(pool.map(lambda _: fields.draw(tmp_path, TINY, workers=1), range(2)))
     assert digests(tmp_path) == digests(drawn)
 
 
 def test_fields_of_an_older_version_are_drawn_anew(drawn, tmp_path, monkeypatch):
     old = Recipe(1, 1, 4, 0.1)
-    monkeypatch.setattr(phantom_fields, "code_version", lambda: "older")
-    phantom_fields.draw(tmp_path, old)
+    monkeypatch.setattr(folder.code, "version", lambda *_: "older")
+    fields.draw(tmp_path, old)
     monkeypatch.undo()
     path = tmp_path / "ALL_1.bmp"
     path.write_bytes(b"BM")
     with pytest.raises(DatasetError, match="another version"):
-        phantom_fields.truth(path)
-    phantom_fields.draw(tmp_path, old)
-    assert phantom_fields.truth(path).image.shape == (192, 256, 3)
+        fields.truth(path)
+    fields.draw(tmp_path, old)
+    assert fields.truth(path).image.shape == (192, 256, 3)
     assert cv2.imread(str(path)) is not None
 
 
@@ -148,20 +149,20 @@ def test_what_is_not_ours_is_left_alone(drawn, tmp_path):
     kept = tmp_path / "ALL_1.bmp"
     kept.write_bytes(b"BM")
     with pytest.raises(DatasetError, match="did not draw"):
-        phantom_fields.draw(tmp_path, TINY)
+        fields.draw(tmp_path, TINY)
     assert kept.read_bytes() == b"BM"
     with pytest.raises(DatasetError, match="other phantom fields"):
-        phantom_fields.draw(drawn, TINY.__class__(2, 5, 36, 0.2, laboratories=True))
+        fields.draw(drawn, TINY.__class__(2, 5, 36, 0.2, laboratories=True))
     with pytest.raises(DatasetError, match="is no phantom field"):
-        phantom_fields.truth(kept)
+        fields.truth(kept)
     with pytest.raises(DatasetError, match="No phantom field is called"):
-        phantom_fields.redraw(TINY, "ALL_77")
+        fields.redraw(TINY, "ALL_77")
     with pytest.raises(DatasetError, match="cells in 2 fields"):
-        phantom_fields.plan(Recipe(2, 2, 100, 0.2))
+        fields.plan(Recipe(2, 2, 100, 0.2))
     with pytest.raises(DatasetError, match="cannot be drawn"):
-        phantom_fields.plan(Recipe(0, 2, 10, 0.2))
+        fields.plan(Recipe(0, 2, 10, 0.2))
     with pytest.raises(ValueError, match="'all' or 'mm'"):
-        draw_cell("hem", 24, Stain(), {}, np.random.default_rng(0))
+        draw_cell("hem", 24, Style(), np.random.default_rng(0))
 
 
 def auc(values, positive):
@@ -172,7 +173,7 @@ def auc(values, positive):
 
 def test_plasma_cells_differ_from_lymphoblasts_as_textbooks_say_and_overlap():
     cells = [
-        (label, draw_cell(label, 12, Stain(), {}, np.random.default_rng([number, label == "mm"])))
+        (label, draw_cell(label, 12, Style(), np.random.default_rng([number, label == "mm"])))
         for label in ("all", "mm")
         for number in range(60)
     ]
@@ -195,7 +196,7 @@ def test_plasma_cells_differ_from_lymphoblasts_as_textbooks_say_and_overlap():
 def test_empty_glass_tells_the_classes_apart_only_where_laboratories_differ():
     def glass(laboratories):
         recipe = Recipe(12, 12, 80, 0.05, laboratories=laboratories)
-        looks, plan = phantom_fields._looks(recipe), phantom_fields.plan(recipe)
+        looks, plan = fields._looks(recipe), fields.plan(recipe)
         warm = [looks[name].glass[0] / looks[name].glass[2] for name in plan["name"]]
         return auc(warm, plan["label"] == "mm")
 
@@ -211,7 +212,7 @@ def test_empty_glass_tells_the_classes_apart_only_where_laboratories_differ():
     strength=st.floats(0.6, 1.6),
 )
 def test_any_cell_has_its_nucleus_inside_and_clean_glass_around(label, radius, seed, strength):
-    cell = draw_cell(label, radius, Stain(strength=strength), {}, np.random.default_rng(seed))
+    cell = draw_cell(label, radius, Style(strength=strength), np.random.default_rng(seed))
     assert not (cell.nucleus & ~cell.cell).any()
     assert cell.nucleus.any()
     edge = np.ones(cell.cell.shape, bool)
@@ -242,5 +243,5 @@ def test_benchmark_of_drawing_fields(benchmark, tmp_path):
     folders = (tmp_path / str(number) for number in range(100))
     recipe = Recipe(4, 4, 60, 0.25)
     benchmark.pedantic(
-        lambda: phantom_fields.draw(next(folders), recipe, workers=2), rounds=3, warmup_rounds=1
+        lambda: fields.draw(next(folders), recipe, workers=2), rounds=3, warmup_rounds=1
     )

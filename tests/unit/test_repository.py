@@ -3,6 +3,7 @@ import subprocess
 
 import pytest
 
+from helpers.base.errors import RunError
 from helpers.course import repository
 from helpers.course.project import find
 
@@ -79,14 +80,14 @@ def test_there_and_back_leaves_every_file_as_it_was(clone):
 )
 def test_other_addresses_are_refused_before_anything_is_written(clone, address):
     before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
-    with pytest.raises(repository.RepositoryError, match="not the address of a GitHub repository"):
+    with pytest.raises(RunError, match="not the address of a GitHub repository"):
         repository.set_repository(address, clone)
     assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
 
 
 def test_clone_that_does_not_say_its_address(clone):
     (clone / "pyproject.toml").write_text("[project]\n")
-    with pytest.raises(repository.RepositoryError, match="no Repository"):
+    with pytest.raises(RunError, match="no Repository"):
         repository.set_repository(NEW, clone)
 
 
@@ -109,7 +110,7 @@ def test_this_clone_says_the_same_address_everywhere():
     assert {f"notebooks/{c.path.name}" for c in find().chapters} <= holders
     reached = {
         path.relative_to(root).as_posix()
-        for place in repository._PLACES
+        for place in repository._FILES
         for path in root.glob(place)
     }
     assert holders <= reached, "set_repository would miss these"

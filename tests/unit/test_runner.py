@@ -6,12 +6,14 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from helpers.base.errors import RunError
 from helpers.base.settings import SettingsError
 from helpers.course import banner, book, cli, executor, project, runner
-from helpers.course.project import Parameters, Project, ProjectError
+from helpers.course.project import Parameters, Project
 from tests import minicourse
 
 RECORD = {
@@ -56,7 +58,7 @@ def executed(course, run, name):
         "digest": runner.staleness.digest(course, chapter, run),
         "executed": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    executor.record_path(course, run, chapter).write_text(json.dumps(record))
+    path.with_suffix(".json").write_text(json.dumps(record))
     return path
 
 
@@ -66,7 +68,7 @@ def test_chapters_come_in_the_order_of_the_table_of_contents(course):
 
 def test_a_chapter_that_is_named_but_missing(course):
     (course.root / "notebooks" / "02_files.ipynb").unlink()
-    with pytest.raises(ProjectError, match=r"02_files.*not there"):
+    with pytest.raises(RunError, match=r"02_files.*no file"):
         _ = course.chapters
 
 
@@ -75,14 +77,14 @@ def test_a_chapter_is_called_by_number_or_name(course, word):
     assert [chapter.name for chapter in course.select([word])] == ["02_files"]
 
 
-@pytest.mark.parametrize(("word", "why"), [("07", "no chapter"), ("es", "more than one")])
+@pytest.mark.parametrize(("word", "why"), [("07", "matches no chapter"), ("es", "more than one")])
 def test_a_word_that_fits_none_or_many(course, word, why):
-    with pytest.raises(ProjectError, match=why):
+    with pytest.raises(RunError, match=why):
         course.select([word])
 
 
 def test_outside_of_a_clone(tmp_path):
-    with pytest.raises(ProjectError, match="not a clone"):
+    with pytest.raises(RunError, match="not a clone"):
         project.find(tmp_path)
 
 
@@ -126,7 +128,7 @@ def test_a_damaged_record_counts_as_not_done(course, damage):
 def test_a_book_with_a_stale_chapter_is_not_published(course):
     run = Parameters(profile="smoke")
     executed(course, run, "01")
-    with pytest.raises(book.BookError, match="02_files"):
+    with pytest.raises(RunError, match="02_files"):
         book.build(course, run)
     assert not course.html.exists()
 
@@ -134,18 +136,16 @@ def test_a_book_with_a_stale_chapter_is_not_published(course):
 def test_a_notebook_without_a_parameters_cell_is_not_run(course):
     chapter = course.chapters[0]
     minicourse.change(chapter.path, '"parameters"', '"other"')
-    task = executor.Task(course, chapter, Parameters(), course.build / "artifacts", 10)
-    with pytest.raises(executor.ChapterError, match="0 cells tagged"):
-        executor.execute(task)
+    with pytest.raises(RunError, match="0 cells tagged"):
+        executor.execute(course, chapter, Parameters(), artifacts=course.build, cell_timeout=10)
     assert not list(course.build.rglob("*.ipynb"))
 
 
 def test_a_parameter_that_the_chapter_does_not_have(course):
     chapter = course.chapters[0]
     minicourse.change(chapter.path, "\\nSEED = 24", "")
-    task = executor.Task(course, chapter, Parameters(), course.build / "artifacts", 10)
-    with pytest.raises(executor.ChapterError, match="SEED"):
-        executor.execute(task)
+    with pytest.raises(RunError, match="does not set SEED"):
+        executor.execute(course, chapter, Parameters(), artifacts=course.build, cell_timeout=10)
 
 
 def published(course, **record):
@@ -189,12 +189,12 @@ def test_banner_says_what_the_page_was_run_on():
 
 
 def test_drawn_fields_under_a_real_name_are_not_called_real(tmp_path):
-    from helpers.datasets.drawn import fields as phantom_fields
+    from helpers.datasets.drawn import fields
 
     real, drawn = (tmp_path / name for name in ("real", "drawn"))
     for folder in (real, drawn / "fields"):
         folder.mkdir(parents=True)
-    (drawn / "fields" / phantom_fields.MARKER).write_text('{"seed": 24}')
+    (drawn / "fields" / fields.MARKER).write_text('{"seed": 24}')
     runs = {f: Parameters("snam", "smoke", 24, str(f)) for f in (real, drawn, drawn / "fields")}
     assert [executor.is_drawn(run) for run in runs.values()] == [False, True, True]
     page = banner.banner({**RECORD, "dataset": "snam", "drawn": True})
@@ -243,22 +243,28 @@ def test_killed_between_the_two_renames_the_former_book_comes_back(course):
     old = course.build / "html.old"
     old.mkdir(parents=True)
     (old / "index.html").write_text("old")
-    book._recover(course)
+    book._recover(course.html)
     assert (course.html / "index.html").read_text() == "old"
     assert not old.exists()
 
 
-def test_two_runs_do_not_share_a_build_folder(course):
+def test_two_runs_do_not_share_a_build_folder(course, capsys):
     other = "import sys; from pathlib import Path; from helpers.course import project, runner\n"
     other += "with runner.locked(project.find(sys.argv[1])): print('in', flush=True); input()"
     command = [sys.executable, "-c", other, str(course.root)]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
         assert process.stdout.readline() == "in\n"
-        with pytest.raises(runner.BusyError), runner.locked(course, wait=0):
-            pass
-        process.communicate("\n")
-    with runner.locked(course, wait=0):
-        pass
+        ended = []
+
+        def end() -> None:
+            ended.append(True)
+            process.stdin.write("\n")
+            process.stdin.flush()
+
+        threading.Timer(0.3, end).start()
+        with runner.locked(course):
+            assert ended, "the second run waits for the first"
+    assert "waiting for it" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_sentence_and_exit_status_2(course, monkeypatch, capsys):
@@ -273,5 +279,5 @@ def test_bad_input_is_one_sentence_and_exit_status_2(course, monkeypatch, capsys
 
 
 def test_jobs_must_be_one_or_more(course):
-    with pytest.raises(SettingsError, match="--jobs"):
+    with pytest.raises(RunError, match="--jobs"):
         runner.run_chapters(course, Parameters(), jobs=0)

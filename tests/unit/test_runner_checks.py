@@ -67,6 +67,12 @@ FAULTS = {
     "has the tag raises-exception": lambda n: cell(n, "draw()")["metadata"].update(
         tags=["raises-exception"]
     ),
+    "draw()' imports helpers.course": lambda n: cell(n, "draw()").update(
+        source="draw()\nfrom helpers import course"
+    ),
+    "'run()' imports helpers.course": lambda n: cell(n, "draw()").update(
+        source="run()\nimport helpers.course.runner"
+    ),
     "begin with a title": lambda n: n["cells"].pop(0),
     "needs one cell tagged 'setup'": lambda n: drop(n, "import sys"),
     "and after it one tagged 'parameters'": lambda n: n["cells"].insert(1, n["cells"].pop(2)),

@@ -58,11 +58,6 @@ def test_the_order_of_the_rows_does_not_matter(table, k, order):
     assert np.array_equal(one.support_, other.support_)
 
 
-def test_of_equal_scores_the_first_are_kept():
-    table = np.tile([[1.0], [3.0]], (1, 50))
-    assert np.flatnonzero(ChiSquareSelection(3).fit(table, [0, 1]).support_).tolist() == [0, 1, 2]
-
-
 def test_it_agrees_with_scikit_learns_own_selection():
     rng = np.random.default_rng(0)
     table, labels = rng.integers(0, 256, (40, 300)), np.repeat([0, 1], 20)

@@ -59,28 +59,19 @@ def test_sizes_are_measured_before_the_crop(tmp_path):
     assert found.tolist() == [[40, 30, 1200], [60, 40, 2400]]
 
 
-@pytest.mark.parametrize("ground", ["black", "grey", "noise", (1, 2, 3)])
+@pytest.mark.parametrize("ground", ["black", "grey", "noise"])
 def test_another_ground_leaves_the_cell_as_it_is(ground):
     images = cells()
     masks = shortcuts.cell_masks(images)
     swapped = shortcuts.swap_ground(images, ground)
     np.testing.assert_array_equal(swapped[masks], images[masks])
     outside = swapped[~masks]
-    known = {"black": (0, 0, 0), "grey": (128, 128, 128), (1, 2, 3): (1, 2, 3)}
+    known = {"black": 0, "grey": 128}
     if ground in known:
         assert (outside == known[ground]).all()
     else:
         assert len(np.unique(outside)) > 200
         np.testing.assert_array_equal(swapped, shortcuts.swap_ground(images, ground))
-    np.testing.assert_array_equal(shortcuts.swap_ground(swapped, "black", masks), images)
-
-
-def test_the_ground_of_other_images_is_taken():
-    images = cells()
-    others = np.roll(shortcuts.swap_ground(images, (9, 9, 9)), 1, axis=0)
-    swapped = shortcuts.swap_ground(images, others)
-    masks = shortcuts.cell_masks(images)
-    np.testing.assert_array_equal(swapped[~masks], others[~masks])
 
 
 def test_more_padding_changes_the_scale_and_nothing_else():
@@ -199,12 +190,8 @@ def test_bad_input_is_refused_in_one_sentence():
     images = cells()
     with pytest.raises(ExplainError, match=r"uint8 of shape \(n, height, width, 3\), but are flo"):
         shortcuts.cell_masks(images / 255)
-    with pytest.raises(ExplainError, match="masks have the shape"):
-        shortcuts.silhouettes(images, np.ones((2, 3, 3)))
     with pytest.raises(ExplainError, match="no ground 'green'"):
         shortcuts.swap_ground(images, "green")
-    with pytest.raises(ExplainError, match="must be a colour"):
-        shortcuts.swap_ground(images, np.zeros((2, 2)))
     with pytest.raises(ExplainError, match="share is 0"):
         shortcuts.shrink(images, 0)
     with pytest.raises(ExplainError, match="do not belong together"):

@@ -20,7 +20,7 @@ from helpers.base.errors import CellError, DatasetError
 from helpers.catalog import splitting
 from helpers.cells import field_crops
 from helpers.course.data import app
-from helpers.datasets.drawn import fields as phantom_fields
+from helpers.datasets.drawn import fields as drawn_fields
 from helpers.datasets.drawn.fields import Recipe
 from helpers.datasets.readers import snam
 
@@ -30,12 +30,12 @@ FEW = Recipe(3, 5, 40, 0.2)
 @functools.cache
 def redrawn(name):
     """Return the truth about a drawn field."""
-    return phantom_fields.redraw(FEW, name)
+    return drawn_fields.redraw(FEW, name)
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    return phantom_fields.draw(tmp_path_factory.mktemp("snam"), FEW)
+    return drawn_fields.draw(tmp_path_factory.mktemp("snam"), FEW)
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_masks_are_no_images_and_roles_are_told(drawn, tmp_path, capsys):
     assert "phantoms, drawn by the course" in out
     assert "3 of 10 fields are reference or extra images" in out
     assert "MM_5_also_ref_image" in out
-    plan = phantom_fields.plan(FEW).set_index("name")
+    plan = drawn_fields.plan(FEW).set_index("name")
     assert set(catalog["image_id"]) == set(plan.index)
     found = catalog.set_index("image_id")
     assert (found["role"] == plan["role"].reindex(found.index)).all()
@@ -469,7 +469,7 @@ def test_the_command_tells_how_to_get_it_and_what_is_there(drawn, tmp_path, monk
     seen = CliRunner().invoke(app, ["snam", str(drawn)])
     assert "MM  field        4   with 4 nucleus masks" in seen.output
     out = tmp_path / "fields"
-    monkeypatch.setitem(phantom_fields.SIZES, "smoke", (2, 3, 14, 0.15))
+    monkeypatch.setitem(drawn_fields.SIZES, "smoke", (2, 3, 14, 0.15))
     made = CliRunner().invoke(app, ["phantom_fields", "--out", str(out), "--profile", "smoke"])
     assert "7 phantom fields are in" in made.output
     assert len(pd.Series(list(out.glob("*_nucleus_mask.bmp")))) == 7

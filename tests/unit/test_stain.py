@@ -11,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.base.errors import ImageError
-from helpers.datasets.drawn import frames as phantom
+from helpers.datasets.drawn import frames as drawn_frames
 from helpers.datasets.drawn import leukocytes
 from helpers.images import stain
 from tests.conftest import ROOT, SHARED
 
-RECIPE = phantom.Recipe(60, 12, 24)
+RECIPE = drawn_frames.Recipe(60, 12, 24)
 FRAMES = sorted((SHARED / "cnmc").rglob("*.bmp"))
 
 
 @pytest.fixture(scope="module")
 def frames():
     """Return two frames each of six subjects, and the subjects."""
-    plan = phantom.plan(RECIPE)
+    plan = drawn_frames.plan(RECIPE)
     plan = plan[plan["source"] == plan["image_id"]].groupby("subject").head(2)[:12]
-    images = [phantom.redraw(RECIPE, name).frame[::2, ::2] for name in plan["image_id"]]
+    images = [drawn_frames.redraw(RECIPE, name).frame[::2, ::2] for name in plan["image_id"]]
     return images, plan["subject"].to_numpy()
 
 
@@ -220,6 +220,6 @@ def test_neither_torch_nor_tensorflow_is_imported():
 
 @pytest.mark.parametrize("method", stain.METHODS)
 def test_speed(benchmark, method):
-    frame = phantom.redraw(RECIPE, phantom.plan(RECIPE)["image_id"][0]).frame
+    frame = drawn_frames.redraw(RECIPE, drawn_frames.plan(RECIPE)["image_id"][0]).frame
     normaliser = stain.Normaliser(method).fit(frame)
     benchmark(normaliser.transform, frame)

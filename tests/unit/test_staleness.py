@@ -18,10 +18,11 @@ def project(tmp_path):
     helpers = root / "helpers"
     for name, text in {
         "__init__.py": "",
-        "files.py": "from helpers.errors import CourseError\n",
-        "errors.py": "class CourseError(Exception): ...\n",
-        "settings.py": "def artifacts_folder():\n    from . import late\n",
-        "late.py": "",
+        "base/__init__.py": "",
+        "base/files.py": "from helpers.base.errors import CourseError\n",
+        "base/errors.py": "class CourseError(Exception): ...\n",
+        "base/settings.py": "def artifacts_folder():\n    from . import late\n",
+        "base/late.py": "",
         "unused.py": "",
         "datasets/__init__.py": "import importlib\n"
         "def load(name):\n    return importlib.import_module(f'helpers.datasets.{name}')\n",
@@ -91,10 +92,11 @@ def test_parameters(project, run):
 @pytest.mark.parametrize(
     ("module", "stale"),
     [
-        ("files.py", True),
-        ("errors.py", True),  # through files
-        ("late.py", True),  # imported inside a function, relatively
+        ("base/files.py", True),
+        ("base/errors.py", True),  # through files
+        ("base/late.py", True),  # imported inside a function, relatively
         ("__init__.py", True),
+        ("base/__init__.py", True),
         ("unused.py", False),
         ("datasets/one.py", False),  # chapter 02 does not load a data set
         ("course/runner.py", False),
@@ -127,12 +129,12 @@ def test_of_the_exercises_only_the_chapters_own_count(project):
 
 def test_a_new_module_that_shadows_a_name_counts(project):
     path = project.root / "notebooks" / "01_lines.ipynb"
-    minicourse.change(path, "print(PROFILE", "from helpers.late import thing\\nprint(PROFILE")
+    minicourse.change(path, "print(PROFILE", "from helpers.base.late import thing\\nprint(PROFILE")
     before = digest(project, "01")
-    (project.root / "helpers/late.py").unlink()
-    (project.root / "helpers/late").mkdir()
-    (project.root / "helpers/late/__init__.py").write_text("")
-    (project.root / "helpers/late/thing.py").write_text("x = 1")
+    (project.root / "helpers/base/late.py").unlink()
+    (project.root / "helpers/base/late").mkdir()
+    (project.root / "helpers/base/late/__init__.py").write_text("")
+    (project.root / "helpers/base/late/thing.py").write_text("x = 1")
     assert changed(project, before, "01") == {"helpers"}
 
 
@@ -206,9 +208,10 @@ def test_environment(project, name, value, monkeypatch, tmp_path):
 
 def test_notebook_magics_do_not_hide_imports(project):
     path = project.root / "notebooks" / "01_lines.ipynb"
-    minicourse.change(path, "print(PROFILE", "%matplotlib inline\\nimport helpers.files\\nprint(P")
+    new = "%matplotlib inline\\nimport helpers.base.files\\nprint(PROFILE"
+    minicourse.change(path, "print(PROFILE", new)
     before = digest(project, "01")
     (project.root / "helpers/unused.py").write_text("# changed\n")
     assert changed(project, before, "01") == set()
-    (project.root / "helpers/files.py").write_text("# changed\n")
+    (project.root / "helpers/base/files.py").write_text("# changed\n")
     assert changed(project, before, "01") == {"helpers"}

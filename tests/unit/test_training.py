@@ -159,7 +159,8 @@ def test_a_killed_process_costs_one_epoch(course, undisturbed, tmp_path):
         import os, signal, sys
         sys.path.insert(0, sys.argv[1])
         import tests.unit.test_training as t
-        from helpers import settings, training
+        from helpers.base import settings
+        from helpers.training import runs as training
         feed, fed = training.feed, []
 
         def killing_feed(images, target, rows, *more):

@@ -64,11 +64,7 @@ def test_a_relative_folder_is_found_from_the_notebooks_as_well(places, monkeypat
         assert weights._given_folder().samefile(inside.parent / "helpers")
 
 
-def test_alpha_names_the_width():
-    assert weights.find("mobilenetv2", alpha=0.35).backbone == "mobilenetv2_035"
-    assert weights.find("mobilenetv2", alpha=1.0).backbone == "mobilenetv2"
-    with pytest.raises(ModelError, match=r"alpha is 0\.5"):
-        weights.find("mobilenetv2", alpha=0.5)
+def test_an_unknown_backbone_is_refused():
     with pytest.raises(ModelError, match="No weights are known for 'alexnet'"):
         weights.find("alexnet")
 
@@ -121,7 +117,7 @@ def test_the_real_file_is_known(places, monkeypatch):
     if not REAL.is_file():
         pytest.skip(f"{REAL} is not there")
     monkeypatch.setenv("WEIGHTS_DIR", str(REAL.parent))
-    found = weights.find("mobilenetv2", alpha=0.35)
+    found = weights.find("mobilenetv2_035")
     assert (found.source, found.path) == ("folder", REAL)
     assert found.sha256.startswith("04af0032331e")
 
@@ -168,6 +164,17 @@ class TestDownload:
         assert weights.find("mobilenetv2").source == "cache"
         assert host.asked == 1
 
+    def test_nothing_is_downloaded_offline(self, host, monkeypatch):
+        monkeypatch.setenv("COURSE_OFFLINE", "1")
+        assert weights.find("mobilenetv2").source == "random"
+        assert host.asked == 0
+
+    def test_a_download_shows_nothing_on_a_page(self, places, host, capfd):
+        write(places / "made.h5")
+        host.content = (places / "made.h5").read_bytes()
+        assert weights.find("mobilenetv2").source == "download"
+        assert capfd.readouterr() == ("", "")
+
     def test_a_broken_connection_leaves_no_file(self, places, host):
         host.content, host.promised = b"half", 100
         assert weights.find("mobilenetv2").source == "random"
@@ -180,7 +187,7 @@ class TestDownload:
 
     def test_a_host_that_does_not_answer_is_given_up_soon_and_asked_once(self, host, monkeypatch):
         host.content = b"never"
-        monkeypatch.setattr(weights, "CONNECT_LIMIT", 0.2)
+        monkeypatch.setattr(weights, "TIME_LIMIT", 0.2)
         assert weights.find("mobilenetv2").source == "random"
         assert weights.find("mobilenetv2").source == "random"
         assert host.asked == 1

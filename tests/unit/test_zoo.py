@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from helpers import catalog
-from helpers.base.errors import PredictionsError, TrainingError
+from helpers.base.errors import ModelError, PredictionsError, TrainingError
 from helpers.images import loading as images
 from helpers.models import custom_cnn
 from helpers.predictions.table import load_predictions, save_predictions
@@ -107,7 +107,7 @@ def test_predictions_come_back_from_csv_as_they_were(predictions, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "does not hold sound predictions"),
+        ("", "does not contain valid predictions"),
         ("image_id,label\na,all\n", "lack the columns"),
         ("image_id,subject,label,positive,split,score\na,1,all,1,test,nan\n", "not probabilities"),
         (
@@ -124,7 +124,7 @@ def test_a_csv_that_holds_no_predictions_is_named(tmp_path, content, message):
 
 
 def test_missing_files_are_named(tmp_path):
-    with pytest.raises(PredictionsError, match=r"none\.csv is not there"):
+    with pytest.raises(PredictionsError, match=r"none\.csv does not exist"):
         load_predictions(tmp_path / "none.csv")
     with pytest.raises(TrainingError, match=r"none\.keras is not there"):
         zoo.load_model(tmp_path / "none.keras")
@@ -158,7 +158,7 @@ def test_other_models_and_images_are_refused(trained, frames):
     two = keras.Sequential(
         [keras.Input((SIZE, SIZE, 3)), keras.layers.Flatten(), keras.layers.Dense(2)]
     )
-    with pytest.raises(TrainingError, match=r"\(None, 2\).*one probability"):
+    with pytest.raises(ModelError, match=r"\(None, 2\).*one probability"):
         zoo.predict(two, frames)
     with pytest.raises(TrainingError, match=r"float32 of shape \(40, 32, 32, 3\)"):
         zoo.predict(trained, frames, np.zeros((40, SIZE, SIZE, 3), dtype=np.float32))

@@ -55,9 +55,9 @@ def tiny(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.delenv("WEIGHTS_DIR", raising=False)
     monkeypatch.setattr(keras.applications, "Tiny", make_backbone, raising=False)
-    entry = transfer.Backbone("Tiny", 16, "tf", KERNELS)
+    entry = transfer.Backbone("Tiny", 16, "tf", "relu3")
     monkeypatch.setitem(transfer.REGISTRY, "tiny", entry)
-    monkeypatch.setitem(weights._RELEASES, "tiny", weights._Release("tiny.h5", ""))
+    monkeypatch.setitem(weights._FILES, "tiny", ("tiny", "tiny.h5"))
     table, images = make_squares()
 
     def load(rows, size):

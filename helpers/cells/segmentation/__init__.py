@@ -1,11 +1,5 @@
-"""Where a white cell is in an image, and what of it is nucleus."""
+"""Nucleus and cytoplasm of leukocytes, in single cells and in fields."""
 
-from helpers.cells.segmentation.segment import (
-    Segmentation,
-    dice,
-    otsu_nucleus,
-    segment_cell,
-    segment_field,
-)
+from helpers.cells.segmentation.segment import Segmentation, dice, segment_cell, segment_field
 
-__all__ = ["Segmentation", "dice", "otsu_nucleus", "segment_cell", "segment_field"]
+__all__ = ["Segmentation", "dice", "segment_cell", "segment_field"]

@@ -1,4 +1,4 @@
-"""The data sets that a program may fetch, by kagglehub; for the others, how to get them."""
+"""Download of the data sets that are on Kaggle; for the others, how to get them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path
 
 from helpers.base.errors import DatasetError
 
-#: Kaggle handles of each data set, the fullest copy first.
+#: Kaggle handles of each data set, the most complete copy first.
 SOURCES = {
     "cnmc": ("andrewmvd/leukemia-classification", "avk256/cnmc-leukemia"),
     "taleqani": ("mehradaria/leukemia",),
 }
+#: Where to get a data set with a browser.
 BY_HAND = {
     "cnmc": (
         "https://www.kaggle.com/datasets/andrewmvd/leukemia-classification or "
@@ -50,9 +51,9 @@ _TRIES = 4
 def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = None) -> Path:
     """Fetch a data set from Kaggle and return the folder that holds it.
 
-    What was fetched before is used again, and a download that was cut off goes
-    on where it stopped. kagglehub shows its progress. On Colab nothing is
-    fetched: Kaggle's copy is mounted, read only, and the mount is returned.
+    A finished download is used again, an interrupted one goes on where it stopped.
+    kagglehub shows its progress. On Colab nothing is fetched: Kaggle's copy is
+    mounted, read-only, and the result is the mounted folder.
 
     Parameters
     ----------
@@ -60,14 +61,14 @@ def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = 
         ``cnmc`` or ``taleqani``.
     out : path-like, optional
         Where to keep it; kagglehub's own cache if not given. Ignored on Colab
-        and in Kaggle's notebooks, where the data set is mounted.
+        and in Kaggle's notebooks, which mount the data set.
     handle : str, optional
         ``owner/name`` of another copy on Kaggle.
 
     Raises
     ------
     DatasetError
-        When no source could be reached, with where to fetch it by hand.
+        When no source can be reached; the message says where to fetch it by hand.
     """
     if name not in SOURCES:
         raise DatasetError(f"{name} cannot be fetched by a program; see `course data {name}`.")
@@ -76,10 +77,10 @@ def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = 
         for source in (handle,) if handle else SOURCES[name]:
             try:
                 return _fetch(source)
-            except Exception as error:  # kagglehub and requests raise a dozen kinds
+            except Exception as error:  # kagglehub and requests raise many classes
                 failures.append(f"{source}: {_in_short(error)}")
-                if _unreachable(error):  # the other sources have the same host
-                    break
+                if _is_temporary(error) and _response(error) is None:
+                    break  # no connection: the other sources are on the same host
     raise DatasetError(
         f"The data set {name} could not be fetched ({'; '.join(failures)}). Run the command again "
         f"to go on where it stopped, or fetch it by hand from {BY_HAND[name]}, unpack it, and "
@@ -90,32 +91,35 @@ def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = 
 def _fetch(source: str) -> Path:
     import kagglehub
 
-    for attempt in range(1, _TRIES + 1):
+    attempt = 1
+    while True:
         try:
             return Path(kagglehub.dataset_download(source))
         except Exception as error:
-            if attempt == _TRIES or not _passing(error):
+            if attempt == _TRIES or not _is_temporary(error):
                 raise
             wait = 2**attempt
-            print(f"{_in_short(error)}; going on in {wait} s (try {attempt + 1} of {_TRIES}).")
+            attempt += 1
+            print(f"{_in_short(error)}; going on in {wait} s (try {attempt} of {_TRIES}).")
             time.sleep(wait)
-    raise AssertionError("unreachable")
 
 
-def _passing(error: Exception) -> bool:
-    """Tell whether trying again may help: the connection broke, or the server was busy."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+def _response(error: Exception) -> object:
+    """Return the server's answer, None where there was none."""
+    return getattr(error, "response", None)
+
+
+def _is_temporary(error: Exception) -> bool:
+    """Return whether trying again may help: the connection broke, or the server is busy."""
+    status = getattr(_response(error), "status_code", None)
     if status is not None:
         return status == 429 or status >= 500
     # requests' ConnectionError, Timeout and ChunkedEncodingError derive from OSError.
     return isinstance(error, OSError) and not isinstance(error, PermissionError)
 
 
-def _unreachable(error: Exception) -> bool:
-    return _passing(error) and getattr(error, "response", None) is None
-
-
 def _in_short(error: Exception) -> str:
+    """Return the first line of an error's message, at most 160 characters."""
     host = re.search(r"ConnectionPool\(host='([^']+)'", str(error))
     if host:
         return f"no connection to {host[1]}"
@@ -126,20 +130,19 @@ def _in_short(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _cache_at(out: str | os.PathLike | None) -> Iterator[None]:
-    """Point kagglehub's cache at `out`.
+    """Let kagglehub keep its downloads in `out`; None leaves its own cache.
 
-    Its own option for this, `output_dir`, refuses a folder in which a download
-    was cut off; its cache goes on with it.
+    kagglehub's option for this, `output_dir`, refuses a folder with an interrupted
+    download, whereas its cache continues one.
     """
     before = os.environ.get("KAGGLEHUB_CACHE")
-    if out is not None:
-        folder = Path(out).expanduser().absolute()
-        folder.mkdir(parents=True, exist_ok=True)
-        os.environ["KAGGLEHUB_CACHE"] = str(folder)
     try:
+        if out is not None:
+            folder = Path(out).expanduser().absolute()
+            folder.mkdir(parents=True, exist_ok=True)
+            os.environ["KAGGLEHUB_CACHE"] = str(folder)
         yield
     finally:
-        if out is not None:
-            os.environ.pop("KAGGLEHUB_CACHE")
-            if before is not None:
-                os.environ["KAGGLEHUB_CACHE"] = before
+        os.environ.pop("KAGGLEHUB_CACHE", None)
+        if before is not None:
+            os.environ["KAGGLEHUB_CACHE"] = before

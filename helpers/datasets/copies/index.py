@@ -1,8 +1,8 @@
 """What the C-NMC 2019 release holds: name, size and SHA-256 of each of its 15,114 files.
 
-These facts ship with the course (``cnmc_index.csv.gz``), so that the release
-can be explored without its pixels and any copy of it be checked. They were
-computed from a copy of the release, https://doi.org/10.7937/tcia.2019.dc64i46r.
+This table is a part of the course (``cnmc_index.csv.gz``), so that students can explore
+the release without its pixels and check any copy of it. It was computed from a copy of
+the release, https://doi.org/10.7937/tcia.2019.dc64i46r.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def cnmc_index() -> pd.DataFrame:
 def as_catalog() -> pd.DataFrame:
     """Return the 10,661 training files as a catalog whose `path` is empty.
 
-    For whatever needs no pixels: splits, their audit, counts.
+    For all that needs no pixels: splits, their audit, counts.
     """
     table = _index()
     training = table[table["part"] == "train"]
@@ -51,8 +51,7 @@ def as_catalog() -> pd.DataFrame:
 def linked_subjects() -> dict[str, str]:
     """Return, for each subject that shares a file with another, the name of their group.
 
-    The name joins the subjects' names, ``20+21``; names differ from those of
-    every subject, so that a group is never taken for one.
+    A group is named after its subjects, such as ``20+21``: no subject has such a name.
     """
     return dict(_links())
 

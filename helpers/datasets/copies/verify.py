@@ -1,4 +1,4 @@
-"""A copy of C-NMC held against the release's index, file by file."""
+"""Compares a copy of C-NMC with the index of the release, file by file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from helpers.datasets import files as data_files
 from helpers.datasets.copies.index import PARTS, cnmc_index
 from helpers.datasets.files import IMAGE_ENDINGS, File, Memory
 
-#: What a file can be, the grave ones first; the sentence tells what it means.
+#: Every status of a file, the most serious first, and what it means.
 STATUSES = {
     "altered": "have a release file's name but other bytes",
     "misplaced": "lie in the folder of another class or fold",
@@ -29,17 +29,17 @@ _PART_NAMES = {"train": "training", "prelim": "preliminary test", "final": "fina
 
 @dataclass(frozen=True)
 class Verification:
-    """What :func:`verify` found.
+    """The result of :func:`verify`.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        One row a file, those of the release that are missing among them:
-        `status` (of `STATUSES`), `path` (from the folder; ``""`` when missing),
-        `release` (the file's path in the release, or ``""``), `detail`.
+        One row a file, missing ones included: `status` (of `STATUSES`), `path`
+        (relative to the folder; ``""`` when missing), `release` (the file's path in
+        the release, or ``""``), `detail`.
     parts : pandas.DataFrame
-        For each part of the release how many files it has and how many of
-        them are `there`, whole, wherever they lie and whatever they are called.
+        For each part of the release its number of `files`, and how many of them are
+        `there` and unchanged, in whatever folder and under whatever name.
     """
 
     table: pd.DataFrame
@@ -47,19 +47,13 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """Whether the copy, be it a part of the release, holds nothing altered or misplaced."""
+        """Whether no file is altered or misplaced; files may be missing."""
         return not self.table["status"].isin(["altered", "misplaced"]).any()
 
     @property
     def complete(self) -> bool:
-        """Whether each file of the release is there, whole."""
+        """Whether each file of the release is there and unchanged."""
         return bool((self.parts["there"] == self.parts["files"]).all())
-
-    def _absent(self) -> list[str]:
-        """Return the folders of the parts of which no file is there."""
-        index = cnmc_index()
-        absent = self.parts.index[self.parts["there"] == 0]
-        return sorted(set(index[index["part"].isin(absent)]["folder"]))
 
     def lines(self, names: int | None = 5) -> list[str]:
         """Return the result as lines to print, with at most `names` files of each status."""
@@ -71,12 +65,12 @@ class Verification:
             lines.append(f"  {_PART_NAMES[part.Index]:<17}{part.there:>7,} of {part.files:,}")
         for status, meaning in STATUSES.items():
             rows = self.table[self.table["status"] == status]
-            if status == "intact" or rows.empty:
-                continue
             if status == "missing" and names is not None:
-                # The line of a part that is missing altogether says it all.
-                rows = rows[~rows["release"].str.startswith(tuple(self._absent()))]
-            if rows.empty:
+                # For a part that is missing completely, the line with its number is enough.
+                index = cnmc_index()
+                absent = index["part"].isin(self.parts.index[self.parts["there"] == 0])
+                rows = rows[~rows["release"].str.startswith(tuple(set(index["folder"][absent])))]
+            if status == "intact" or rows.empty:
                 continue
             lines.append(f"{len(rows):,} files {meaning} ({status}):")
             shown = rows if names is None else rows.head(names)
@@ -89,14 +83,14 @@ class Verification:
 
 
 def verify(folder: str | os.PathLike, progress: bool = False) -> Verification:
-    """Read every file below `folder` and hold it against the index of the C-NMC release.
+    """Read every file below `folder` and compare it with the index of the C-NMC release.
 
     Parameters
     ----------
     folder : path-like
         Any copy or part of the release, in any layout.
     progress : bool
-        Show a bar when it takes more than some seconds.
+        Show a bar when it takes more than a few seconds.
 
     Returns
     -------
@@ -105,80 +99,76 @@ def verify(folder: str | os.PathLike, progress: bool = False) -> Verification:
     Raises
     ------
     DatasetError
-        When the folder is not there, or nothing in it is of the release.
+        When the folder is missing, or holds nothing of the release.
     """
     folder = data_files.absolute(folder)
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder: give the one that holds the copy of C-NMC.")
     index = cnmc_index()
-    found, left_out = data_files.scan(folder)
-    found = [file for file in found if file.ending in IMAGE_ENDINGS]
-    hashes = Memory(folder, progress=progress, trust=False).hashes(found)
-    table = _compare(found, hashes, index)
-    table += [("extra", path, "", reason) for path, reason in left_out]
-    reached = {release for _, _, release, _ in table}
-    if reached <= {""}:
+    index["release"] = index["folder"] + "/" + index["name"]
+    files, left_out = data_files.scan(folder)
+    files = [file for file in files if file.ending in IMAGE_ENDINGS]
+    hashes = Memory(folder, progress=progress, trust=False).hashes(files)
+    rows = _compare(files, hashes, index)
+    rows += [("extra", path, "", reason) for path, reason in left_out]
+    named = {release for _, _, release, _ in rows}
+    if named <= {""}:
         raise DatasetError(
-            f"Nothing in {folder} is of the C-NMC release: {len(found):,} images were looked at; "
+            f"Nothing in {folder} is of the C-NMC release: {len(files):,} images were looked at; "
             "expected names like UID_11_1_2_all.bmp."
         )
-    release = index["folder"] + "/" + index["name"]
-    table += [("missing", "", path, "") for path in release if path not in reached]
-    table = pd.DataFrame(table, columns=["status", "path", "release", "detail"], dtype=object)
-    rank = table["status"].map(list(STATUSES).index)
-    table = table.assign(rank=rank).sort_values(["rank", "path", "release"], ignore_index=True)
-    whole = table[table["status"].isin(["intact", "renamed", "misplaced"])]["release"]
-    index["there"] = release.isin(set(whole)).to_numpy()
+    rows += [("missing", "", path, "") for path in index["release"] if path not in named]
+    table = pd.DataFrame(rows, columns=["status", "path", "release", "detail"], dtype=object)
+    table["status"] = pd.Categorical(table["status"], list(STATUSES), ordered=True)
+    table = table.sort_values(["status", "path", "release"], ignore_index=True)
+    table["status"] = table["status"].astype(object)
+    unchanged = table["release"][table["status"].isin(["intact", "renamed", "misplaced"])]
+    index["there"] = index["release"].isin(unchanged)
     parts = index.groupby("part")["there"].agg(files="size", there="sum").loc[list(PARTS)]
-    return Verification(table.drop(columns="rank"), parts)
+    return Verification(table, parts)
 
 
 def _compare(
-    found: list[File], hashes: list[str], index: pd.DataFrame
+    files: list[File], hashes: list[str], index: pd.DataFrame
 ) -> list[tuple[str, str, str, str]]:
-    """Return (status, path, release, detail) of each file that was found."""
-    by_name: dict[tuple[str, str], int] = {}
-    by_hash: dict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(index.itertuples()):
-        by_name[row.part, row.name.lower()] = place
-        by_hash[row.sha256].append(place)
-    sizes = index["size"].to_numpy()
-    truth = index["sha256"].to_numpy()
-    release = (index["folder"] + "/" + index["name"]).to_numpy()
-    labels, folds = index["label"].to_numpy(), index["fold"].to_numpy()
-
-    table: list[tuple[str, str, str, str]] = []
-    strangers: list[tuple[File, str]] = []
-    whole: set[int] = set()
-    for file, digest in sorted(zip(found, hashes, strict=True), key=lambda one: one[0].relative):
-        place = by_name.get((_part(file), file.name.lower()))
-        if place is None or digest != truth[place]:
-            strangers.append((file, digest))
+    """Return (status, path, release, detail) of each file."""
+    by_name = {}
+    by_hash = defaultdict(list)
+    for known in index.itertuples():
+        by_name[known.part, known.name.lower()] = known
+        by_hash[known.sha256].append(known)
+    rows: list[tuple[str, str, str, str]] = []
+    others = []
+    there: set[str] = set()
+    for file, digest in sorted(zip(files, hashes, strict=True), key=lambda one: one[0].relative):
+        known = by_name.get((_part(file), file.name.lower()))
+        if known is None or digest != known.sha256:
+            others.append((file, digest, known))
             continue
-        wrong = _wrong_folder(file, labels[place], folds[place])
-        status = "second copy" if place in whole else "misplaced" if wrong else "intact"
-        whole.add(place)
-        table.append((status, file.relative, release[place], wrong))
-    for file, digest in strangers:
-        same = by_hash.get(digest, [])
-        place = by_name.get((_part(file), file.name.lower()))
-        if same:
-            free = [one for one in same if one not in whole]
+        wrong = _wrong_folder(file, known.label, known.fold)
+        status = "misplaced" if wrong else "intact"
+        status = "second copy" if known.release in there else status
+        there.add(known.release)
+        rows.append((status, file.relative, known.release, wrong))
+    # Under another name a file counts only where the release's own name is not there.
+    for file, digest, known in others:
+        if same := [one.release for one in by_hash[digest]]:
+            free = [release for release in same if release not in there]
+            there.update(free[:1])
             status = "renamed" if free else "second copy"
-            whole.update(free[:1])
-            table.append((status, file.relative, release[(free or same)[0]], ""))
-        elif place is not None:
+            rows.append((status, file.relative, (free or same)[0], ""))
+        elif known is not None:
             detail = data_files.look_into(file.path).problem
-            if not detail and file.size != sizes[place]:
-                detail = f"{file.size:,} bytes instead of {sizes[place]:,}"
-            table.append(("altered", file.relative, release[place], detail or "other content"))
+            if not detail and file.size != known.size:
+                detail = f"{file.size:,} bytes instead of {known.size:,}"
+            rows.append(("altered", file.relative, known.release, detail or "other content"))
         else:
-            table.append(("extra", file.relative, "", ""))
-    return table
+            rows.append(("extra", file.relative, "", ""))
+    return rows
 
 
 def _part(file: File) -> str:
-    """Return the part that a file's name and folder speak for."""
+    """Return the part of the release to which a file's name and folder belong."""
     if not file.stem.isdigit():
         return "train"
     named = re.findall(r"prelim|final", "/".join(file.folders).lower())
@@ -188,7 +178,7 @@ def _part(file: File) -> str:
 
 
 def _wrong_folder(file: File, label: str, fold: str) -> str:
-    """Say what is wrong when a folder's name speaks for another class or fold."""
+    """Return what is wrong where a folder's name is that of another class or fold."""
     folders = [part.lower() for part in file.folders]
     if folders and folders[-1] in {"all", "hem"} - {label} and label in {"all", "hem"}:
         return f"is {label}, lies in {folders[-1]}"

@@ -1,11 +1,11 @@
-"""Drawing the cells of a smear: lymphoblasts and plasma cells, red cells and platelets.
+"""Draws the cells of a smear: lymphoblasts and plasma cells, red cells and platelets.
 
-Textbook descriptions stand behind the two classes. A lymphoblast has a high
-nucleus-to-cytoplasm ratio, open chromatin with nucleoli, and a thin rim of blue
-cytoplasm. A plasma cell has a round nucleus off its middle, chromatin in clumps
-like the hours on a clock's face, abundant deep-blue cytoplasm, a pale zone beside
-the nucleus (the Golgi apparatus), an oval outline, and now and then two nuclei.
-Young plasma cells look more like blasts, so the classes overlap.
+The two classes follow textbooks. A lymphoblast has a high nucleus-to-cytoplasm ratio,
+open chromatin with nucleoli, and a thin rim of blue cytoplasm. A plasma cell has an
+eccentric round nucleus, chromatin in clumps like the hours on a clock face, abundant
+deep-blue cytoplasm, a pale zone beside the nucleus (the Golgi apparatus), an oval
+outline, and sometimes two nuclei. Young plasma cells look more like blasts, so the
+classes overlap.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from helpers.datasets.drawn.frame_cell import chromatin, filled, harmonics, noise, nucleoli, outline
+from helpers.datasets.drawn.brushes import (
+    angles_from_random,
+    blob,
+    cell_traits,
+    chromatin,
+    harmonics,
+    logistic,
+    noise,
+    notched,
+    nucleoli,
+)
+from helpers.datasets.drawn.optics import Style
 
 # Optical density (-ln of the light let through) in R, G, B per unit of each tissue,
 # chosen for a Giemsa stain on bright glass.
@@ -25,7 +36,7 @@ _PALE_BLUE = np.array([0.42, 0.37, 0.10], np.float32)
 _DEEP_BLUE = np.array([0.86, 0.70, 0.19], np.float32)
 _RED_CELL = np.array([0.13, 0.24, 0.20], np.float32)
 _PLATELET = np.array([0.35, 0.60, 0.20], np.float32)
-_WORKING_RADIUS = 48  # pixels; small cells are drawn this large and then reduced
+_WORKING_RADIUS = 48  # pixels; smaller cells are drawn at this size and then reduced
 
 #: Traits of a cell: how far the mean of plasma cells lies above the middle, and that of
 #: lymphoblasts below it, in standard deviations.
@@ -40,28 +51,6 @@ TRAITS = {
     "nucleoli": -0.65,
     "twin": 0.60,
 }
-
-
-@dataclass(frozen=True)
-class Stain:
-    """How one field was stained.
-
-    Attributes
-    ----------
-    strength : float
-        Amount of dye; 1 is the reference.
-    hue : float
-        From bluish (-1) to reddish (1).
-    contrast : float
-        Of the chromatin; 1 is the reference.
-    grain : float
-        Scale of the chromatin's pattern; 1 is the reference.
-    """
-
-    strength: float = 1.0
-    hue: float = 0.0
-    contrast: float = 1.0
-    grain: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,22 +75,7 @@ class Patch:
     parameters: dict[str, float]
 
 
-def draw_traits(label: str, field: dict[str, float], rng: np.random.Generator) -> dict[str, float]:
-    """Return each trait in standard deviations: class mean, the field's own offset, chance."""
-    sign = 1 if label == "mm" else -1
-    return {
-        name: sign * mean + field.get(name, 0.0) + 0.6 * float(rng.standard_normal())
-        for name, mean in TRAITS.items()
-    }
-
-
-def draw_cell(
-    label: str,
-    radius: float,
-    stain: Stain,
-    field: dict[str, float],
-    rng: np.random.Generator,
-) -> Patch:
+def draw_cell(label: str, radius: float, style: Style, rng: np.random.Generator) -> Patch:
     """Draw one cell of class `label`.
 
     Parameters
@@ -109,22 +83,20 @@ def draw_cell(
     label : str
         ``all`` (lymphoblast) or ``mm`` (plasma cell).
     radius : float
-        Of a middling cell of this field, in pixels.
-    stain : Stain
-        Of the field.
-    field : dict of str to float
-        How far this field's cells lie from their class, in standard deviations.
+        Mean radius of this field's cells, in pixels.
+    style : Style
+        Of the field: its dyes and the traits of its cells.
     rng : numpy.random.Generator
-        All chance comes from here.
+        The only source of chance.
 
     Raises
     ------
     ValueError
-        When the class is another one.
+        When there is no such class.
     """
     if label not in ("all", "mm"):
         raise ValueError(f"A cell of a phantom field is 'all' or 'mm', not {label!r}.")
-    z = draw_traits(label, field, rng)
+    z = cell_traits(rng, TRAITS, 1 if label == "mm" else -1, 0.6, style.traits or {})
     finer = max(1, round(_WORKING_RADIUS / radius))
     mean = radius * finer * float(np.clip(np.exp(0.085 * z["size"]), 0.75, 1.35))
     angles = np.linspace(0, 2 * np.pi, 128, endpoint=False)
@@ -135,28 +107,28 @@ def draw_cell(
     cell = mean * shape * (1 + long * np.cos(2 * (angles - axis)))
     side = finer * (2 * int(np.ceil(cell.max() / finer)) + 9)
     middle = (side - 1) / 2
-    cell_soft = filled(outline(angles, cell, (middle, middle)), side)
+    cell_soft = blob(angles, cell, (middle, middle), side)
 
     ratio = float(np.clip(0.66 + 0.13 * z["filling"], 0.33, 0.92))
     nuclei, shift = _nuclei(rng, angles, cell, mean, ratio, axis, z)
     nucleus_soft = np.zeros((side, side), np.float32)
-    clock = float(1 / (1 + np.exp(-2.2 * z["clock"])))
-    basophilia = float(1 / (1 + np.exp(-1.5 * z["basophilia"])))
-    halo = float(1 / (1 + np.exp(-1.6 * z["halo"])))
-    scale = stain.grain * (mean / 100) ** 0.75
+    clock = logistic(2.2 * z["clock"])
+    basophilia = logistic(1.5 * z["basophilia"])
+    halo = logistic(1.6 * z["halo"])
+    scale = style.grain * (mean / 100) ** 0.75
     open_part = chromatin(rng, side, float(np.clip(0.9 - 0.5 * clock, 0, 1)), scale)
     texture = np.float32(1 - 0.6 * clock) * open_part
     count = int(np.clip(np.round(0.9 + 1.1 * z["nucleoli"]), 0, 3)) if len(nuclei) == 1 else 0
     spots = np.zeros((side, side), np.float32)
     for radii, centre in nuclei:
         where = np.array([middle, middle]) + centre
-        one = np.minimum(filled(outline(angles, radii, where), side), cell_soft)
+        one = np.minimum(blob(angles, radii, where, side), cell_soft)
         texture = texture + np.float32(0.40 * clock) * _clock_face(rng, side, where, radii) * one
         nucleus_soft = np.maximum(nucleus_soft, one)
         if count:
             spots = nucleoli(rng, side, where, float(radii.min()), count)
     density = _stained(
-        rng, stain, cell_soft, nucleus_soft, texture, spots, basophilia, halo, shift, mean, clock
+        rng, style, cell_soft, nucleus_soft, texture, spots, basophilia, halo, shift, mean, clock
     )
     if finer > 1:
         size = (side // finer, side // finer)
@@ -182,13 +154,13 @@ def draw_cell(
 def red_cell(rng: np.random.Generator, radius: float, pallor: float, hue: float) -> np.ndarray:
     """Return the optical density (side, side, 3), float32, of a red cell on a square of glass.
 
-    `pallor` from 0 to 1 is how pale its middle is, `hue` runs from grey (-1) to red (1).
+    `pallor`, 0 to 1, is how pale its middle is; `hue` goes from grey (-1) to red (1).
     """
     angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
     shape = harmonics(rng, angles, np.array([0.04, 0.015, 0.01]))
     side = 2 * int(np.ceil(radius * 1.25)) + 3
     middle = (side - 1) / 2
-    disc = filled(outline(angles, radius * shape, (middle, middle)), side)
+    disc = blob(angles, radius * shape, (middle, middle), side)
     soft = cv2.GaussianBlur(disc, (0, 0), max(radius * 0.07, 0.5))
     grid = np.arange(side, dtype=np.float32) - np.float32(middle)
     rise = -(grid**2) / np.float32(2 * (0.42 * radius) ** 2)
@@ -203,13 +175,13 @@ def platelet(rng: np.random.Generator, radius: float) -> np.ndarray:
     angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     radii = radius * harmonics(rng, angles, np.array([0.2, 0.12, 0.1, 0.08]))
     side = 2 * int(np.ceil(radius * 1.8)) + 3
-    disc = filled(outline(angles, np.maximum(radii, 1), ((side - 1) / 2, (side - 1) / 2)), side)
+    disc = blob(angles, np.maximum(radii, 1), ((side - 1) / 2, (side - 1) / 2), side)
     grains = np.maximum(1 + 0.5 * noise(rng, side, 2.0), 0.2)
     return (cv2.GaussianBlur(disc, (0, 0), 0.8) * grains)[..., None] * _PLATELET
 
 
 def _nuclei(rng, angles, cell, mean, ratio, axis, z):
-    """Return (radii, centre against the cell's) of each nucleus, and the mean centre."""
+    """Return (radii, shift from the cell's middle) of each nucleus, and their mean shift."""
     off = float(np.clip(0.55 + 0.3 * z["offset"], 0.05, 1.0))
     turn = axis + (np.pi if rng.uniform() < 0.5 else 0.0) + 0.3 * rng.standard_normal()
     way = np.array([np.cos(turn), np.sin(turn)])
@@ -224,20 +196,18 @@ def _nuclei(rng, angles, cell, mean, ratio, axis, z):
         ]
         return pair, shift
     own = harmonics(rng, angles, np.array([0.03, 0.02, 0.015, 0.01]))
-    follow = float(
-        np.clip((ratio - 0.45) / 0.5, 0, 1)
-    )  # a nucleus that fills the cell has its form
+    # The more of the cell a nucleus fills, the more it has the cell's shape.
+    follow = float(np.clip((ratio - 0.45) / 0.5, 0, 1))
     radii = np.sqrt(ratio) * mean * (follow * cell / cell.mean() + (1 - follow) * own)
     if rng.uniform() < 0.16 and ratio > 0.6:  # a cleft, as in many blasts
-        away = np.angle(np.exp(1j * (angles - rng.uniform(0, 2 * np.pi))))
-        radii = radii * (1 - rng.uniform(0.06, 0.2) * np.exp(-0.5 * (away / 0.2) ** 2))
+        radii = notched(radii, angles_from_random(rng, angles), rng.uniform(0.06, 0.2), 0.2)
     room = max(mean - np.sqrt(ratio) * mean, 0.0)
     shift = off * 0.95 * room * way
     return [(radii, shift)], shift
 
 
 def _clock_face(rng, side, centre, radii):
-    """Return clumps around the rim of a nucleus with pale gaps, float32 about 0."""
+    """Return clumps along the rim of a nucleus with pale gaps, float32 (side, side) about 0."""
     grid = np.arange(side, dtype=np.float32)
     x, y = grid[None, :] - np.float32(centre[0]), grid[:, None] - np.float32(centre[1])
     far = np.sqrt(x * x + y * y) / np.float32(np.mean(radii))
@@ -252,16 +222,14 @@ def _clock_face(rng, side, centre, radii):
     return clumps + hub + 0.22 * rough - 0.2 * (far < 0.55).astype(np.float32)
 
 
-def _stained(
-    rng, stain, cell, nucleus, texture, spots, basophilia, halo, shift, mean, clock
-) -> np.ndarray:
-    """Return the optical density (side, side, 3) of one cell."""
+def _stained(rng, style, cell, nucleus, texture, spots, basophilia, halo, shift, mean, clock):
+    """Return the optical density, float32 (side, side, 3), of one cell."""
     side = len(cell)
     inside = cv2.GaussianBlur(nucleus, (0, 0), 1.6)
     around = cv2.GaussianBlur(cell, (0, 0), 1.6)
     membrane = 4 * inside * (1 - inside) * nucleus
     grid = np.arange(side, dtype=np.float32) - np.float32((side - 1) / 2)
-    # The pale zone lies beside the nucleus, towards the middle of the cell.
+    # The pale zone is beside the nucleus, on the side of the cell's middle.
     size = np.float32(mean * 0.34)
     length = float(np.hypot(*shift)) + 1e-6
     at = shift - shift / length * (0.62 * mean)
@@ -274,10 +242,10 @@ def _stained(
     edge = 1 + 0.25 * np.maximum(1 - cv2.GaussianBlur(cell, (0, 0), mean * 0.16), 0)
     grainy = 1 + 0.10 * noise(rng, side, mean * 0.12)
     cytoplasm = around * (1 - inside) * lighter * edge * grainy
-    amount = np.float32(stain.strength * np.exp(0.06 * rng.standard_normal()))
-    varied = np.float32(stain.contrast) * texture - 0.30 * spots + 0.16 * membrane
+    amount = np.float32(style.strength * np.exp(0.06 * rng.standard_normal()))
+    varied = np.float32(style.contrast) * texture - 0.30 * spots + 0.16 * membrane
     base = inside * np.float32(0.84 + 0.20 * clock)
-    redder = np.array([-0.10, 0.04, 0.10], np.float32) * np.float32(stain.hue)
+    redder = np.array([-0.10, 0.04, 0.10], np.float32) * np.float32(style.hue)
     blue = _PALE_BLUE + (_DEEP_BLUE - _PALE_BLUE) * np.float32(basophilia) + 0.6 * redder
     layers = cv2.merge([base, inside * varied, cytoplasm])
     dyes = np.stack([_NUCLEUS + redder, _CHROMATIN, blue], axis=1) * amount

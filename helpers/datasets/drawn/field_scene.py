@@ -1,4 +1,4 @@
-"""Drawing one field of a smear: cells placed on glass, red cells around them, a photograph."""
+"""Draws one field of a smear: places cells and red cells on glass and photographs them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from helpers.datasets.drawn.field_cell import Patch, Stain, draw_cell, platelet, red_cell
-from helpers.datasets.drawn.frame_cell import noise
+from helpers.datasets.drawn.brushes import noise
+from helpers.datasets.drawn.field_cell import Patch, draw_cell, platelet, red_cell
+from helpers.datasets.drawn.optics import Style
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,14 @@ class Field:
     image : numpy.ndarray
         (h, w, 3), uint8, RGB.
     nuclei, cells : numpy.ndarray
-        (h, w), int32: 0 is ground, n the nuclei (the whole) of the n-th cell of
-        `table`; where cells overlap, the later one lies on top.
+        (h, w), int32: 0 is background, n the nuclei (or all) of the n-th cell of
+        `table`; where cells overlap, the later one is on top.
     table : pandas.DataFrame
         One row a cell: `cell` (from 1), `label`, its middle `x` and `y` in pixels,
-        `whole` (False where the field's border cuts it) and what
-        :class:`~helpers.datasets.drawn.field_cell.Patch` tells of it.
+        `whole` (False where the field's border cuts it) and the parameters of its
+        :class:`~helpers.datasets.drawn.field_cell.Patch`.
     background : numpy.ndarray
-        (h, w), bool: glass without any cell, red ones included.
+        (h, w), bool: glass without any cell, not even a red one.
     """
 
     image: np.ndarray
@@ -39,20 +40,29 @@ class Field:
     background: np.ndarray
 
 
-@dataclass(frozen=True)
-class Look:
-    """How one field was stained, lit and photographed, and how its cells tend to be."""
+@dataclass(frozen=True, kw_only=True)
+class Look(Style):
+    """The style of a field, with its glass and its red cells.
 
-    stain: Stain
-    glass: np.ndarray  # light through empty glass, R, G, B of 255
-    blur: float  # in pixels of a quarter-size field
-    noise: float  # in grey levels
-    zoom: float
-    pallor: float  # of the red cells' middles
+    Attributes
+    ----------
+    glass : numpy.ndarray
+        (3,), float32: light that passes through empty glass, R, G, B of 255.
+    pallor : float
+        How pale the middle of a red cell is, 0 to 1.
+    red_hue : float
+        Colour of red cells, from grey (-1) to red (1).
+    crowd : float
+        Share of the field that red cells cover.
+    chains : float
+        Probability that a red cell touches the one before.
+    """
+
+    glass: np.ndarray
+    pallor: float
     red_hue: float
-    crowd: float  # share of the field that red cells take
-    chains: float  # how readily red cells stick to each other
-    traits: dict[str, float]
+    crowd: float
+    chains: float
 
 
 def draw_field(
@@ -64,29 +74,28 @@ def draw_field(
     finer: float,
     rng: np.random.Generator,
 ) -> Field:
-    """Draw a field with `whole` cells of class `label`, and now and then one cut by the border.
+    """Draw a field with `whole` cells of class `label`, and sometimes one cut by the border.
 
     Parameters
     ----------
     label : str
         ``all`` or ``mm``.
     whole : int
-        Cells that lie inside altogether.
+        Number of cells that lie completely inside.
     look : Look
-        Stain, light, focus and the tendencies of the cells.
+        Stain, light, focus and the field's own traits of cells.
     radius : float
-        Of a middling cell, in pixels.
+        Mean radius of a cell, in pixels.
     size : tuple of int
         Width and height in pixels.
     finer : float
-        Side of a pixel of a quarter-size field in pixels of this one.
+        Resolution relative to a field of a quarter of the full width.
     rng : numpy.random.Generator
-        All chance comes from here.
+        The only source of chance.
     """
     width, height = size
     patches = [
-        draw_cell(label, radius, look.stain, look.traits, rng)
-        for _ in range(whole + int(rng.uniform() < 0.35))
+        draw_cell(label, radius, look, rng) for _ in range(whole + int(rng.uniform() < 0.35))
     ]
     places = _places(rng, patches, whole, width, height)
     density = np.zeros((height, width, 3), np.float32)
@@ -98,29 +107,21 @@ def draw_field(
     rows = []
     for number, (patch, (x, y)) in enumerate(zip(patches, places, strict=True), start=1):
         inside, part = _overlap(len(patch.cell), x, y, width, height)
-        # A cell lies on the glass and pushes aside what would lie under it.
+        # A cell displaces most of what would lie under it.
         lifted = 1 - 0.9 * patch.cell[part][..., None].astype(np.float32)
         density[inside] = density[inside] * lifted + patch.density[part]
         cells[inside][patch.cell[part]] = number
         nuclei[inside][patch.cell[part]] = 0
         nuclei[inside][patch.nucleus[part]] = number
-        rows.append(
-            {
-                "cell": number,
-                "label": label,
-                "x": x,
-                "y": y,
-                "whole": number <= whole,
-                **patch.parameters,
-            }
-        )
+        facts = {"cell": number, "label": label, "x": x, "y": y, "whole": number <= whole}
+        rows.append({**facts, **patch.parameters})
     background &= cells == 0
     image = _photographed(rng, density, look, finer)
     return Field(image, nuclei, cells, pd.DataFrame(rows), background)
 
 
 def _places(rng, patches: list[Patch], whole: int, width: int, height: int) -> list[tuple]:
-    """Return the middle (x, y) of each cell: apart, a few touching, the last cut by the border."""
+    """Return the middle (x, y) of each cell: a few touch, those after `whole` are cut off."""
     places: list[tuple[float, float]] = []
     radii = [patch.parameters["radius"] for patch in patches]
     for number, patch in enumerate(patches):
@@ -141,7 +142,7 @@ def _places(rng, patches: list[Patch], whole: int, width: int, height: int) -> l
                 reach <= x <= width - reach and reach <= y <= height - reach
             ):
                 continue
-            # The more often it fails, the closer cells may stand.
+            # After many failures, cells may lie closer to each other.
             room = 1.25 if attempt < 200 else 1.0
             gaps = [
                 np.hypot(x - a, y - b) / (radii[number] + radius)
@@ -156,7 +157,7 @@ def _places(rng, patches: list[Patch], whole: int, width: int, height: int) -> l
 
 
 def _lay_red_cells(rng, density, look: Look, radius: float, placed: list) -> None:
-    """Lay red cells and platelets on the glass, single or in chains, none on a white cell."""
+    """Add red cells and platelets, single or in chains, but none on a white cell."""
     height, width = density.shape[:2]
     size = radius * 0.58
     count = int(look.crowd * height * width / (np.pi * size * size))
@@ -172,12 +173,12 @@ def _lay_red_cells(rng, density, look: Look, radius: float, placed: list) -> Non
             turn = rng.uniform(0, 2 * np.pi)
         cell = red_cell(rng, size * exp(0.06 * rng.standard_normal()), look.pallor, look.red_hue)
         if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > 0.88 * reach + size * 0.8).all():
-            _lay(density, cell * np.float32(look.stain.strength), x, y)
+            _lay(density, cell * np.float32(look.strength), x, y)
     for _ in range(int(rng.poisson(3.5))):
         x, y = rng.uniform(0, width), rng.uniform(0, height)
         spot = platelet(rng, radius * rng.uniform(0.10, 0.17))
         if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > reach + size * 0.3).all():
-            _lay(density, spot * np.float32(look.stain.strength), x, y)
+            _lay(density, spot * np.float32(look.strength), x, y)
 
 
 def _lay(density: np.ndarray, patch: np.ndarray, x: float, y: float) -> None:
@@ -187,20 +188,19 @@ def _lay(density: np.ndarray, patch: np.ndarray, x: float, y: float) -> None:
 
 
 def _overlap(side: int, x: float, y: float, width: int, height: int) -> tuple[tuple, tuple]:
-    """Return where a patch around (x, y) lies in the field, and which part of it does."""
+    """Return the slices of the field that a patch around (x, y) covers, and those of the patch."""
     left, top = round(x - (side - 1) / 2), round(y - (side - 1) / 2)
     first, last = max(left, 0), max(min(left + side, width), 0)
     high, low = max(top, 0), max(min(top + side, height), 0)
     inside = slice(high, max(low, high)), slice(first, max(last, first))
-    part = (
-        slice(high - top, max(low, high) - top),
-        slice(first - left, max(last, first) - left),
+    part = tuple(
+        slice(s.start - at, s.stop - at) for s, at in zip(inside, (top, left), strict=True)
     )
     return inside, part
 
 
 def _photographed(rng, density: np.ndarray, look: Look, finer: float) -> np.ndarray:
-    """Return the picture (h, w, 3), uint8, that a camera takes of the glass."""
+    """Return the photograph (h, w, 3), uint8, of the glass."""
     height, width = density.shape[:2]
     light = cv2.exp(-density)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]

@@ -1,15 +1,14 @@
-"""Phantom fields: smears that the course draws itself, in SN-AM's names and with its masks.
+"""Phantom fields: smears that the course draws itself, with SN-AM's file names and masks.
 
-Chapter 12 runs on them where SN-AM is not at hand. Each field has a stain, a
-light, a focus and a size of its own, so the cells of one field know each other,
-and crops that are split at random leak here as they do in the real data.
+Chapter 12 runs on them without a copy of SN-AM. Each field has its own stain, light,
+focus and cell size, so the cells of one field resemble each other, and crops that are
+split at random leak here as they do in the real data.
 """
 
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from math import exp
 from pathlib import Path
@@ -18,39 +17,37 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from helpers.base import code
 from helpers.base.errors import DatasetError
 from helpers.base.files import atomic_path
-from helpers.base.runtime import cores
 from helpers.base.settings import DEFAULT_SEED, Profile, profile_of
-from helpers.datasets.drawn import frames as phantom
-from helpers.datasets.drawn.field_cell import TRAITS, Stain
+from helpers.datasets.drawn.brushes import balanced_normals
+from helpers.datasets.drawn.field_cell import TRAITS
 from helpers.datasets.drawn.field_scene import Field, Look, draw_field
-from helpers.datasets.drawn.folder import draw_once, read_stamp
+from helpers.datasets.drawn.folder import DrawnSet
 
-#: Written last: a folder that holds it holds every field.
+#: Name of the file that marks a folder of phantom fields.
 MARKER = "phantom_fields.json"
 #: Width and height of SN-AM's fields in pixels.
 FULL_SIZE = 2560, 1920
-#: Radius of a middling cell in a field of full size, in pixels.
+#: Mean radius of a cell in a field of full size, in pixels.
 RADIUS = 96
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a set of phantom fields follows from, beside the code.
+    """All that a set of phantom fields follows from, apart from the code.
 
     Attributes
     ----------
     all_fields, mm_fields : int
-        Numbered fields of each class. The fifth of `mm` is a reference as well;
-        `ALL_ref` and `ALL_ALL_extra_images` come on top.
+        Numbered fields of each class. The fifth of `mm` is also a reference;
+        `ALL_ref` and `ALL_ALL_extra_images` are drawn in addition.
     cells : int
-        Whole cells in all numbered fields that are not a reference.
+        Total number of whole cells in the numbered fields without the reference.
     scale : float
-        Side of a field against SN-AM's 2560 x 1920.
+        Side of a field relative to SN-AM's 2560 x 1920.
     seed : int
-        From which every random choice follows.
+        Of every random choice.
     laboratories : bool
         Whether the two classes come from two laboratories, see :func:`draw`.
     """
@@ -83,86 +80,49 @@ def draw(
     Parameters
     ----------
     folder : path-like
-        Made if missing. Holds ``ALL_1.bmp``, ``MM_1.bmp`` and so on, ``ALL_ref.bmp``,
+        Created if missing. Holds ``ALL_1.bmp``, ``MM_1.bmp`` and so on, ``ALL_ref.bmp``,
         ``ALL_ALL_extra_images.bmp``, ``MM_5_also_ref_image.bmp`` and beside them
         ``*_nucleus_mask.bmp``, ``*_background_mask.bmp`` and for some
-        ``*_cyto_mask.bmp`` (white where it is true).
+        ``*_cyto_mask.bmp`` (white where true).
     profile : str, Profile or Recipe
         How many fields and cells; the fields are scaled, see `SIZES`.
     seed : int
         Same seed, same bytes, whatever the number of workers.
     laboratories : bool
         False: light and stain of a field have nothing to do with its class.
-        True: ALL and MM fields come from two laboratories with lamps of
-        different colour, so that empty glass alone tells the classes apart.
+        True: ALL and MM fields come from two laboratories with light of different
+        colour, so that empty glass alone tells the classes apart.
     workers : int, optional
         Threads; None for one a core.
 
     Returns
     -------
     pathlib.Path
-        `folder`. A finished one is left as it is, one whose drawing was stopped
-        is completed, one drawn by another version of the code is drawn anew, and
-        a second process waits for the first.
+        `folder`, see :meth:`helpers.datasets.drawn.folder.DrawnSet.draw_once`.
 
     Raises
     ------
     DatasetError
-        When `folder` holds fields that the course did not draw, or phantom
+        When `folder` holds such fields that the course did not draw, or phantom
         fields of another recipe.
     """
-    folder = Path(folder)
-    recipe = recipe_of(profile, seed, laboratories)
-
-    def draw_all() -> None:
-        rows = list(plan(recipe).itertuples())
-        _looks(recipe)  # made here once, and not by every thread that first asks
-        with ThreadPoolExecutor(workers or cores()) as pool:
-            for _ in pool.map(lambda row: _draw_files(folder, recipe, row), rows):
-                pass
-
-    def remove() -> None:
-        for name in plan(recipe)["name"]:
-            for path in (folder / f"{name}.bmp", *folder.glob(f"{name}_*_mask.bmp")):
-                path.unlink(missing_ok=True)
-
-    def foreign() -> str:
-        own = f"{folder} holds images that the course did not draw; draw into another folder."
-        return own if any(folder.glob("*.bmp")) else ""
-
-    stamp = {**asdict(recipe), "code": code_version()}
-    return draw_once(folder, MARKER, stamp, draw=draw_all, remove=remove, foreign=foreign)
-
-
-def truth(path: str | os.PathLike) -> Field:
-    """Return the truth about the phantom field in the file `path`, drawn again.
-
-    Raises
-    ------
-    DatasetError
-        When no folder above `path` was filled by :func:`draw` of this version.
-    """
-    path = Path(path)
-    for folder in path.parents:
-        found = read_stamp(folder, MARKER)
-        if found is None:
-            continue
-        if found.pop("code", None) != code_version():
-            raise DatasetError(
-                f"The phantom fields in {folder} were drawn by another version of the course; "
-                "draw them anew."
-            )
-        return redraw(Recipe(**found), path.stem)
-    raise DatasetError(f"{path} is no phantom field: no folder above it holds {MARKER}.")
+    return _SET.draw_once(folder, recipe_of(profile, seed, laboratories), _write, workers)
 
 
 def redraw(recipe: Recipe, name: str) -> Field:
     """Draw the field called `name` (a file's name without its ending) again."""
-    table = plan(recipe)
-    row = table.loc[table["name"] == name]
-    if row.empty:
-        raise DatasetError(f"No phantom field is called {name!r}, first is {table['name'][0]!r}.")
-    return _draw_row(recipe, next(row.itertuples()))
+    return _draw(recipe, _SET.row(recipe, name))
+
+
+def truth(path: str | os.PathLike) -> Field:
+    """Draw the phantom field in the file `path` again, with the truth about it.
+
+    Raises
+    ------
+    DatasetError
+        When no folder above `path` was filled by :func:`draw`, or it was by other code.
+    """
+    return _draw(*_SET.find(path))
 
 
 def recipe_of(
@@ -186,7 +146,12 @@ def plan(recipe: Recipe) -> pd.DataFrame:
     pandas.DataFrame
         `name` (of the file, without ending), `label`, `number` (0 for `ALL_ref`,
         -1 for the extra images), `role` (``field``, ``reference``, ``extra``),
-        `cells` (whole ones), `cytoplasm` (whether it has a mask of it).
+        `cells` (number of whole ones), `cytoplasm` (whether there is a mask of it).
+
+    Raises
+    ------
+    DatasetError
+        When a number of the recipe is too small or too large.
     """
     if min(recipe.all_fields, recipe.mm_fields) < 1 or not 0 < recipe.scale <= 1:
         raise DatasetError(
@@ -195,15 +160,12 @@ def plan(recipe: Recipe) -> pd.DataFrame:
     rng = np.random.default_rng([recipe.seed, 11])
     rows = [(f"ALL_{number}", "all", number, "field") for number in range(1, recipe.all_fields + 1)]
     rows += [("ALL_ref", "all", 0, "reference"), ("ALL_ALL_extra_images", "all", -1, "extra")]
-    for number in range(1, recipe.mm_fields + 1):
-        name, role = f"MM_{number}", "field"
-        if number == 5:
-            name, role = "MM_5_also_ref_image", "reference"
-        rows.append((name, "mm", number, role))
+    rows += [(f"MM_{number}", "mm", number, "field") for number in range(1, recipe.mm_fields + 1)]
     table = pd.DataFrame(rows, columns=["name", "label", "number", "role"])
+    table.loc[table["name"] == "MM_5", ["name", "role"]] = "MM_5_also_ref_image", "reference"
     fields = table["role"] == "field"
     table["cells"] = 6
-    # Fields of few and of many cells, about as many cells of either class.
+    # Few cells in some fields, many in others, and as many of either class.
     for label, cells in (("all", recipe.cells // 2), ("mm", recipe.cells - recipe.cells // 2)):
         chosen = table.index[fields & (table["label"] == label)]
         if cells < 2 * len(chosen) or cells > 14 * len(chosen):
@@ -216,46 +178,39 @@ def plan(recipe: Recipe) -> pd.DataFrame:
     return table
 
 
-def code_version() -> str:
-    """Return 12 digits that change when the code that draws changes."""
-    return code.version(__name__)
+_SET = DrawnSet("phantom field", MARKER, __name__, Recipe, plan, ("ALL_*.bmp", "MM_*.bmp"))
 
-
+# Properties of a look that differ from field to field, as standard normal values.
 _SPREAD = (
     "strength", "hue", "contrast", "grain", "level", "warmth", "green", "blur", "noise", "zoom",
     "pallor", "red_hue", "crowd", "chains", *TRAITS,
 )  # fmt: skip
-#: How far apart the lamps of two laboratories are, in standard deviations of a field's.
+# Difference between the light of two laboratories, in standard deviations among fields.
 _APART = {"warmth": 2.2, "green": -1.4, "level": 0.8}
 
 
 @lru_cache(maxsize=8)
 def _looks(recipe: Recipe) -> dict[str, Look]:
-    """Return each field's look, of which no property tells the classes apart by chance."""
+    """Return each field's look; no property tells the classes apart by accident."""
     rng = np.random.default_rng([recipe.seed, 12])
     table = plan(recipe)
     positive = (table["label"] == "mm").to_numpy()
-    cells = table["cells"].to_numpy()
-    drawn = {name: phantom._drawn_fairly(rng, positive, cells) for name in _SPREAD}
+    normals = balanced_normals(rng, _SPREAD, positive, table["cells"].to_numpy())
     if recipe.laboratories:
-        for name, apart in _APART.items():
-            drawn[name] = 0.45 * drawn[name] + np.where(positive, apart, -apart) / 2
-    return {
-        name: _look({key: float(values[index]) for key, values in drawn.items()})
-        for index, name in enumerate(table["name"])
-    }
+        for z, other in zip(normals, positive, strict=True):
+            for name, apart in _APART.items():
+                z[name] = 0.45 * z[name] + (apart if other else -apart) / 2
+    return {name: _look(z) for name, z in zip(table["name"], normals, strict=True)}
 
 
 def _look(z: dict[str, float]) -> Look:
     level = 226 + 9 * z["level"]
     tints = 1 + 0.028 * z["warmth"], 1 + 0.020 * z["green"], 1 - 0.028 * z["warmth"]
     return Look(
-        stain=Stain(
-            strength=exp(0.16 * z["strength"]),
-            hue=0.8 * z["hue"],
-            contrast=exp(0.2 * z["contrast"]),
-            grain=exp(0.1 * z["grain"]),
-        ),
+        strength=exp(0.16 * z["strength"]),
+        hue=0.8 * z["hue"],
+        contrast=exp(0.2 * z["contrast"]),
+        grain=exp(0.1 * z["grain"]),
         glass=(level * np.array(tints) * np.array([1.0, 0.985, 1.02])).astype(np.float32),
         blur=0.75 * exp(0.28 * z["blur"]),
         noise=1.6 * exp(0.3 * z["noise"]),
@@ -279,8 +234,8 @@ def _counts(rng: np.random.Generator, fields: int, cells: int) -> np.ndarray:
     return counts
 
 
-def _draw_row(recipe: Recipe, row) -> Field:
-    """Draw one field; all chance follows from the seed, the class and the number."""
+def _draw(recipe: Recipe, row) -> Field:
+    """Draw the field of a row of the plan; chance depends on seed, class and number alone."""
     rng = np.random.default_rng([recipe.seed, 13, int(row.label == "mm"), row.number + 1])
     look = _looks(recipe)[row.name]
     size = tuple(round(side * recipe.scale) for side in FULL_SIZE)
@@ -288,24 +243,19 @@ def _draw_row(recipe: Recipe, row) -> Field:
     return draw_field(row.label, row.cells, look, radius, size, recipe.scale / 0.25, rng)
 
 
-def _draw_files(folder: Path, recipe: Recipe, row) -> None:
-    names = ["nucleus_mask", "background_mask"] + ["cyto_mask"] * row.cytoplasm
-    image = folder / f"{row.name}.bmp"
-    masks = {name: folder / f"{row.name}_{name}.bmp" for name in names}
-    if all(path.is_file() for path in (image, *masks.values())):
+def _write(folder: Path, recipe: Recipe, row) -> None:
+    endings = ["_nucleus_mask", "_background_mask"] + ["_cyto_mask"] * row.cytoplasm + [""]
+    paths = {ending: folder / f"{row.name}{ending}.bmp" for ending in endings}
+    if all(path.is_file() for path in paths.values()):
         return
-    field = _draw_row(recipe, row)
-    white = {
-        "nucleus_mask": field.nuclei > 0,
-        "background_mask": field.background,
-        "cyto_mask": (field.cells > 0) & (field.nuclei == 0),
+    field = _draw(recipe, row)
+    pixels = {
+        "": field.image[:, :, ::-1],
+        "_nucleus_mask": (field.nuclei > 0).astype(np.uint8) * 255,
+        "_background_mask": field.background.astype(np.uint8) * 255,
+        "_cyto_mask": ((field.cells > 0) & (field.nuclei == 0)).astype(np.uint8) * 255,
     }
-    for name, path in masks.items():
-        _write(path, white[name].astype(np.uint8) * 255)
-    _write(image, field.image[:, :, ::-1])
-
-
-def _write(path: Path, pixels: np.ndarray) -> None:
-    encoded = cv2.imencode(".bmp", pixels)[1]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+    for ending, path in paths.items():
+        encoded = cv2.imencode(".bmp", pixels[ending])[1]
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(encoded.tobytes())

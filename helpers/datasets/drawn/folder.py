@@ -1,101 +1,173 @@
-"""Folders that the course fills with images it draws: once, whole, and over nobody's own."""
+"""Folders that the course fills with images it draws: once, completely, over nobody's files."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-import filelock
+import pandas as pd
 
+from helpers.base import code
 from helpers.base.errors import DatasetError
-from helpers.base.files import write_json
+from helpers.base.files import kept, write_json
+from helpers.base.runtime import cores
 
 
-def draw_once(
-    folder: str | os.PathLike,
-    marker: str,
-    stamp: dict,
-    draw: Callable[[], object],
-    remove: Callable[[], object],
-    foreign: Callable[[], str],
-) -> Path:
-    """Let `draw` fill a folder, unless the same was drawn there before.
+@dataclass(frozen=True)
+class DrawnSet:
+    """One kind of images that the course draws, and the folders that hold them.
 
-    Parameters
+    Attributes
     ----------
-    folder : path-like
-        Made if missing.
+    noun : str
+        What one image is called.
     marker : str
-        Name of the file, ending in ``.json``, that says what is in the folder.
-        It is written last: a folder that holds it holds every image.
-    stamp : dict
-        What the images follow from: a recipe, and under ``code`` a version of
-        the code that draws.
-    draw : callable
-        Draws every image that is not there yet.
-    remove : callable
-        Removes the images that an older version of the code drew.
-    foreign : callable
-        Returns what to tell when the folder holds images that are not the course's,
-        ``""`` when it does not; asked only where no marker stands.
-
-    Returns
-    -------
-    pathlib.Path
-        `folder`. A finished one is left as it is, one whose drawing was stopped
-        is completed, one drawn by another version of the code is drawn anew, and
-        a second process waits for the first.
-
-    Raises
-    ------
-    DatasetError
-        When the folder is somebody's own, or follows from another recipe.
+        Name of the file that says from which recipe and code a folder's images follow.
+        It is written before the first image; ``*_finished.json`` after the last.
+    module : str
+        Name of the module that draws. Its code and all that it imports count.
+    recipe : type
+        A dataclass of all that the images follow from, apart from the code.
+    plan : callable
+        Takes a recipe, returns a table with one row an image; its first column is
+        the name of the image's file without ending.
+    images : tuple of str
+        Patterns, relative to the folder, of the files that are drawn.
     """
-    folder = Path(folder)
-    if read_stamp(folder, marker) == stamp:
+
+    noun: str
+    marker: str
+    module: str
+    recipe: type
+    plan: Callable[[Any], pd.DataFrame]
+    images: tuple[str, ...]
+
+    def draw_once(
+        self,
+        folder: str | os.PathLike,
+        recipe: Any,
+        draw: Callable[[Path, Any, Any], object],
+        workers: int | None = None,
+    ) -> Path:
+        """Fill a folder with drawn images, unless the same were drawn there before.
+
+        Parameters
+        ----------
+        folder : path-like
+            Created if missing.
+        recipe : dataclass
+            What to draw.
+        draw : callable
+            Takes folder, recipe and a row of the plan and draws the row's files,
+            unless they are there already.
+        workers : int, optional
+            Threads; None for one a core.
+
+        Returns
+        -------
+        pathlib.Path
+            `folder`. A finished one stays as it is, an interrupted one is completed,
+            one drawn by another version of the code is drawn anew. A second process
+            waits for the first.
+
+        Raises
+        ------
+        DatasetError
+            When the folder holds images that the course did not draw, or images of
+            another recipe.
+        """
+        folder = Path(folder)
+        stamp = {**asdict(recipe), "code": code.version(self.module)}
+        finished = folder / f"{Path(self.marker).stem}_finished.json"
+
+        def make(temporary: Path) -> None:
+            self._clear(folder, stamp, finished)
+            write_json(folder / self.marker, stamp)
+            with ThreadPoolExecutor(workers or cores()) as pool:
+                rows = self.plan(recipe).itertuples()
+                for _ in pool.map(lambda row: draw(folder, recipe, row), rows):
+                    pass
+            write_json(temporary, stamp)
+
+        kept(finished, lambda path: stamp if _read(path) == stamp else None, make)
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / f".{Path(marker).stem}.lock"):
-        if read_stamp(folder, marker) == stamp:
-            return folder
-        started = f"{Path(marker).stem}_unfinished.json"
-        found = read_stamp(folder, marker) or read_stamp(folder, started)
-        told = foreign() if found is None else ""
-        if told:
-            raise DatasetError(told)
-        if found is not None and {**found, "code": ""} != {**stamp, "code": ""}:
+
+    def _clear(self, folder: Path, stamp: dict, finished: Path) -> None:
+        """Remove images of other code and half-written files; refuse somebody else's folder."""
+        earlier = _read(folder / self.marker)
+        drawn = [path for pattern in self.images for path in folder.glob(pattern)]
+        if earlier is None and drawn:
             raise DatasetError(
-                f"{folder} holds other {Path(marker).stem.replace('_', ' ')} ({found}); delete "
-                "the folder or draw into another one."
+                f"{folder} holds images that the course did not draw, such as {drawn[0].name}; "
+                "draw into another folder."
             )
-        if found is not None and found != stamp:
-            # Killed while the old ones go, the folder still says whose it is.
-            write_json(folder / started, found)
-            (folder / marker).unlink(missing_ok=True)
-            remove()
-        write_json(folder / started, stamp)
-        for leftover in folder.rglob(".*.bmp"):  # what a killed process left half written
-            leftover.unlink(missing_ok=True)
-        draw()
-        write_json(folder / marker, stamp)
-        (folder / started).unlink(missing_ok=True)
-    return folder
+        if earlier is not None and {**earlier, "code": ""} != {**stamp, "code": ""}:
+            raise DatasetError(
+                f"{folder} holds other {self.noun}s ({earlier}); delete the folder or draw into "
+                "another one."
+            )
+        if earlier is not None and earlier != stamp:
+            # The marker keeps the old stamp until the last old image is gone: if this
+            # process is killed before that, the next one removes the rest.
+            finished.unlink(missing_ok=True)
+            for path in drawn:
+                path.unlink(missing_ok=True)
+        for half_written in folder.rglob(".*.bmp"):
+            half_written.unlink(missing_ok=True)
 
+    def find(self, path: str | os.PathLike) -> tuple[Any, Any]:
+        """Return the recipe of the image in the file `path`, and its row of the plan.
 
-def read_stamp(folder: Path, marker: str) -> dict | None:
-    """Return what `marker` says is in the folder, None where it is missing or damaged."""
-    try:
-        return json.loads((folder / marker).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        Raises
+        ------
+        DatasetError
+            When the course did not draw the image, or did so with other code.
+        """
+        path = Path(path)
+        folder = next((one for one in path.parents if _read(one / self.marker)), None)
+        if folder is None:
+            raise DatasetError(f"{path} is no {self.noun}: no folder above it has {self.marker}.")
+        stamp = _read(folder / self.marker)
+        if stamp.pop("code", None) != code.version(self.module):
+            raise DatasetError(
+                f"The {self.noun}s in {folder} were drawn by another version of the course; "
+                "draw them anew."
+            )
+        recipe = self.recipe(**stamp)
+        return recipe, self.row(recipe, path.stem)
+
+    def row(self, recipe: Any, name: str) -> Any:
+        """Return the row of the plan for the image called `name`, as a named tuple.
+
+        Raises
+        ------
+        DatasetError
+            When the recipe has no such image.
+        """
+        plan = self.plan(recipe)
+        names = plan.iloc[:, 0]
+        if not (names == name).any():
+            raise DatasetError(f"No {self.noun} is called {name!r}, first is {names[0]!r}.")
+        return next(plan[names == name].itertuples())
 
 
 def are_drawn(folder: str | os.PathLike) -> bool:
-    """Return whether a folder, or one directly in it, was filled by :func:`draw_once`."""
+    """Return whether a folder, or one directly in it, was filled with drawn images."""
     return any(
-        read_stamp(found.parent, found.name) is not None
+        _read(marker) is not None
         for pattern in ("phantom*.json", "*/phantom*.json")
-        for found in Path(folder).glob(pattern)
+        for marker in Path(folder).glob(pattern)
     )
+
+
+def _read(path: Path) -> dict | None:
+    """Return what a marker says, None where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,8 +1,8 @@
-"""Phantom leukocytes: the five kinds of white cell on a bright smear, with the truth about them.
+"""Phantom leukocytes: the five kinds of white cell on bright smears, with the truth about them.
 
-Several subjects, each with a stain and a camera of its own, and every kind in
-every subject. Nothing here is a photograph, and the kinds are cleaner than in
-life: see :mod:`helpers.datasets.drawn.leukocyte_cell` for how one is drawn.
+There are several subjects, each with its own stain and camera, and every subject has
+cells of every kind. Nothing here is a photograph, and the kinds differ more clearly
+than in reality. :mod:`helpers.datasets.drawn.leukocyte_cell` draws one cell.
 """
 
 from __future__ import annotations
@@ -20,27 +20,9 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers.base.errors import DatasetError
 from helpers.base.files import atomic_path
-from helpers.datasets.drawn.leukocyte_cell import (
-    KINDS,
-    SIDE,
-    Leukocyte,
-    Slide,
-    draw_leukocyte,
-    known,
-)
+from helpers.datasets.drawn.leukocyte_cell import KINDS, SIDE, Slide, check_kind, draw_leukocyte
 
-__all__ = [
-    "KINDS",
-    "SIDE",
-    "DatasetError",
-    "Leukocyte",
-    "Leukocytes",
-    "Slide",
-    "draw_leukocyte",
-    "make",
-    "save",
-    "styles",
-]
+__all__ = ["KINDS", "SIDE", "Leukocytes", "make", "save", "styles"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +32,7 @@ class Leukocytes:
     Attributes
     ----------
     catalog : pandas.DataFrame
-        A catalog (``helpers.catalog.COLUMNS``), one row an image; `path` is
-        empty until :func:`save`.
+        A catalog (``helpers.catalog.COLUMNS``), one row an image; `path` is empty.
     images : numpy.ndarray
         (n, SIDE, SIDE, 3), uint8, RGB; row i is row i of the catalog.
     nuclei, cytoplasms : numpy.ndarray
@@ -67,17 +48,16 @@ class Leukocytes:
 def make(
     each: int = 40, subjects: int = 8, seed: int = 24, kinds: Sequence[str] = KINDS
 ) -> Leukocytes:
-    """Draw `each` cells of each kind, dealt out to `subjects` slides in turn.
+    """Draw `each` cells of each kind, distributed over `subjects` slides in turn.
 
-    Every subject has cells of every kind, so that its stain tells nothing about
-    the kind.
+    Every subject has cells of every kind, so a stain says nothing about the kind.
 
     Parameters
     ----------
     each : int
         Cells of each kind.
     subjects : int
-        People, each with a stain and a camera of its own.
+        People, each with a slide of their own.
     seed : int
         Same seed, same pixels.
     kinds : sequence of str
@@ -93,39 +73,30 @@ def make(
         When a kind is unknown or a number is below 1.
     """
     for kind in kinds:
-        known(kind)
+        check_kind(kind)
     if each < 1 or subjects < 1 or not len(kinds):
         raise DatasetError(
             f"{each} cells of each of {len(kinds)} kinds from {subjects} subjects cannot be "
             "drawn: take one or more of each."
         )
-    slides = styles(subjects, seed)
-    rows, cells = [], []
+    slides = list(styles(subjects, seed).items())
+    rows, cells = [], {}
     for kind in kinds:
         for number in range(each):
-            subject = list(slides)[number % subjects]
+            subject, slide = slides[number % subjects]
             rng = np.random.default_rng([seed, 7, KINDS.index(kind), number])
-            cell = draw_leukocyte(kind, slides[subject], rng)
             name = f"{subject}_{kind}_{number:04d}"
+            cells[name] = cell = draw_leukocyte(kind, slide, rng)
             digest = hashlib.sha256(cell.image.tobytes()).hexdigest()
-            rows.append(
-                {
-                    "image_id": name,
-                    "path": "",
-                    "label": kind,
-                    "subject": subject,
-                    "sha256": digest,
-                    "place": len(cells),
-                }
-            )
-            cells.append(cell)
+            row = {"image_id": name, "path": "", "label": kind, "subject": subject}
+            rows.append({**row, "sha256": digest})
     catalog = catalogs.make(rows)
-    order = catalog.pop("place").to_numpy()
+    ordered = [cells[name] for name in catalog["image_id"]]
     return Leukocytes(
         catalog,
-        np.stack([cells[i].image for i in order]),
-        np.stack([cells[i].nucleus for i in order]),
-        np.stack([cells[i].cytoplasm for i in order]),
+        np.stack([cell.image for cell in ordered]),
+        np.stack([cell.nucleus for cell in ordered]),
+        np.stack([cell.cytoplasm for cell in ordered]),
     )
 
 
@@ -157,14 +128,12 @@ def styles(subjects: int, seed: int = 24) -> dict[str, Slide]:
         slides[f"p{number:02d}"] = Slide(
             strength=float(np.exp(0.12 * z[3])),
             hue=float(0.8 * z[4]),
-            warmth=0.0,
-            green=0.0,
             blur=float(0.8 * np.exp(0.2 * z[5])),
             noise=float(1.8 * np.exp(0.3 * z[6])),
             zoom=float(np.exp(0.06 * z[7])),
             contrast=float(np.exp(0.15 * z[8])),
             fringe=(float(rng.normal(0, 0.3)), float(rng.normal(0, 0.3))),
-            glass=tuple(float(value) for value in glass),
+            glass=tuple(glass.tolist()),
             crowd=float(9 * np.exp(0.25 * z[9])),
             pallor=float(rng.uniform(0.25, 0.6)),
         )

@@ -1,27 +1,20 @@
-"""The same phantom cell with one trait changed: where the two differ, the trait is.
+"""The same phantom cell with one trait changed: where the two images differ, it is the trait.
 
 For questions that no photograph answers, such as whether a network looks at the
-nucleoli. Every other choice of chance, of the cell, the stain and the camera, is
-the same in both drawings.
+nucleoli. All other random choices, of cell, stain and camera, are the same in both.
 """
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import os
-import types
-from pathlib import Path
-
-import numpy as np
+from dataclasses import replace
 
 from helpers.base.errors import DatasetError
-from helpers.datasets.drawn import frame_cell as phantom_cells
-from helpers.datasets.drawn import frames as phantom
-from helpers.datasets.drawn.frame_cell import Phantom
+from helpers.datasets.drawn import frames
+from helpers.datasets.drawn.frame_cell import Phantom, draw_cell
 
-#: Traits that can be changed alone. A cell of another size or outline would be drawn
-#: on another grid, and differ from the first one in each pixel.
+#: Traits that can be changed alone. A cell of another size or outline is drawn on
+#: another grid, so each of its pixels would differ.
 CHANGEABLE = ("filling", "openness", "nucleoli", "basophilia")
 
 
@@ -35,9 +28,9 @@ def change(path: str | os.PathLike, trait: str, shift: float) -> Phantom:
     trait : str
         One of :data:`CHANGEABLE`.
     shift : float
-        In standard deviations of the trait among cells; 0 draws the very frame. Up
-        is towards the blast. Nucleoli come and go whole, at most four, those that
-        stay in their places.
+        In standard deviations of the trait among cells; 0 draws the frame as it is, a
+        positive value makes the cell more like a blast. A whole number of nucleoli is
+        added or removed, to none or four at most; the others stay in their places.
 
     Returns
     -------
@@ -53,38 +46,8 @@ def change(path: str | os.PathLike, trait: str, shift: float) -> Phantom:
         raise DatasetError(
             f"The trait is {trait!r}, but only {', '.join(CHANGEABLE)} can be changed alone."
         )
-    path = Path(path)
-    folder = next((f for f in path.parents if (f / phantom.MARKER).is_file()), None)
-    if folder is None:
-        raise DatasetError(f"{path} is no phantom: no folder above it holds {phantom.MARKER}.")
-    recipe = phantom._recipe_in(folder)
-    table = phantom.plan(recipe)
-    rows = table.loc[table["image_id"] == path.stem, "source"]
-    if rows.empty:
-        raise DatasetError(f"{path} is no phantom: {folder} was drawn without {path.stem!r}.")
-    _, subject, field, cell, label = rows.iloc[0].split("_")
-    parts = (0 if label == "all" else 1, int(subject.lstrip("H")), int(field), int(cell))
-    rng = np.random.default_rng([recipe.seed, 3, *parts])
-    style, draw = phantom.styles(recipe)[subject], phantom_cells.draw_cell
+    label, style, rng = frames.arguments_of(path)
     if trait == "nucleoli":
-        draw = _with_nucleoli(round(1.1 * shift))
-    else:
-        traits = dict(style.traits or {})
-        traits[trait] = traits.get(trait, 0.0) + shift
-        style = dataclasses.replace(style, traits=traits)
-    return draw(label, style, rng)
-
-
-def _with_nucleoli(more: int) -> types.FunctionType:
-    """Return ``draw_cell`` as it draws with `more` nucleoli, and all else as without."""
-
-    def nucleoli(
-        rng: np.random.Generator, side: int, centre: np.ndarray, radius: float, count: int
-    ) -> np.ndarray:
-        twin = copy.deepcopy(rng)
-        # Drawn for the sake of the chance that it takes up: what comes after stays the same.
-        phantom_cells.nucleoli(rng, side, centre, radius, count)
-        return phantom_cells.nucleoli(twin, side, centre, radius, int(np.clip(count + more, 0, 4)))
-
-    names = {**vars(phantom_cells), "nucleoli": nucleoli}
-    return types.FunctionType(phantom_cells.draw_cell.__code__, names)
+        return draw_cell(label, style, rng, more_nucleoli=round(1.1 * shift))
+    traits = {**style.traits, trait: style.traits[trait] + shift}
+    return draw_cell(label, replace(style, traits=traits), rng)

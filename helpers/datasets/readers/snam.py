@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from helpers.datasets.drawn import fields as phantom_fields
+from helpers.datasets.drawn import fields
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
 from helpers.datasets.sampling import of_one_class
 
@@ -131,7 +131,7 @@ def link(rows: list[dict]) -> None:
 def notes(rows: list[dict]) -> list[str]:
     """Return what a reader must know about what was read."""
     lines = []
-    if any((Path(row["file"].path).parent / phantom_fields.MARKER).is_file() for row in rows[:1]):
+    if any((Path(row["file"].path).parent / fields.MARKER).is_file() for row in rows[:1]):
         lines.append(
             "These fields are phantoms, drawn by the course: figures on them are about the method."
         )
