@@ -165,8 +165,8 @@ def _run_all(
             bar.set_description(name, refresh=False)
             bar.update()
 
-        futures = [pool.submit(_guarded, work, each, on_cell, stop) for each in chapters]
         try:
+            futures = [pool.submit(_guarded, work, each, on_cell, stop) for each in chapters]
             for future in as_completed(futures):
                 result = future.result()
                 how = "FAILED" if result.failure else "done"
