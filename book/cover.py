@@ -1,6 +1,6 @@
 """Draws the picture on the README: phantoms, and a classifier's accuracy under two splits.
 
-``python -m helpers.course.cover book/_static/cover.png`` computes the accuracies in the
+``.venv/bin/python book/cover.py book/_static/cover.png`` computes the accuracies in the
 quick profile and draws the picture.
 """
 
