@@ -50,7 +50,7 @@ def digest(project: Project, chapter: Chapter, run: Parameters) -> dict[str, str
         "environment": _hash(
             f"{sys.version_info[0]}.{sys.version_info[1]}",
             os.environ.get("KERAS_BACKEND", ""),
-            _weights_state(),
+            folder_state(os.environ.get("WEIGHTS_DIR", "")),
         ),
     }
 
@@ -76,8 +76,8 @@ def tags_of(cell: dict) -> list[str]:
     return cell.get("metadata", {}).get("tags", [])
 
 
-def folder_state(folder: Path) -> str:
-    """Return a hash of the names, sizes and times of all files below `folder`.
+def folder_state(folder: str) -> str:
+    """Return a hash of the names, sizes and times of all files below `folder`, if it exists.
 
     The contents are not read: for 15,000 images that would take half a minute.
     """
@@ -107,16 +107,8 @@ def helpers_digest(helpers: Path, number: str, code: Iterable[str]) -> str:
 
 def _data_state(data_dir: str, code: Iterable[str]) -> str:
     """Return the state of the data folder, and of the second one if the chapter uses it."""
-    state = folder_state(Path(data_dir)) if data_dir else ""
-    second = os.environ.get(_SECOND, "")
-    if second and Path(second).is_dir() and any(_SECOND in cell for cell in code):
-        return _hash(state, folder_state(Path(second)))
-    return state
-
-
-def _weights_state() -> str:
-    folder = os.environ.get("WEIGHTS_DIR", "")
-    return folder_state(Path(folder)) if folder and Path(folder).is_dir() else ""
+    second = os.environ.get(_SECOND, "") if any(_SECOND in cell for cell in code) else ""
+    return _hash(folder_state(data_dir), folder_state(second))
 
 
 def _hash(*parts: str | bytes) -> str:
