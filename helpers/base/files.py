@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -76,11 +77,18 @@ def kept(
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike) -> Iterator[None]:
-    """Hold the lock file `path`; where the file system knows no locks, go on without."""
+def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
+    """Hold the lock file `path`; where the file system knows no locks, go on without.
+
+    While another process holds it, wait; before that, print the sentence `waiting`, if given.
+    """
     lock = filelock.FileLock(path)
     try:
-        lock.acquire()
+        try:
+            lock.acquire(timeout=0 if waiting else -1)
+        except filelock.Timeout:
+            print(waiting, file=sys.stderr, flush=True)
+            lock.acquire()
     except NotImplementedError:  # filelock's word for a disk without flock
         pass
     except OSError as error:

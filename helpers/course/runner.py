@@ -10,11 +10,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from helpers.base import files
 from helpers.base.errors import CourseError, RunError
 from helpers.course import staleness
 from helpers.course.executor import Result, copy_path, execute
@@ -33,22 +34,11 @@ class State:
     record: dict | None
 
 
-@contextlib.contextmanager
-def locked(project: Project) -> Iterator[None]:
+def locked(project: Project) -> contextlib.AbstractContextManager[None]:
     """Hold the build folder for one process at a time; the lock ends with its process."""
-    from filelock import FileLock, Timeout
-
     project.build.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(project.build / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print("Another run works in this folder; waiting for it.", file=sys.stderr, flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    waiting = "Another run works in this folder; waiting for it."
+    return files.locked(project.build / ".lock", waiting)
 
 
 def states(project: Project, run: Parameters) -> list[State]:

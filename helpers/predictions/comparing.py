@@ -90,13 +90,8 @@ def delong(first: pd.DataFrame, second: pd.DataFrame, level: float = 0.95) -> Di
     else:
         p_value = 2 * stats.norm.sf(abs(difference) / error)
     reach = stats.norm.ppf((1 + level) / 2) * error
-    return Difference(
-        *(float(area) for area in areas),
-        float(difference),
-        float(difference - reach),
-        float(difference + reach),
-        float(p_value),
-    )
+    values = (*areas, difference, difference - reach, difference + reach, p_value)
+    return Difference(*map(float, values))
 
 
 def paired_bootstrap(
