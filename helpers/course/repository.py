@@ -61,7 +61,7 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
         As the browser shows it: ``https://github.com/owner/name``; a slash or
         ``.git`` at the end is ignored.
     root : path-like, optional
-        The clone; by default the one around the working directory.
+        As in :func:`url`.
 
     Raises
     ------

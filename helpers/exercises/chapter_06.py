@@ -14,18 +14,14 @@ from helpers.exercises.checking import Network, Point, checker
 def smaller_dense(answer: int) -> Iterator[Point]:
     """Check how many parameters are saved when the dense layer has 128 units, not 256."""
     number = operator.index(answer)
-    incoming, less = 5 * 5 * 256, 128
+    units = 128
+    weights = units * 5 * 5 * 256
     yield number > 0, "It is the number of parameters that are saved, above 0."
-    yield number != 2 * less * incoming, "Only half of the units are removed."
-    yield number >= less * incoming, "All weights into the removed units are counted."
-    yield (
-        number != less * incoming,
-        "A removed unit also has a bias and a weight to the next layer.",
-    )
-    yield (
-        number == less * (incoming + 2),
-        "The sum is right: weights before, biases, weights after.",
-    )
+    yield number != 2 * weights, "Only half of the units are removed."
+    yield number >= weights, "All weights into the removed units are counted."
+    yield number != weights, "A removed unit also has a bias and a weight to the next layer."
+    right = number == weights + 2 * units
+    yield right, "The sum is right: weights before, biases, weights after."
 
 
 @checker("06-b")

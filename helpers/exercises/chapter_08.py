@@ -50,7 +50,7 @@ def block_work(answer: Callable) -> Iterator[Point]:
     yield number == _work(*plain), "It is right for a block with a skip."
     yield (
         answer(*strided) != 28**2 * (24 * 144 + 9 * 144 + 144 * 32),
-        ("The first convolution works on the full size, before the stride."),
+        "The first convolution works on the full size, before the stride.",
     )
     yield answer(*strided) == _work(*strided), "It is right for a block with a stride of 2."
     yield answer(*first) == _work(*first), "Without expansion there is no first convolution."

@@ -95,7 +95,4 @@ def one_weight(answer: Callable) -> Iterator[Point]:
         score = step / 100 * first + (1 - step / 100) * second
         losses.append(-np.log(np.where(truth == 1, score, 1 - score)).mean())
     result = float(answer(first, second, truth))
-    yield (
-        np.isclose(result, np.argmin(losses) / 100, atol=1e-6),
-        ("It is right for random scores."),
-    )
+    yield np.isclose(result, np.argmin(losses) / 100, atol=1e-6), "It is right for random scores."

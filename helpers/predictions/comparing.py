@@ -114,10 +114,8 @@ def paired_bootstrap(
         Labelled predictions of the same images.
     metric : str
         A name in :data:`helpers.predictions.metrics.METRICS`.
-    resamples, level, by, seed
+    resamples, level, by, seed, threshold
         As in :func:`helpers.predictions.metrics.bootstrap_interval`, by ``t``.
-    threshold : float
-        From this score up an image is predicted positive.
 
     Returns
     -------

@@ -147,11 +147,9 @@ def by_prevalence(
     ----------
     predictions : pandas.DataFrame
         Labelled predictions of both classes.
-    threshold : float
-        From this score up an image is predicted positive.
     prevalences : iterable of float
         Each 0..1.
-    resamples, level, seed
+    threshold, resamples, level, seed
         As in :func:`helpers.predictions.metrics.bootstrap_interval`.
 
     Returns
