@@ -69,6 +69,7 @@ def test_a_module_that_is_not_there_is_refused():
 def test_every_cached_result_is_keyed_by_the_module_that_makes_it():
     using = [p for p in sorted(code.PACKAGE.rglob("*.py")) if "kept(" in p.read_text("utf-8")]
     using.remove(code.PACKAGE / "base" / "files.py")
+    using.remove(code.PACKAGE / "datasets/drawn/folder.py")  # keyed by the module that draws
     assert len(using) == 8
     for path in using:
         assert "code.version(__name__)" in path.read_text("utf-8"), path
