@@ -17,7 +17,7 @@ from helpers import catalog as catalogs
 from helpers import datasets
 from helpers.base.errors import DatasetError
 from helpers.base.settings import Profile, SettingsError
-from helpers.datasets.copies.index import linked_subjects
+from helpers.datasets.copies.index import as_catalog
 from helpers.datasets.readers import all_idb, cnmc
 from helpers.datasets.sampling import take
 
@@ -170,7 +170,8 @@ def test_links_of_the_release_are_in_the_catalog(tmp_path):
         bmp(tmp_path / "data" / "all" / f"{name}.bmp")
     groups = datasets.load("cnmc", tmp_path / "data").set_index("subject")["group"]
     assert groups.to_dict() == {"20": "20+21", "21": "20+21", "1": "1"}
-    assert linked_subjects() == {s: g for g in cnmc.LINKED for s in g.split("+")}
+    index = as_catalog()
+    assert index["subject"].map(cnmc.group_of).tolist() == index["group"].tolist()
 
 
 @pytest.mark.parametrize("nested", ["", "C-NMC_test_prelim_phase_data/"])
