@@ -138,10 +138,18 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Write `text` as UTF-8 to `path`, whole or not at all."""
+    """Write `text` as UTF-8 to `path`, whole or not at all.
+
+    Bytes of file names that are no UTF-8 are written as they are.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
     return Path(path)
+
+
+def printable(text: object) -> str:
+    """Return `text` with a question mark in a box where a file name is no UTF-8."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def write_json(path: str | os.PathLike, content: Any) -> Path:

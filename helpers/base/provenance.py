@@ -51,6 +51,15 @@ def has_gpu() -> bool:
     return _accelerator() is not None
 
 
+def spares_xla() -> bool:
+    """Return whether networks run without XLA: TensorFlow's on a CPU.
+
+    There, XLA makes a small network two to three times slower. JAX without it computes
+    one operation after the other, which is ten times slower.
+    """
+    return keras_version()["backend"] == "tensorflow" and not has_gpu()
+
+
 def device() -> str:
     """Return the name of the device that Keras computes on (``"CPU"`` or the GPU's name)."""
     return _accelerator() or f"CPU ({platform.machine()})"

@@ -16,6 +16,7 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers.base import code
 from helpers.base.errors import DatasetError
+from helpers.base.files import printable
 from helpers.base.settings import (
     DATASETS,
     DEFAULT_SEED,
@@ -78,10 +79,9 @@ def load(
     load_with_report : Names each file that was left out.
     """
     catalog, report = load_with_report(name, data_dir, profile, seed, positive)
-    for line in report.attrs["notes"]:
-        print(line)
-    if len(report):
-        print(summary(report))
+    lines = [*report.attrs["notes"], *([summary(report)] if len(report) else [])]
+    for line in lines:
+        print(printable(line))
     return catalog
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -232,3 +233,20 @@ def test_pip_install_moves_none_of_what_colab_has(tmp_path):
     moved = {entry["metadata"]["name"].lower(): entry["metadata"]["version"] for entry in entries}
     assert not set(moved) & set(COLAB), moved
     assert "statsmodels" in moved  # it did look: what Colab is not said to have is installed
+
+
+@pytest.mark.parametrize("folder", ["/tmp/teacher's cells", "/tmp/a 'b' c"])
+def test_make_hands_on_folders_with_quotes_and_spaces(folder):
+    command = ["make", "--no-print-directory", "-n", "run", f"DATA_DIR={folder}"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (line,) = (line for line in lines.splitlines() if "--data-dir" in line)
+    words = shlex.split(line)
+    assert words[words.index("--data-dir") + 1] == folder
+
+
+def test_what_the_readme_writes_into_the_clone_is_no_part_of_the_checks():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (folder,) = re.findall(r"course student --out (\S+)", text)
+    assert f"{folder}*/" in (ROOT / ".gitignore").read_text().split()
+    ruff = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["ruff"]
+    assert f"{folder}*" in ruff["extend-exclude"]
