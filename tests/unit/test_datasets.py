@@ -193,6 +193,25 @@ def test_preliminary_and_final_test_set(tmp_path, nested):
         assert catalog.loc[name, ["label", "split"]].tolist() == ["unlabelled", ""]
 
 
+@pytest.mark.parametrize("second", ["57_29_1_all", "58_29_1_all"])
+def test_a_second_table_of_the_preliminary_set_is_named_or_refused(tmp_path, second):
+    folder = tmp_path / "test_prelim"
+    for number in (1, 2):
+        bmp(folder / f"{number}.bmp", mark=number)
+    table = (
+        "Patient_ID,new_names,labels\nUID_57_29_1_all.bmp,1.bmp,1\nUID_H30_2_1_hem.bmp,2.bmp,0\n"
+    )
+    (folder / "labels.csv").write_text(table)
+    (tmp_path / "zweite.csv").write_text(table.replace("57_29_1_all", second))
+    if second.startswith("58"):
+        with pytest.raises(DatasetError, match=r"differ in the label or the subject of 1\.bmp"):
+            datasets.load("cnmc", tmp_path)
+        return
+    catalog, report = datasets.load_with_report("cnmc", tmp_path)
+    assert catalog["label"].tolist() == ["all", "hem"]
+    assert "a second label table" in report.set_index("path")["reason"]["zweite.csv"]
+
+
 def test_preliminary_set_without_its_table_says_so(tmp_path, capsys):
     root = layout(tmp_path / "data", KAGGLE)
     bmp(root / "C-NMC_test_prelim_phase_data" / "1.bmp")

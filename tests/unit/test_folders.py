@@ -313,3 +313,22 @@ def test_any_two_names_go_from_reading_to_the_report(tmp_path_factory, names):
     for name in names:  # a class alone is judged as a part of the whole
         alone = table[table["label"] == catalogs.classes(catalog)[name == names[1]]]
         assert metrics.accuracy(alone) == 1
+
+
+def test_a_table_from_another_machine_finds_its_images_by_the_end_of_the_path(tmp_path):
+    for name in ("x1.png", "x2.png"):
+        put(tmp_path / "images" / name)
+    (tmp_path / "labels.csv").write_text(
+        "filename,label\nC:\\Users\\Ana\\wbc\\images\\x1.png,a\n/content/drive/images/x2.png,b\n"
+    )
+    catalog = datasets.load("folders", tmp_path, positive="a")
+    assert labels(catalog) == {"images/x1": ("a", 1), "images/x2": ("b", 0)}
+
+
+def test_a_relative_path_that_is_not_there_is_not_guessed(tmp_path):
+    for name in ("a/1.png", "a/2.png"):
+        put(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("filename,label\na/1.png,a\nb/2.png,b\n")
+    _, report = datasets.load_with_report("folders", tmp_path, positive="a")
+    reason = report.set_index("path")["reason"]["labels.csv, row 3"]
+    assert reason == "row that names no image"

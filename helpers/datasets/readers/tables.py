@@ -87,11 +87,21 @@ class Tables:
                 )
 
     def _find(self, name: str) -> list[str]:
-        """Return the relative paths of the images that `name` may mean."""
-        name = name.replace("\\", "/").removeprefix("./").lstrip("/").lower()
-        # Spreadsheets drop zeros that file names keep: 7 for 007.
-        padded = name.zfill(3) if name.isdigit() else name
-        return self._images.get(name) or self._images.get(padded) or []
+        """Return the relative paths of the images that `name` may mean.
+
+        A table made on another machine holds absolute paths of that machine: the
+        longest end of such a path that is here counts.
+        """
+        name = name.replace("\\", "/").removeprefix("./").lower()
+        parts = name.split("/")
+        absolute = name.startswith("/") or re.match(r"[a-z]:/", name)
+        for start in range(len(parts) if absolute else 1):
+            end = "/".join(parts[start:])
+            # Spreadsheets drop zeros that file names keep: 7 for 007.
+            padded = end.zfill(3) if end.isdigit() else end
+            if found := self._images.get(end) or self._images.get(padded):
+                return found
+        return []
 
 
 def _by_name(images: list[File]) -> dict[str, list[str]]:
