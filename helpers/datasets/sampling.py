@@ -1,4 +1,4 @@
-"""A smaller part of a data set in which every class and subject still has its place."""
+"""A subset of a data set that still holds every class and as many subjects as possible."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def take(rows: list[dict], most: int | None, seed: int) -> list[dict]:
-    """Return at most `most` rows: classes in proportion, subjects as evenly as they allow.
+    """Return at most `most` rows: classes in proportion, subjects as evenly as possible.
 
     Parameters
     ----------
@@ -18,14 +18,14 @@ def take(rows: list[dict], most: int | None, seed: int) -> list[dict]:
     most : int or None
         None returns all.
     seed : int
-        Which images of a subject are taken follows from it and their ids, so
+        The choice of a subject's images depends on the seed and their ids only:
         neither the order of `rows` nor other images matter.
 
     Returns
     -------
     list of dict
-        In the order of `rows`. Each part (release's test set or not) and class
-        has its share by largest remainder, at least one; within a class every
+        In the order of `rows`. Each pair of split and class gets its share by
+        the largest remainder method, at least one image. Within a class, every
         subject gives one image before any gives a second.
     """
     if most is None or len(rows) <= most:
@@ -42,23 +42,26 @@ def take(rows: list[dict], most: int | None, seed: int) -> list[dict]:
 
 
 def _shares(sizes: list[int], most: int) -> list[int]:
+    """Return how many images each group gives: in proportion to its size, at least one."""
     exact = np.asarray(sizes) * most / sum(sizes)
     shares = np.maximum(1, np.floor(exact)).astype(int)
-    for place in np.argsort(-(exact - np.floor(exact)), kind="stable"):
-        if shares.sum() < most and shares[place] < sizes[place]:
-            shares[place] += 1
+    for group in np.argsort(-(exact - np.floor(exact)), kind="stable"):
+        if shares.sum() < most and shares[group] < sizes[group]:
+            shares[group] += 1
     while shares.sum() > max(most, len(sizes)):
         shares[np.argmax(shares)] -= 1
     return shares.tolist()
 
 
 def _evenly(rows: list[dict], share: int, seed: int) -> set[str]:
-    def lot(text: str) -> str:
+    """Return the ids of `share` images: the subjects take turns in a random order."""
+
+    def rank(text: str) -> str:
         return hashlib.sha256(f"{seed}:{text}".encode()).hexdigest()
 
     turns: dict[str, int] = defaultdict(int)
-    queue = []
-    for row in sorted(rows, key=lambda row: lot(row["image_id"])):
-        queue.append((turns[row["subject"]], lot(row["subject"]), row["image_id"]))
+    order = []
+    for row in sorted(rows, key=lambda row: rank(row["image_id"])):
+        order.append((turns[row["subject"]], rank(row["subject"]), row["image_id"]))
         turns[row["subject"]] += 1
-    return {image_id for _, _, image_id in sorted(queue)[:share]}
+    return {image_id for _, _, image_id in sorted(order)[:share]}
