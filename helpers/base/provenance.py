@@ -1,4 +1,4 @@
-"""What a result came from: versions, device, commit, code."""
+"""The origin of a result: versions of software, device, commit, model and pixels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "h
 
 
 def environment() -> dict:
-    """Return versions, Keras backend, device, cores and commit of this process, as plain values."""
+    """Return versions, Keras backend, device, cores and commit, as values that JSON can store."""
     versions = {}
     for name in _PACKAGES:
         try:
@@ -47,7 +47,7 @@ def keras_version() -> dict:
 
 
 def has_gpu() -> bool:
-    """Return whether Keras' backend computes on an accelerator."""
+    """Return whether the backend of Keras computes on a GPU (or TPU)."""
     return _accelerator() is not None
 
 
@@ -66,7 +66,7 @@ def device() -> str:
 
 
 def commit() -> str | None:
-    """Return the commit of the course's code: of the clone, or of what pip installed; or None."""
+    """Return the commit of the course's code, in a clone or installed by pip; None if unknown."""
     folder = Path(__file__).resolve().parent
     try:
         answer = subprocess.run(
@@ -76,7 +76,7 @@ def commit() -> str | None:
             timeout=10,
             check=True,
         )
-        # A helper installed inside somebody else's repository is not of that repository.
+        # The helpers may be installed inside another project's repository.
         listed = subprocess.run(
             ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"],
             capture_output=True,
@@ -95,12 +95,12 @@ def commit() -> str | None:
 
 
 def model_facts(model: keras.Model) -> dict:
-    """Return what tells one untrained (or pretrained) model from another."""
+    """Return facts that distinguish a model from others: name, architecture and weights."""
     config = model.get_config()
     text = json.dumps(config, sort_keys=True, default=str)
-    # Keras numbers unnamed layers through a session: dense_3 here is dense there.
-    for place, name in enumerate(dict.fromkeys(_names(config))):
-        text = text.replace(f'"{name}"', f'"#{place}"')
+    # Keras numbers unnamed layers within a session: the same layer may be dense or dense_3.
+    for index, name in enumerate(dict.fromkeys(_names(config))):
+        text = text.replace(f'"{name}"', f'"#{index}"')
     weights = hashlib.sha256()
     for weight in model.get_weights():
         weights.update(np.ascontiguousarray(weight).tobytes())
@@ -113,7 +113,7 @@ def model_facts(model: keras.Model) -> dict:
 
 
 def digest(images: np.ndarray) -> str:
-    """Return a hash of the pixels, read in parts: what was trained on, however it was cropped."""
+    """Return a hash of an array of images, 16 hexadecimal digits; it is read in parts."""
     digest = hashlib.sha256(str(images.shape).encode())
     step = max(1, 2**24 // max(1, images[:1].nbytes))
     for start in range(0, len(images), step):
@@ -139,7 +139,7 @@ def _accelerator() -> str | None:
 
 
 def _names(config: object) -> Iterator[str]:
-    """Yield all that is called a name anywhere in a model's configuration."""
+    """Yield every `name` in the configuration of a model, however deeply nested."""
     if isinstance(config, dict):
         if isinstance(config.get("name"), str):
             yield config["name"]

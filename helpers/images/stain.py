@@ -1,22 +1,24 @@
-"""Stain normalisation: giving one image the colours of another, cell pixels only.
+"""Stain normalisation: giving the cells of one image the colours of another.
 
-Slides differ in dye, age, lamp and camera. Two classical ways to take that out:
+Slides differ in dye, age, lamp and camera. Two classical methods remove these
+differences:
 
-- ``reinhard``: mean and standard deviation of each channel of L*a*b* are made
-  those of a reference. Reinhard et al. 2001, https://doi.org/10.1109/38.946629
-- ``macenko``: two dyes are found in the optical density, and their amounts are
-  scaled to the reference's. Macenko et al. 2009,
+- ``reinhard``: the mean and standard deviation of each channel of L*a*b* are set
+  to those of a reference. Reinhard et al. 2001, https://doi.org/10.1109/38.946629
+- ``macenko``: two dyes are estimated from the optical density, and their amounts
+  are scaled to those of the reference. Macenko et al. 2009,
   https://doi.org/10.1109/ISBI.2009.5193250
 
-Macenko's way was made for sections stained with haematoxylin and eosin. Blood
-smears are stained with Giemsa, whose azure, methylene blue and eosin are not
-two dyes, and a frame cut out on black no longer shows the light of empty glass
-that the method measures against (240 is taken). It stands here as an ablation
-and not as a default: on C-NMC frames it makes subjects differ more.
+Macenko's method was designed for tissue stained with haematoxylin and eosin.
+Blood smears are stained with Giemsa, which has more than two dyes (azure,
+methylene blue, eosin). The method also needs the brightness of empty glass,
+which a frame on black background no longer shows (240 is assumed). So it is
+here for comparison and is not the default: on C-NMC frames it makes subjects
+differ more.
 
-Both are computed by torchstain (NumPy backend, no PyTorch). It knows nothing of
-masks, so it is given the pixels of the cell alone: over a whole frame the black
-ground would be most of the statistics, and the cell would come out too dark.
+Both are computed by torchstain (NumPy backend, no PyTorch). It does not support
+masks, so it gets the pixels of the cell only: otherwise the black background
+would dominate the statistics, and the cell would come out too dark.
 """
 
 from __future__ import annotations
@@ -29,25 +31,25 @@ import numpy as np
 from helpers.base.errors import ImageError
 
 METHODS = ("reinhard", "macenko")
-#: With fewer pixels than this, the statistics of a cell mean nothing.
+#: A cell with fewer pixels has no reliable statistics.
 FEWEST = 64
-# Macenko's light of empty glass, and the density below which a pixel counts as glass.
+# For Macenko: the brightness of empty glass, and the density below which a pixel is glass.
 _GLASS, _CLEAR = 240.0, 0.15
-# Pixels from which Macenko's two dyes are found; more only cost time.
+# Macenko's two dyes are estimated from this many pixels; more only cost time.
 _ENOUGH = 10_000
-# OpenCV's way to store L*, a*, b* in bytes, which torchstain keeps to.
+# torchstain scales L*, a*, b* as OpenCV does to store them in bytes.
 _STRETCH, _SHIFT = np.float32([2.55, 1, 1]), np.float32([0, 128, 128])
 
 
 def cell_pixels(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """Return where the cell is: the mask, or in a frame whatever is not black.
+    """Return the mask of the cell: the given one, or all pixels that are not black.
 
     Parameters
     ----------
     image : numpy.ndarray
         (h, w, 3), uint8, RGB.
     mask : numpy.ndarray, optional
-        (h, w), bool; other types count where they are not 0.
+        (h, w), bool, or any other type that is 0 outside the cell.
 
     Returns
     -------
@@ -58,7 +60,7 @@ def cell_pixels(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray
     ------
     ImageError
         When the image is not RGB uint8, the mask has another size, fewer than
-        `FEWEST` pixels belong to the cell, or there is neither mask nor black ground.
+        `FEWEST` pixels belong to the cell, or there is neither a mask nor a black background.
     """
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
@@ -69,8 +71,8 @@ def cell_pixels(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray
         cell = _lit(image)
         if cell.all():
             raise ImageError(
-                f"The image of {image.shape[1]}x{image.shape[0]} pixels has no black ground, so "
-                "what is cell cannot be told: give a mask, as helpers.cells.segmentation makes it."
+                f"The image of {image.shape[1]}x{image.shape[0]} pixels has no black background, "
+                "so the cell is unknown: give a mask, such as helpers.cells.segmentation returns."
             )
     else:
         cell = np.asarray(mask) != 0
@@ -88,7 +90,7 @@ def cell_pixels(image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray
 
 
 class Normaliser:
-    """Gives cells the colours of a reference, and leaves the ground as it is.
+    """Gives cells the colours of a reference; does not change the background.
 
     Parameters
     ----------
@@ -98,14 +100,14 @@ class Normaliser:
     Attributes
     ----------
     reference_ : dict of str to numpy.ndarray
-        After :meth:`fit`. Reinhard: `means`, `deviations` of L*, a*, b*. Macenko:
-        `dyes` (3, 2), unit optical densities of two dyes, and `amounts` (2,),
-        the 99th percentiles of their amounts.
+        Set by :meth:`fit`. Reinhard: `means` and `deviations` of L*, a*, b*.
+        Macenko: `dyes` (3, 2), the optical densities of two dyes as unit vectors,
+        and `amounts` (2,), the 99th percentiles of their amounts.
 
     Notes
     -----
-    Fit on training images only. What :meth:`transform` does to an image depends
-    on the reference and on that image alone.
+    Fit on training images only. The result of :meth:`transform` depends only on
+    the reference and on the image itself.
     """
 
     def __init__(self, method: str = "reinhard"):
@@ -116,53 +118,55 @@ class Normaliser:
     def fit(
         self, images: np.ndarray | Sequence[np.ndarray], masks: Sequence[np.ndarray] | None = None
     ) -> Normaliser:
-        """Take the reference from one image or from several.
+        """Compute the reference from one image or from several.
 
-        Reinhard: each image is measured by itself and the measures are averaged,
-        so that how much the images differ does not widen the reference. Macenko:
-        the pixels of all images are taken together (as many of each), since
-        which of two dyes is called the first may change from image to image.
+        Reinhard: the statistics of each image are averaged, so that differences
+        between images do not increase the deviations. Macenko: the pixels of all
+        images are pooled (the same number of each), because the order of the two
+        dyes may change from image to image.
 
         Parameters
         ----------
         images : numpy.ndarray or sequence of numpy.ndarray
             One (h, w, 3) or many, uint8, RGB.
         masks : sequence of numpy.ndarray, optional
-            One (h, w) for each image, or one for one. By default what is not black.
+            One (h, w) for each image. By default, all pixels that are not black.
 
         Returns
         -------
         Normaliser
-            Itself.
+            The object itself.
 
         Raises
         ------
         ImageError
-            As :func:`cell_pixels`, and when a cell has no spread of colours.
+            As :func:`cell_pixels`, and when all pixels of a cell have one colour.
         """
         parts = _each(images, masks)
         if self.method == "macenko":
             most = max(_ENOUGH // len(parts), FEWEST)
             parts = [np.concatenate([_thinned(pixels, most) for pixels in parts])]
-        found = [_measure(self.method, pixels) for pixels in parts]
-        self.reference_ = {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+        measures = [_measure(self.method, pixels) for pixels in parts]
+        self.reference_ = {
+            name: np.mean([measure[name] for measure in measures], axis=0) for name in measures[0]
+        }
         return self
 
     def transform(self, image: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """Return one image with its cell in the reference's colours.
+        """Return one image with its cell in the colours of the reference.
 
         Parameters
         ----------
         image : numpy.ndarray
             (h, w, 3), uint8, RGB.
         mask : numpy.ndarray, optional
-            (h, w): the cell. By default what is not black.
+            (h, w): the cell. By default, all pixels that are not black.
 
         Returns
         -------
         numpy.ndarray
-            (h, w, 3), uint8, RGB; outside the cell the same bytes as before. A
-            cell pixel never becomes pure black, which means ground.
+            (h, w, 3), uint8, RGB; unchanged outside the cell. A cell pixel never
+            becomes pure black, the colour of the background.
 
         Raises
         ------
@@ -174,16 +178,16 @@ class Normaliser:
     def transform_together(
         self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray] | None = None
     ) -> list[np.ndarray]:
-        """Return images of one slide, changed by one and the same map.
+        """Return images of one slide, all changed by the same colour map.
 
-        The map is found from all their cell pixels together: what differs
-        between the slide and the reference goes, what differs between the
-        cells of the slide stays. :meth:`transform` takes both away.
+        The map is computed from all their cell pixels together: it removes the
+        difference between the slide and the reference, and keeps the differences
+        between the cells of the slide. :meth:`transform` removes both.
 
         Parameters
         ----------
         images : sequence of numpy.ndarray
-            Of one subject's slide; as in :meth:`transform`.
+            As in :meth:`transform`, all from the slide of one subject.
         masks : sequence of numpy.ndarray, optional
             One for each image.
 
@@ -209,19 +213,19 @@ class Normaliser:
 
 
 def _lit(pixels: np.ndarray) -> np.ndarray:
-    """Return where any of three channels is not 0; numpy's `any` along them takes ten times it."""
+    """Return where any of three channels is not 0, ten times as fast as NumPy's `any`."""
     return (pixels[..., 0] | pixels[..., 1] | pixels[..., 2]) > 0
 
 
 def _cells(images: Sequence, masks: Sequence | None) -> list[np.ndarray]:
-    if images is None:
-        raise ImageError("There are no images to measure a stain of.")
+    if images is None or not len(images):
+        raise ImageError("There are no images to measure.")
     if masks is None:
         masks = [None] * len(images)
     if len(masks) != len(images):
-        raise ImageError(f"There are {len(images)} images and {len(masks)} masks: give one each.")
-    if not len(images):
-        raise ImageError("There are no images to measure a stain of.")
+        raise ImageError(
+            f"There are {len(images)} images and {len(masks)} masks: give one mask for each image."
+        )
     return [cell_pixels(image, mask) for image, mask in zip(images, masks, strict=True)]
 
 
@@ -239,7 +243,7 @@ def _thinned(pixels: np.ndarray, most: int) -> np.ndarray:
 
 
 def _measure(method: str, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what torchstain makes the reference of, measured on (n, 3) pixels."""
+    """Return the statistics of (n, 3) pixels that torchstain uses as a reference."""
     if method == "reinhard":
         return _moments(_lab(pixels))
     from torchstain.numpy.normalizers import NumpyMacenkoNormalizer
@@ -249,15 +253,15 @@ def _measure(method: str, pixels: np.ndarray) -> dict[str, np.ndarray]:
     dyed = int((density >= _CLEAR).all(axis=1).sum())
     if dyed < FEWEST:
         raise ImageError(
-            f"Only {dyed} of {len(pixels)} cell pixels took up dye (are darker than glass in "
-            f"every channel); Macenko's method needs {FEWEST}."
+            f"Only {dyed} of {len(pixels)} cell pixels are stained (darker than glass in every "
+            f"channel); Macenko's method needs {FEWEST}."
         )
     macenko = NumpyMacenkoNormalizer()
     macenko.fit(pixels[:, None], Io=_GLASS, beta=_CLEAR)
     dyes, amounts = macenko.HERef, macenko.maxCRef
     if not np.isfinite(dyes).all() or np.linalg.cond(dyes) > 1e4 or not (amounts > 1e-3).all():
         raise ImageError(
-            f"Two dyes cannot be told apart in the {len(pixels)} cell pixels; Macenko's method "
+            f"Two dyes cannot be distinguished in the {len(pixels)} cell pixels; Macenko's method "
             "needs pixels of different colours."
         )
     return {"dyes": dyes, "amounts": amounts}
@@ -267,7 +271,7 @@ def _lab(pixels: np.ndarray) -> np.ndarray:
     """Return L*, a*, b*, float32 (n, 3), as torchstain computes them."""
     from torchstain.numpy.utils.rgb2lab import rgb2lab
 
-    # torchstain hands them on as OpenCV stores them.
+    # torchstain returns them scaled to bytes.
     return (rgb2lab(pixels.astype(np.float32) / 255) - _SHIFT) / _STRETCH
 
 
@@ -275,14 +279,14 @@ def _moments(lab: np.ndarray) -> dict[str, np.ndarray]:
     means, deviations = lab.mean(axis=0, dtype=float), lab.std(axis=0, dtype=float)
     if not (deviations > 1e-3).all():
         raise ImageError(
-            f"The {len(lab)} cell pixels have no spread of colours, so they cannot be brought to "
-            "another one: is the mask right?"
+            f"The {len(lab)} cell pixels all have about the same colour, so their spread cannot "
+            "be scaled to that of the reference: is the mask right?"
         )
     return {"means": means, "deviations": deviations}
 
 
 def _reinhard(pixels: np.ndarray, reference: dict[str, np.ndarray]) -> np.ndarray:
-    # What torchstain's `normalize` does, but L*a*b* is computed once and not twice.
+    # As torchstain's `normalize`, but L*a*b* is computed once instead of twice.
     from torchstain.numpy.utils.lab2rgb import lab2rgb
 
     lab = _lab(pixels)
@@ -293,8 +297,8 @@ def _reinhard(pixels: np.ndarray, reference: dict[str, np.ndarray]) -> np.ndarra
 
 
 def _macenko(pixels: np.ndarray, reference: dict[str, np.ndarray]) -> np.ndarray:
-    # torchstain finds the dyes; the rest of its `normalize` is one 3x3 matrix on
-    # the density, which is ten times as fast when it is applied as one.
+    # torchstain estimates the dyes. The rest of its `normalize` equals one 3x3 matrix
+    # on the densities, and applying that matrix is ten times as fast.
     own = _measure("macenko", pixels)
     scale = np.diag(reference["amounts"] / own["amounts"])
     matrix = reference["dyes"] @ scale @ np.linalg.pinv(own["dyes"])

@@ -118,9 +118,13 @@ def test_nothing_is_dropped_in_silence(tmp_path, capsys):
 
     whole = (place / FRAMES[0][0]).read_bytes()
     add("UID_2_1_1_all.bmp", "empty file")
-    add("UID_2_1_2_all.bmp", "git-lfs pointer", b"version https://git-lfs.github.com/spec/v1\n")
-    add("UID_2_1_3_all.bmp", "text, not an image", b"<html>Sign in to go on</html>")
-    add("UID_2_1_4_all.bmp", "not an image inside", bytes(range(200)))
+    add(
+        "UID_2_1_2_all.bmp",
+        "git-lfs pointer, to be fetched with `git lfs pull`",
+        b"version https://git-lfs.github.com/spec/v1\n",
+    )
+    add("UID_2_1_3_all.bmp", "web page, not an image", b"<html>Sign in to go on</html>")
+    add("UID_2_1_4_all.bmp", "no readable BMP, JPEG, PNG or TIFF image", bytes(range(200)))
     add("UID_2_1_5_all.bmp", "cut off before its end", whole[:300_000])
     add("UID_2_1_6_hem.bmp", "name says hem, folder says all", whole)
     add("UID_2_1_7_all (1).bmp", "not named as a C-NMC image", whole)
