@@ -37,7 +37,7 @@ def build(project: Project, run: Parameters) -> None:
         When a chapter is missing or stale, a check fails, or the build does.
     """
     chapters = states(project, run)
-    missing = [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in chapters if s.stale]
+    missing = [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in chapters if s.reasons]
     if missing:
         raise RunError(
             f"The book is not published: {len(missing)} of {len(chapters)} chapters have no "

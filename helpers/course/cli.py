@@ -38,8 +38,10 @@ Build = Annotated[
 Root = Annotated[Path | None, typer.Option(help="The clone; by default the one you are in.")]
 
 
-@app.command()
-def run(
+@app.command("book", help="Execute the stale chapters, then publish the book in _build/html.")
+@app.command("run")
+def execute(
+    context: typer.Context,
     dataset: Dataset = "phantom",
     profile: Profile = "quick",
     seed: Seed = 24,
@@ -53,39 +55,10 @@ def run(
     root: Root = None,
 ) -> None:
     """Execute the chapters whose cells, parameters, helpers, versions or data changed."""
-    from helpers.course import project
+    from helpers.course import book, project, runner
 
     course = project.find(root, build)
     chosen = project.parameters(dataset, profile, seed, data_dir, positive)
-    _execute(course, chosen, only, jobs, force, cell_timeout)
-
-
-@app.command()
-def book(
-    dataset: Dataset = "phantom",
-    profile: Profile = "quick",
-    seed: Seed = 24,
-    data_dir: DataDir = "",
-    positive: Positive = "",
-    only: Only = None,
-    jobs: Jobs = 1,
-    force: Force = False,
-    cell_timeout: Timeout = None,
-    build: Build = None,
-    root: Root = None,
-) -> None:
-    """Execute the stale chapters, then publish the book in _build/html."""
-    from helpers.course import project
-
-    course = project.find(root, build)
-    chosen = project.parameters(dataset, profile, seed, data_dir, positive)
-    _execute(course, chosen, only, jobs, force, cell_timeout, publish=True)
-
-
-def _execute(course, chosen, only, jobs, force, cell_timeout, publish=False) -> None:
-    """Run the stale chapters, then publish; when some fail, say why and exit with status 1."""
-    from helpers.course import book, runner
-
     try:
         with runner.locked(course):
             results = runner.run_chapters(
@@ -96,7 +69,7 @@ def _execute(course, chosen, only, jobs, force, cell_timeout, publish=False) -> 
                 print("", *failures, sep="\n\n", file=sys.stderr)
                 print(f"\n{len(failures)} of {len(results)} chapters failed.", file=sys.stderr)
                 raise typer.Exit(1)
-            if publish:
+            if context.info_name == "book":
                 book.build(course, chosen)
     except KeyboardInterrupt:
         print("\nStopped. The next run continues from here.", file=sys.stderr)

@@ -199,14 +199,9 @@ def toc_files(path: Path) -> list[str]:
     """Return the files that a Jupyter Book table of contents names, in reading order."""
     import yaml
 
-    def walk(node: object) -> list[str]:
-        if isinstance(node, list):
-            return [name for entry in node for name in walk(entry)]
-        if not isinstance(node, dict):
-            return []
+    def walk(node: dict) -> list[str]:
+        below = [entry for key in ("parts", "chapters", "sections") for entry in node.get(key, [])]
         here = [str(node[key]) for key in ("root", "file") if key in node]
-        return here + [
-            name for key in ("parts", "chapters", "sections") for name in walk(node.get(key))
-        ]
+        return here + [name for entry in below for name in walk(entry)]
 
     return walk(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -33,11 +33,6 @@ class State:
     reasons: tuple[str, ...]
     record: dict | None
 
-    @property
-    def stale(self) -> bool:
-        """Whether the chapter must run."""
-        return bool(self.reasons)
-
 
 @contextlib.contextmanager
 def locked(project: Project) -> Iterator[None]:
@@ -84,7 +79,6 @@ def run_chapters(
     force: bool = False,
     cell_timeout: int | None = None,
     artifacts: Path | None = None,
-    quiet: bool = False,
 ) -> list[Result]:
     """Run every stale chapter and return how each came out.
 
@@ -102,8 +96,6 @@ def run_chapters(
         Longest time of a cell in seconds; by default from `CELL_TIMEOUT`.
     artifacts : pathlib.Path, optional
         ``COURSE_ARTIFACTS`` of the kernels; by default that of this process, else the clone's.
-    quiet : bool
-        Show no progress.
 
     Notes
     -----
@@ -116,12 +108,11 @@ def run_chapters(
         given = os.environ.get("COURSE_ARTIFACTS")
         artifacts = Path(given).expanduser().resolve() if given else project.root / "artifacts"
     chosen = {chapter.name for chapter in project.select(only)}
-    stale = [s for s in states(project, run) if s.chapter.name in chosen and (s.stale or force)]
+    stale = [s for s in states(project, run) if s.chapter.name in chosen and (s.reasons or force)]
     for rest in project.executed(run).rglob(".*"):  # left by a run that was killed
         if rest.is_file():
             rest.unlink()
-    if not quiet:
-        _announce(run, len(chosen), stale)
+    _announce(run, len(chosen), stale)
     if not stale:
         return []
     # On a new machine Matplotlib builds a cache of fonts and says so on stderr, which no page
@@ -138,7 +129,7 @@ def run_chapters(
         cell_timeout=cell_timeout or CELL_TIMEOUT[run.profile],
         jobs=jobs,
     )
-    return _run_all(work, [state.chapter for state in stale], jobs, quiet)
+    return _run_all(work, [state.chapter for state in stale], jobs)
 
 
 def _announce(run: Parameters, chosen: int, stale: list[State]) -> None:
@@ -151,9 +142,7 @@ def _announce(run: Parameters, chosen: int, stale: list[State]) -> None:
     sys.stdout.flush()
 
 
-def _run_all(
-    work: Callable[..., Result], chapters: list[Chapter], jobs: int, quiet: bool
-) -> list[Result]:
+def _run_all(work: Callable[..., Result], chapters: list[Chapter], jobs: int) -> list[Result]:
     """Run each chapter in a thread, which waits for its kernel: a separate process.
 
     On a terminal, a bar counts the cells. For each chapter that ends, a line is printed.
@@ -163,7 +152,7 @@ def _run_all(
     cells = sum(len(staleness.read_notebook(chapter.path)["cells"]) + 1 for chapter in chapters)
     stop = threading.Event()
     with (
-        tqdm(total=cells, unit="cell", dynamic_ncols=True, disable=quiet or None) as bar,
+        tqdm(total=cells, unit="cell", dynamic_ncols=True, disable=None) as bar,
         ThreadPoolExecutor(jobs) as pool,
     ):
 
@@ -176,9 +165,8 @@ def _run_all(
             for future in as_completed(futures):
                 result = future.result()
                 how = "FAILED" if result.failure else "done"
-                if not quiet:
-                    bar.write(f"  {result.chapter:<32} {how:>6} {result.seconds:8.1f} s")
-                    sys.stdout.flush()
+                bar.write(f"  {result.chapter:<32} {how:>6} {result.seconds:8.1f} s")
+                sys.stdout.flush()
         except BaseException:  # Ctrl-C: without `stop`, the threads would wait for their kernels
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -7,19 +7,18 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("01-a")
 def subject_of_a_name(answer: Callable[[str], str], training: pd.DataFrame) -> Iterator[Point]:
     """Check a function that reads the subject from a file name."""
-    yield Required(callable(answer), "It is a function.")
     yield isinstance(answer("UID_11_10_1_all.bmp"), str), "It returns text, not a number."
     yield answer("UID_11_10_1_all.bmp") == "11", "It reads a subject of class all."
     yield answer("UID_1_1_1_all.bmp") != answer("UID_H1_1_1_hem.bmp"), "1 and H1 are two subjects."
     yield answer("UID_h3_4_1_hem.bmp") == answer("UID_H3_4_1_hem.bmp"), "h3 and H3 are one subject."
     result = training["name"].map(answer)
-    yield bool((result == training["subject"]).all()), "It is right for every file of the release."
+    yield (result == training["subject"]).all(), "It is right for every file of the release."
 
 
 @checker("01-b")
@@ -52,7 +51,6 @@ def files_to_take_out(answer: int, training: pd.DataFrame) -> Iterator[Point]:
 @checker("01-d")
 def weighted_f1_by_hand(answer: Callable) -> Iterator[Point]:
     """Check a weighted F1 against scikit-learn's."""
-    yield Required(callable(answer), "It is a function.")
     from sklearn.metrics import f1_score
 
     def right(truth: list[str], guess: list[str]) -> bool:

@@ -30,7 +30,6 @@ def known_already(answer: float, random: pd.DataFrame) -> Iterator[Point]:
 @checker("02-b")
 def own_audit(answer: Callable) -> Iterator[Point]:
     """Check a function that finds the subjects which are in several splits."""
-    yield Required(callable(answer), "It is a function.")
     cases = (
         ("a clean split gives an empty set", ["train", "train", "test"], set()),
         ("a subject in train and test is found", ["train", "test", "test"], {"a"}),
@@ -56,13 +55,13 @@ def repaired(answer: pd.DataFrame, official: pd.DataFrame) -> Iterator[Point]:
     before = splitting.link_subjects(official).set_index("image_id")
     after = answer.set_index("image_id")["split"].reindex(before.index)
     test = before["split"] == "test"
-    yield bool((after[test] == "test").all()), "The test rows are as published."
+    yield (after[test] == "test").all(), "The test rows are as published."
     kept = after != ""
-    yield bool((after[kept] == before["split"][kept]).all()), "No row has moved to another split."
+    yield (after[kept] == before["split"][kept]).all(), "No row has moved to another split."
     sides = after[kept].groupby(before["group"][kept]).nunique()
-    yield bool((sides <= 1).all()), "No group of linked subjects is in two splits."
+    yield (sides <= 1).all(), "No group of linked subjects is in two splits."
     wrong = before["group"].isin(before["group"][test]) & ~test
     wrong |= (before["split"] == "val") & before["group"].isin(
         before["group"][(before["split"] == "train") & ~wrong]
     )
-    yield bool(kept[~wrong].all()), "No row is cleared without need."
+    yield kept[~wrong].all(), "No row is cleared without need."

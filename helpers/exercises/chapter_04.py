@@ -31,7 +31,6 @@ def share_left(answer: float, frames: Sequence[np.ndarray]) -> Iterator[Point]:
 @checker("04-b")
 def with_margin(answer: Callable) -> Iterator[Point]:
     """Check a function from a frame and a margin to a padded crop."""
-    yield Required(callable(answer), "It is a function.")
     frame = np.zeros((90, 120, 3), np.uint8)
     frame[30:60, 40:90] = np.random.default_rng(0).integers(1, 256, (30, 50, 3))
     margins = (0, 1, 12)

@@ -14,7 +14,6 @@ from helpers.exercises.checking import Point, Required, checker
 @checker("05-a")
 def clean_up(answer: Callable) -> Iterator[Point]:
     """Check a function from a ragged mask and a size to a clean mask."""
-    yield Required(callable(answer), "It is a function.")
     mask = np.zeros((40, 40), bool)
     mask[5:15, 5:15] = True
     mask[8:11, 8:11] = False  # a hole
@@ -26,15 +25,15 @@ def clean_up(answer: Callable) -> Iterator[Point]:
     yield np.array_equal(mask, before), "The mask that it was given is unchanged."
     same = result.shape == mask.shape and result.dtype == bool
     yield Required(same, "The result is a bool array of the same shape.")
-    yield bool(result[8:11, 8:11].all()), "The hole is filled."
+    yield result[8:11, 8:11].all(), "The hole is filled."
     yield not result[20:24, 20:24].any(), "A piece that is too small is gone."
-    yield bool(result[30:35, 30:35].all()), "A piece that is large enough stays."
+    yield result[30:35, 30:35].all(), "A piece that is large enough stays."
     yield not result[35:38, 35:38].any(), "Pieces that touch only at a corner are separate pieces."
-    yield bool(np.asarray(answer(mask, 16))[20:24, 20:24].all()), "A piece of just this size stays."
+    yield np.asarray(answer(mask, 16))[20:24, 20:24].all(), "A piece of just this size stays."
     ring = np.zeros((12, 12), bool)
     ring[2:8, 2:8] = True
     ring[3:7, 3:7] = False
-    yield bool(np.asarray(answer(ring, 30)).sum() == 36), "A ring is filled before it is measured."
+    yield np.asarray(answer(ring, 30)).sum() == 36, "A ring is filled before it is measured."
     empty = np.zeros((6, 6), bool)
     yield not np.asarray(answer(empty, 1)).any(), "An empty mask stays empty."
     yield not np.asarray(answer(empty, 0)).any(), "The background is not a piece, even for size 0."
@@ -43,7 +42,6 @@ def clean_up(answer: Callable) -> Iterator[Point]:
 @checker("05-b")
 def contrast_inside(answer: Callable) -> Iterator[Point]:
     """Check a function from grey levels and a mask to the contrast of neighbours inside it."""
-    yield Required(callable(answer), "It is a function.")
     grey = np.array([[10, 20, 90], [200, 190, 5]], np.uint8)
     mask = np.array([[True, True, False], [True, True, False]])
     result = float(answer(grey, mask))
@@ -74,7 +72,6 @@ def contrast_inside(answer: Callable) -> Iterator[Point]:
 @checker("05-c")
 def standardise_without_leak(answer: Callable) -> Iterator[Point]:
     """Check a function that standardises features with the training rows alone."""
-    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(5)
     train, test = rng.normal(5, 3, (50, 4)), rng.normal(7, 2, (20, 4))
     train[:, 2] = 4.0
@@ -104,7 +101,6 @@ def standardise_without_leak(answer: Callable) -> Iterator[Point]:
 @checker("05-d")
 def reinhard_map(answer: Callable) -> Iterator[Point]:
     """Check a function that gives pixels the means and deviations of a reference."""
-    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(5)
     means, deviations = np.array([40.0, 20.0, -25.0]), np.array([8.0, 3.0, 5.0])
     lab = rng.normal([60, 10, -10], [4, 6, 2], (400, 3))
@@ -130,7 +126,6 @@ def reinhard_map(answer: Callable) -> Iterator[Point]:
 @checker("05-e")
 def pattern_spectrum(answer: Callable) -> Iterator[Point]:
     """Check a function from a map of dye and radii to the dye in spots of each size."""
-    yield Required(callable(answer), "It is a function.")
     radii = [1, 2, 4, 6]
     flat = np.full((60, 60), 0.5, np.float32)
     result = np.asarray(answer(flat, radii), float)
@@ -147,4 +142,4 @@ def pattern_spectrum(answer: Callable) -> Iterator[Point]:
         most = int(np.argmax(result)) == index
         yield most, f"Most dye of {words} spots is found at the first radius above theirs."
         whole = np.isclose(result.sum(), spots.mean() - flat.mean(), atol=1e-4)
-        yield bool(whole), "All steps together remove the spots, and nothing is counted twice."
+        yield whole, "All steps together remove the spots, and nothing is counted twice."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("06-a")
@@ -50,7 +50,6 @@ class _Fake:
 @checker("06-b")
 def own_predictor(answer: Callable) -> Iterator[Point]:
     """Check a function from model, raw image and threshold to a class."""
-    yield Required(callable(answer), "It is a function.")
     image = np.full((8, 8, 3), 200, dtype=np.uint8)
     sure = _Fake(lambda _: 0.9)
     got = answer(sure, image, 0.5)
@@ -67,7 +66,6 @@ def own_predictor(answer: Callable) -> Iterator[Point]:
 @checker("06-c")
 def early_stopping(answer: Callable) -> Iterator[Point]:
     """Check a function from losses and patience to the best and the last epoch."""
-    yield Required(callable(answer), "It is a function.")
     cases = (
         ("a loss that always falls is trained to its end", [3, 2, 1], 2, (3, 3)),
         ("it stops when patience runs out", [3, 2, 2.5, 2.6, 1], 2, (2, 4)),

@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("07-a")
 def depth(answer: Callable) -> Iterator[Point]:
     """Check a function that computes the depth of a ResNet from the blocks of each stage."""
-    yield Required(callable(answer), "It is a function.")
     number = operator.index(answer((3, 4, 6, 3)))
     yield number != 16, "Blocks are not layers: each has several."
     yield number not in (48, 49), "The first convolution and the dense layer count too."
@@ -38,7 +37,6 @@ def _count(inputs: int, channels: int, project: bool) -> int:
 @checker("07-b")
 def block_parameters(answer: Callable) -> Iterator[Point]:
     """Check a function that counts the parameters of a bottleneck block."""
-    yield Required(callable(answer), "It is a function.")
     inputs, channels = 256, 64
     number, right = operator.index(answer(inputs, channels, False)), _count(inputs, channels, False)
     maps = channels + channels + 4 * channels
@@ -55,7 +53,6 @@ def block_parameters(answer: Callable) -> Iterator[Point]:
 @checker("07-c")
 def choose(answer: Callable) -> Iterator[Point]:
     """Check a function that chooses a recipe from a table of accuracies."""
-    yield Required(callable(answer), "It is a function.")
     columns = ["recipe", "val", "test", "trained"]
     rows = [("a", 0.80, 0.95, 10), ("b", 0.90, 0.70, 30), ("c", 0.85, 0.85, 20)]
     table = pd.DataFrame(rows, columns=columns)

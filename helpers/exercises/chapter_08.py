@@ -19,7 +19,6 @@ def _separable(picture: np.ndarray, depthwise: np.ndarray, pointwise: np.ndarray
 @checker("08-a")
 def merge(answer: Callable) -> Iterator[Point]:
     """Check a function from a depthwise and a pointwise kernel to the ordinary one."""
-    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(8)
     for k, c, m, n in ((3, 4, 1, 6), (5, 3, 1, 2), (3, 4, 2, 5)):
         depthwise, pointwise = rng.normal(size=(k, k, c, m)), rng.normal(size=(1, 1, c * m, n))
@@ -43,7 +42,6 @@ def _work(size: int, inputs: int, channels: int, expansion: int, stride: int) ->
 @checker("08-b")
 def block_work(answer: Callable) -> Iterator[Point]:
     """Check a function that counts the multiply-adds of an inverted residual."""
-    yield Required(callable(answer), "It is a function.")
     plain, strided, first = (14, 64, 64, 6, 1), (56, 24, 32, 6, 2), (112, 32, 16, 1, 1)
     number = operator.index(answer(*plain))
     wide = 6 * 64
@@ -63,7 +61,6 @@ def block_work(answer: Callable) -> Iterator[Point]:
 @checker("08-c")
 def eight_bits(answer: Callable) -> Iterator[Point]:
     """Check a function that rounds an array to at most 256 even steps, one of them zero."""
-    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(8)
     values = rng.normal(size=5000) + 0.3
     values[:50] = 0.0
@@ -73,14 +70,14 @@ def eight_bits(answer: Callable) -> Iterator[Point]:
     yield 200 <= len(levels) <= 256, "There are at most 256 different values, and not many fewer."
     step = np.ptp(values) / 255
     gaps = np.diff(levels) / step
-    yield bool(np.abs(gaps - np.round(gaps)).max() < 0.02), "The steps are even."
-    yield bool((got[:50] == 0).all()), "Zero stays exactly zero."
-    yield bool(np.abs(got - values).max() <= 1.01 * step), "No value is off by more than a step."
+    yield np.abs(gaps - np.round(gaps)).max() < 0.02, "The steps are even."
+    yield (got[:50] == 0).all(), "Zero stays exactly zero."
+    yield np.abs(got - values).max() <= 1.01 * step, "No value is off by more than a step."
     above = rng.uniform(2, 3, size=1000)
     got = np.asarray(answer(np.append(above, 0.0)), dtype=float)
     yield got[-1] == 0, "Zero is also one of the steps when all other values are positive."
-    yield bool(np.abs(got[:-1] - above).max() <= 3.01 / 255), "The errors are small then, too."
+    yield np.abs(got[:-1] - above).max() <= 3.01 / 255, "The errors are small then, too."
     below = np.asarray(answer(-above), dtype=float)
-    yield bool(np.abs(below + above).max() <= 3.01 / 255), "It works when all are negative."
+    yield np.abs(below + above).max() <= 3.01 / 255, "It works when all are negative."
     nothing = np.asarray(answer(np.zeros(4)), dtype=float)
-    yield bool((nothing == 0).all()), "An array of zeros stays an array of zeros."
+    yield (nothing == 0).all(), "An array of zeros stays an array of zeros."

@@ -14,7 +14,6 @@ from helpers.exercises.checking import Point, Required, checker
 @checker("09-a")
 def own_preprocessing(answer: Callable) -> Iterator[Point]:
     """Check a function that preprocesses a raw image in one of three ways."""
-    yield Required(callable(answer), "It is a function.")
     image = np.random.default_rng(9).integers(0, 256, (4, 5, 3)).astype(np.uint8)
     before = image.copy()
     wanted = {
@@ -45,7 +44,6 @@ def own_preprocessing(answer: Callable) -> Iterator[Point]:
 @checker("09-b")
 def worth_the_price(answer: Callable) -> Iterator[Point]:
     """Check a function from costs and scores to the positions that are worth it."""
-    yield Required(callable(answer), "It is a function.")
     cases = (
         (
             "a model that costs more and scores higher is worth it",
@@ -89,7 +87,6 @@ def attention_behind_vgg16(answer: tuple[int, int]) -> Iterator[Point]:
 @checker("09-d")
 def choose_by_validation(answer: Callable) -> Iterator[Point]:
     """Check a function from a table of backbones to the name and figure to report."""
-    yield Required(callable(answer), "It is a function.")
     columns = ["backbone", "validation loss", "test accuracy", "multiply-adds"]
     cases = (
         (

@@ -12,7 +12,6 @@ from helpers.exercises.checking import Point, Required, checker
 @checker("12-a")
 def epochs_of_iterations(answer: Callable) -> Iterator[Point]:
     """Check a function that converts iterations to passes through the training images."""
-    yield Required(callable(answer), "It is a function.")
     cases = (
         ("with nothing set aside, batches of all images are epochs", (7, 50, 50, 0.0), 7.0),
         ("half a pass is half an epoch", (1, 25, 50, 0.0), 0.5),
@@ -22,13 +21,12 @@ def epochs_of_iterations(answer: Callable) -> Iterator[Point]:
         ("the numbers of the paper are reproduced", (1000, 32, 424, 0.2), 32000 / 339),
     )
     for sentence, case, expected in cases:
-        yield bool(np.isclose(answer(*case), expected)), f"It is right: {sentence}."
+        yield np.isclose(answer(*case), expected), f"It is right: {sentence}."
 
 
 @checker("12-b")
 def permutation_p_value(answer: Callable) -> Iterator[Point]:
     """Check a function that computes a p-value from the results with shuffled labels."""
-    yield Required(callable(answer), "It is a function.")
     cases = (
         (
             "a result that is never reached by chance does not give 0",
@@ -44,13 +42,12 @@ def permutation_p_value(answer: Callable) -> Iterator[Point]:
         right = all(
             np.isclose(answer(own, given), expected) for given in (shuffled, np.array(shuffled))
         )
-        yield bool(right), f"It is right: {sentence}."
+        yield right, f"It is right: {sentence}."
 
 
 @checker("12-c")
 def colour_only(answer: Callable) -> Iterator[Point]:
     """Check a function from pictures, labels and groups to a balanced accuracy."""
-    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(12)
     per_group, groups = 5, 24
     of = np.repeat(np.arange(groups), per_group)
@@ -88,7 +85,6 @@ def colour_only(answer: Callable) -> Iterator[Point]:
 @checker("12-d")
 def lay_out(answer: Callable) -> Iterator[Point]:
     """Check a function from rows of numbers and a mask to squares of the kept numbers."""
-    yield Required(callable(answer), "It is a function.")
     numbers = np.arange(1, 37, dtype=np.uint8).reshape(3, 12)
     keep = np.array([1, 0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0], dtype=bool)  # five of them
     before = numbers.copy()

@@ -12,7 +12,6 @@ from helpers.exercises.checking import Point, Required, checker
 @checker("13-a")
 def count_the_votes(answer: Callable) -> Iterator[Point]:
     """Check a function that finds the class with the most votes, and breaks ties by an order."""
-    yield Required(callable(answer), "It is a function.")
     cases = (
         ("the class named most often wins", ["a", "b", "b"], ["a", "b", "c"], "b"),
         ("it need not have more than half of the votes", list("aabcd"), list("dcba"), "a"),
@@ -52,8 +51,8 @@ def worse_than_the_worst(answer: Sequence[Sequence[float]]) -> Iterator[Point]:
     rows = [len(row) for row in answer] if isinstance(answer, list | tuple | np.ndarray) else []
     yield Required(rows == [10, 10, 10], "There are three lists of ten scores.")
     scores = np.asarray(answer, dtype=float)
-    yield bool(((scores >= 0) & (scores <= 1)).all()), "Every score is from 0 to 1."
-    yield bool((scores != 0.5).all()), "No score is 0.5."
+    yield ((scores >= 0) & (scores <= 1)).all(), "Every score is from 0 to 1."
+    yield (scores != 0.5).all(), "No score is 0.5."
     right = scores > 0.5
     yield right.sum(axis=1).tolist() == [6, 6, 6], "Each model is right on exactly six images."
     vote = int((right.sum(axis=0) >= 2).sum())
@@ -69,14 +68,13 @@ def worth_of_seven(answer: tuple[float, float]) -> Iterator[Point]:
     seven, endless = (float(number) for number in answer)
     yield not np.isclose(seven, 1 / 7), "The members are not independent: 1/7 is too little."
     yield not np.isclose(endless, 0), "With endless members, the variance does not go to zero."
-    yield bool(np.isclose(seven, 4 / 7, atol=1e-3)), "The share for seven members is right."
-    yield bool(np.isclose(endless, 0.5, atol=1e-3)), "The share for infinitely many is right."
+    yield np.isclose(seven, 4 / 7, atol=1e-3), "The share for seven members is right."
+    yield np.isclose(endless, 0.5, atol=1e-3), "The share for infinitely many is right."
 
 
 @checker("13-d")
 def one_weight(answer: Callable) -> Iterator[Point]:
     """Check a function that finds the weight of the first of two models on a grid."""
-    yield Required(callable(answer), "It is a function.")
     half = np.full(4, 0.5)
     good, bad = np.array([0.1, 0.2, 0.9, 0.8]), np.array([0.8, 0.7, 0.3, 0.1])
     target = np.array([0, 0, 1, 1])
@@ -90,7 +88,7 @@ def one_weight(answer: Callable) -> Iterator[Point]:
     )
     for sentence, first, second, truth, expected in cases:
         result = float(answer(first.copy(), second.copy(), truth.copy()))
-        yield bool(np.isclose(result, expected, atol=1e-6)), f"It is right: {sentence}."
+        yield np.isclose(result, expected, atol=1e-6), f"It is right: {sentence}."
     rng = np.random.default_rng(13)
     truth = rng.integers(0, 2, 50)
     first, second = rng.uniform(0.05, 0.95, (2, 50))
@@ -100,6 +98,6 @@ def one_weight(answer: Callable) -> Iterator[Point]:
         losses.append(-np.log(np.where(truth == 1, score, 1 - score)).mean())
     result = float(answer(first, second, truth))
     yield (
-        bool(np.isclose(result, np.argmin(losses) / 100, atol=1e-6)),
+        np.isclose(result, np.argmin(losses) / 100, atol=1e-6),
         ("It is right for random scores."),
     )

@@ -13,7 +13,6 @@ from helpers.exercises.checking import Point, Required, checker
 @checker("15-a")
 def heart_of_grad_cam(answer: Callable) -> Iterator[Point]:
     """Check a function that computes the small map of Grad-CAM from feature maps and slopes."""
-    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(15)
     maps, slopes = rng.uniform(0, 1, (4, 5, 6)), rng.normal(0, 1, (4, 5, 6))
     kept = maps.copy(), slopes.copy()
@@ -21,7 +20,7 @@ def heart_of_grad_cam(answer: Callable) -> Iterator[Point]:
     yield Required(result.shape == (4, 5), "The map has the height and width of the feature maps.")
     unchanged = np.array_equal(maps, kept[0]) and np.array_equal(slopes, kept[1])
     yield unchanged, "The arrays that it was given are unchanged."
-    yield bool((result >= 0).all()), "Nothing is below zero."
+    yield (result >= 0).all(), "Nothing is below zero."
     single = np.zeros((2, 2, 1)), np.ones((2, 2, 1))
     single[0][1, 0] = 3
     bright = np.asarray(answer(*single))
@@ -38,21 +37,20 @@ def heart_of_grad_cam(answer: Callable) -> Iterator[Point]:
 @checker("15-b")
 def occlusion_of_anything(answer: Callable) -> Iterator[Point]:
     """Check a function that measures how the score falls when a square is covered."""
-    yield Required(callable(answer), "It is a function.")
     image = np.zeros((6, 8, 3), np.uint8)
     image[2:4, 4:6] = 200
     before = image.copy()
     result = np.asarray(answer(lambda given: float(np.mean(given)), image, 2, 0))
     yield Required(result.shape == (6, 8), "It has the height and width of the image.")
     yield np.array_equal(image, before), "The image that it was given is unchanged."
-    yield bool((result[2:4, 4:6] > 0).all()), "Where covering lowers the score, it is above zero."
+    yield (result[2:4, 4:6] > 0).all(), "Where covering lowers the score, it is above zero."
     yield np.count_nonzero(result) == 4, "Where covering changes nothing, it is zero."
     yield (
         np.allclose(result[2:4, 4:6], before.mean()),
         "It is the score before minus the score after.",
     )
     bright = np.asarray(answer(lambda given: float(np.mean(given)), image, 2, 255))
-    yield bool((bright < 0).all()), "Where the score rises, the value is below zero."
+    yield (bright < 0).all(), "Where the score rises, the value is below zero."
     cut = np.asarray(answer(lambda given: float(given[5, 7, 0]), image, 5, 9))
     wanted = np.zeros((6, 8))
     wanted[5:, 5:] = -9
@@ -62,7 +60,6 @@ def occlusion_of_anything(answer: Callable) -> Iterator[Point]:
 @checker("15-c")
 def own_integrated_gradients(answer: Callable) -> Iterator[Point]:
     """Check integrated gradients of a slope, an image, a baseline and a number of steps."""
-    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(15)
     image, baseline, weights = rng.normal(0, 2, (3, 3, 4, 2))
     result = np.asarray(answer(lambda _: weights, image, baseline, 3))
@@ -95,7 +92,6 @@ def own_integrated_gradients(answer: Callable) -> Iterator[Point]:
 @checker("15-d")
 def better_than_nothing(answer: Callable) -> Iterator[Point]:
     """Check a function that measures how concentrated a map is in a mask."""
-    yield Required(callable(answer), "It is a function.")
     mask = np.zeros((4, 4), bool)
     mask[:2, :2] = True
     yield np.isclose(answer(np.full((4, 4), 7.0), mask), 1), "A uniform map gets 1."
@@ -105,8 +101,8 @@ def better_than_nothing(answer: Callable) -> Iterator[Point]:
     yield np.isclose(answer(signed, mask), 1), "Negative values count like positive ones."
     full = np.arange(16.0).reshape(4, 4)
     yield np.isclose(answer(full, np.ones((4, 4), bool)), 1), "A mask of the whole image gives 1."
-    yield bool(np.isnan(answer(np.zeros((4, 4)), mask))), "A map of zeros gives NaN."
-    yield bool(np.isnan(answer(full, np.zeros((4, 4), bool)))), "An empty mask gives NaN."
+    yield np.isnan(answer(np.zeros((4, 4)), mask)), "A map of zeros gives NaN."
+    yield np.isnan(answer(full, np.zeros((4, 4), bool))), "An empty mask gives NaN."
 
 
 @checker("15-e")

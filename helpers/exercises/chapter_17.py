@@ -29,7 +29,6 @@ class _Network:
 @checker("17-a")
 def one_probability(answer: Callable) -> Iterator[Point]:
     """Check a function from scores and two class names to the names."""
-    yield Required(callable(answer), "It is a function.")
     scores = np.array([[0.9], [0.2], [0.5], [0.49]], dtype=np.float32)
     result = list(answer(scores.copy(), ("hem", "all")))
     yield len(result) == 4, "There is one name for each image."
@@ -43,7 +42,6 @@ def one_probability(answer: Callable) -> Iterator[Point]:
 @checker("17-b")
 def scaled_once(answer: Callable) -> Iterator[Point]:
     """Check a function that asks a network with its own scaling about one raw image."""
-    yield Required(callable(answer), "It is a function.")
     image = np.full((6, 6, 3), 204, dtype=np.uint8)
     before, network = image.copy(), _Network()
     score = answer(network, image)
@@ -53,14 +51,13 @@ def scaled_once(answer: Callable) -> Iterator[Point]:
     given = network.seen[0]
     yield given.shape == (1, 6, 6, 3), "It is given a batch of one image."
     yield float(given.max()) == 204, "It is given the original brightness of the image."
-    yield bool(np.ndim(score) == 0 and np.isclose(score, 0.8)), "It returns the score as a number."
+    yield np.ndim(score) == 0 and np.isclose(score, 0.8), "It returns the score as a number."
     yield np.array_equal(image, before), "The image that it was given is unchanged."
 
 
 @checker("17-c")
 def the_largest(answer: Callable) -> Iterator[Point]:
     """Check a function from a mask to the box (x, y, width, height) of its largest piece."""
-    yield Required(callable(answer), "It is a function.")
     cases = (
         ("one cell alone", [(20, 30, 40, 25)]),
         ("a speck below the cell", [(20, 10, 40, 25), (70, 90, 3, 3)]),
@@ -79,7 +76,6 @@ def the_largest(answer: Callable) -> Iterator[Point]:
 @checker("17-d")
 def only_images(answer: Callable) -> Iterator[Point]:
     """Check a function that counts the images of each class in a folder."""
-    yield Required(callable(answer), "It is a function.")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for label, count in (("all", 5), ("hem", 3)):
@@ -106,7 +102,6 @@ def only_images(answer: Callable) -> Iterator[Point]:
 @checker("17-e")
 def whole_subjects(answer: Callable) -> Iterator[Point]:
     """Check a function from each image's subject and a seed to which images are for the test."""
-    yield Required(callable(answer), "It is a function.")
     subjects = np.repeat([f"S{number}" for number in range(20)], np.arange(3, 23))
     subjects = np.random.default_rng(17).permutation(subjects)
     test = np.asarray(answer(subjects.copy(), 1))
@@ -126,7 +121,6 @@ def whole_subjects(answer: Callable) -> Iterator[Point]:
 @checker("17-f")
 def chosen_on_validation(answer: Callable) -> Iterator[Point]:
     """Check a function from experiments to the chosen one and the figure to report."""
-    yield Required(callable(answer), "It is a function.")
     cases = (
         ("the best in validation is chosen", {"a": (0.9, 0.8), "b": (0.8, 0.95)}, ("a", 0.8)),
         ("its test figure is reported", {"a": (0.7, 0.9), "b": (0.85, 0.6)}, ("b", 0.6)),
@@ -145,7 +139,6 @@ def chosen_on_validation(answer: Callable) -> Iterator[Point]:
 @checker("17-g")
 def training_only(answer: Callable) -> Iterator[Point]:
     """Check a function that augments the right one of three sets of images."""
-    yield Required(callable(answer), "It is a function.")
     rng = np.random.default_rng(17)
     parts = {name: rng.integers(0, 256, (4, 5, 5, 3)) for name in ("train", "val", "test")}
     before = {name: images.copy() for name, images in parts.items()}
@@ -166,7 +159,6 @@ def training_only(answer: Callable) -> Iterator[Point]:
 @checker("17-h")
 def every_image_once(answer: Callable) -> Iterator[Point]:
     """Check a function that scores a model on all images, batch by batch."""
-    yield Required(callable(answer), "It is a function.")
     sizes: list[int] = []
 
     def predict(batch: np.ndarray) -> np.ndarray:
@@ -178,7 +170,7 @@ def every_image_once(answer: Callable) -> Iterator[Point]:
     images = np.where(np.arange(1000) < 800, 1, -1)
     result = float(answer(predict, images, truth, 40))
     yield not np.isclose(result, 1.0), "The images after the twentieth batch count too."
-    yield bool(np.isclose(result, 0.8)), "The accuracy of a thousand images is right."
+    yield np.isclose(result, 0.8), "The accuracy of a thousand images is right."
     yield max(sizes) <= 40, "No batch is larger than asked for."
     sizes.clear()
     truth, images = np.ones(45, dtype=int), np.where(np.arange(45) < 40, 1, -1)
@@ -186,4 +178,4 @@ def every_image_once(answer: Callable) -> Iterator[Point]:
         warnings.simplefilter("ignore", RuntimeWarning)
         result = float(answer(predict, images, truth, 40))
     yield sum(sizes) == 45, "Each image is scored once, also those of a small last batch."
-    yield bool(np.isclose(result, 40 / 45)), "A small last batch counts less than a full batch."
+    yield np.isclose(result, 40 / 45), "A small last batch counts less than a full batch."

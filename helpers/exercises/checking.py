@@ -29,7 +29,9 @@ def checker(name: str) -> Callable:
     """Register a generator of points as the checker of exercise `name` (``"06-a"``).
 
     It is called with the student's answer and with whatever the chapter passes on. It
-    yields a `Required` point where the later points make no sense without it.
+    yields a `Required` point where the later points make no sense without it. Where its
+    parameter `answer` is annotated as ``Callable``, *It is a function.* is such a point,
+    checked before its own.
 
     Raises
     ------
@@ -85,7 +87,7 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
     points = 0
     right = True
     try:
-        for point in function(answer, *context, **more):
+        for point in _points(function, answer, *context, **more):
             holds, sentence = point
             points += 1
             right &= bool(holds)
@@ -97,6 +99,13 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
         print(f"✗ Your answer could not be checked: {_described(error)}")
     # A checker without any point does not accept an answer.
     print(f"Exercise {name}: {'solved.' if right and points else 'not solved yet.'}")
+
+
+def _points(function: Callable, answer: Any, *context: Any, **more: Any) -> Iterator[Point]:
+    # Annotations are text: the checkers' modules import annotations from __future__.
+    if str(function.__annotations__.get("answer")).startswith("Callable"):
+        yield Required(callable(answer), "It is a function.")
+    yield from function(answer, *context, **more)
 
 
 def _described(error: Exception) -> str:

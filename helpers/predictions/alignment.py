@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,14 +47,21 @@ class Aligned:
         return catalogs.target(self.rows).astype(np.int64)
 
 
-def align(tables: Tables) -> Aligned:
+def align(tables: Tables, same: Sequence[str] = ROW[1:]) -> Aligned:
     """Return the tables brought into the order of the first one, by `image_id`.
+
+    Parameters
+    ----------
+    tables : mapping of str to pandas.DataFrame
+        Predictions by model name.
+    same : sequence of str
+        Columns that must be the same for an image in every table.
 
     Raises
     ------
     PredictionsError
         When there is no table, a table is not one of predictions, a model lacks an
-        image that another one has, or subject, label, truth or split of an image differ.
+        image that another one has, or one of the columns `same` differs for an image.
         The message names the model and the image.
     """
     if not tables:
@@ -83,7 +90,7 @@ def align(tables: Tables) -> Aligned:
                     f"{missing.iloc[0]!r}: let each model predict the same images."
                 )
         ordered = table.set_index("image_id").loc[rows["image_id"]].reset_index()
-        for column in ROW[1:]:
+        for column in same:
             ours, theirs = (part[column].astype(str).to_numpy() for part in (rows, ordered))
             differ = np.flatnonzero(ours != theirs)
             if len(differ):

@@ -97,7 +97,7 @@ def brier(predictions: pd.DataFrame) -> float:
 def log_loss(predictions: pd.DataFrame) -> float:
     """Return the mean cross-entropy in nats; scores are clipped to `CLIP` from 0 and 1."""
     truth, score = _read(predictions)
-    return float(_cross_entropy(truth, _logit(score)))
+    return float(_cross_entropy(truth, logit(score)))
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Temperature:
         from scipy import special
 
         score = _scores(predictions)
-        return predictions.assign(score=special.expit(_logit(score) / self.value))
+        return predictions.assign(score=special.expit(logit(score) / self.value))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ def fit_temperature(validation: pd.DataFrame) -> Temperature:
     from scipy import optimize
 
     truth = metrics.truth_of_both_classes(validation, "The fit of a temperature")
-    logits = _logit(_scores(validation))
+    logits = logit(_scores(validation))
     if not logits.any():
         return Temperature(1.0)
     result = optimize.minimize_scalar(
@@ -220,7 +220,8 @@ def _scores(predictions: pd.DataFrame) -> np.ndarray:
     return check(predictions)["score"].to_numpy(dtype=float)
 
 
-def _logit(score: np.ndarray) -> np.ndarray:
+def logit(score: np.ndarray) -> np.ndarray:
+    """Return the logit of each score; scores are clipped to `CLIP` from 0 and 1."""
     from scipy import special
 
     return special.logit(np.clip(score, CLIP, 1 - CLIP))

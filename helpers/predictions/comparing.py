@@ -17,7 +17,7 @@ import pandas as pd
 from helpers import catalog
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
-from helpers.predictions.table import check
+from helpers.predictions.alignment import align
 
 
 class Difference(NamedTuple):
@@ -40,28 +40,13 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         When one table lacks images of the other, or the label, the truth or the
         subject of an image differs; the message names the first such image.
     """
-    tables = [
-        check(table).assign(positive=catalog.truth(table["positive"])).sort_values("image_id")
+    align({"first": first, "second": second}, same=("label", "positive", "subject"))
+    return tuple(
+        table.assign(positive=catalog.truth(table["positive"])).sort_values(
+            "image_id", ignore_index=True
+        )
         for table in (first, second)
-    ]
-    ids = [set(table["image_id"]) for table in tables]
-    for name, own, other in (("first", *ids), ("second", *ids[::-1])):
-        missing = sorted(other - own)
-        if missing:
-            raise PredictionsError(
-                f"The {name} table lacks {len(missing)} images of the other, "
-                f"first {missing[0]!r}: compare two models on the same images."
-            )
-    for column in ("label", "positive", "subject"):
-        one, other = (table[column].astype(str).to_numpy() for table in tables)
-        differ = np.flatnonzero(one != other)
-        if len(differ):
-            row = differ[0]
-            raise PredictionsError(
-                f"The {column} of {len(differ)} images differs between the tables, first "
-                f"{tables[0]['image_id'].iloc[row]!r}: {one[row]!r} and {other[row]!r}."
-            )
-    return tuple(table.reset_index(drop=True) for table in tables)
+    )
 
 
 def delong(first: pd.DataFrame, second: pd.DataFrame, level: float = 0.95) -> Difference:

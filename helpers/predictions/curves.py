@@ -27,14 +27,11 @@ def roc(predictions: pd.DataFrame) -> pd.DataFrame:
     PredictionsError
         When a class is missing.
     """
-    thresholds, positives, negatives = _counts(predictions)
-    return pd.DataFrame(
-        {
-            "threshold": np.append(np.inf, thresholds),
-            "false_positive_rate": np.append(0, negatives / negatives[-1]),
-            "sensitivity": np.append(0, positives / positives[-1]),
-        }
-    )
+    from sklearn.metrics import roc_curve
+
+    truth = metrics.truth_of_both_classes(predictions, "A curve")
+    rate, found, threshold = roc_curve(truth, predictions["score"], drop_intermediate=False)
+    return pd.DataFrame({"threshold": threshold, "false_positive_rate": rate, "sensitivity": found})
 
 
 def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -50,14 +47,13 @@ def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:
     PredictionsError
         When a class is missing.
     """
-    thresholds, positives, negatives = _counts(predictions)
-    return pd.DataFrame(
-        {
-            "threshold": thresholds,
-            "sensitivity": positives / positives[-1],
-            "precision": positives / (positives + negatives),
-        }
-    )
+    from sklearn.metrics import precision_recall_curve
+
+    truth = metrics.truth_of_both_classes(predictions, "A curve")
+    precision, recall, threshold = precision_recall_curve(truth, predictions["score"])
+    # Scikit-learn goes from the lowest threshold up, and adds a point that no score reaches.
+    columns = {"threshold": threshold, "sensitivity": recall[:-1], "precision": precision[:-1]}
+    return pd.DataFrame(columns)[::-1].reset_index(drop=True)
 
 
 def band(
@@ -148,12 +144,3 @@ def _sensitivities(x_values: np.ndarray, tp: np.ndarray, fp: np.ndarray) -> np.n
 def _precisions(x_values: np.ndarray, tp: np.ndarray, fp: np.ndarray) -> np.ndarray:
     index = np.searchsorted(tp, x_values * tp[-1] - 1e-9, side="left")
     return tp[index] / (tp[index] + fp[index])
-
-
-def _counts(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the distinct scores from high to low, and the true and false positives at each."""
-    truth = metrics.truth_of_both_classes(predictions, "A curve")
-    score = predictions["score"].to_numpy(dtype=float)
-    once, all_rows = np.ones((1, 1), dtype=np.int64), np.zeros(len(score), dtype=np.int64)
-    (_, positives, negatives), *_ = resampling.cumulated(score, truth, all_rows, once)
-    return np.unique(score)[::-1], positives[0], negatives[0]

@@ -9,8 +9,6 @@ import pandas as pd
 
 from helpers.predictions.alignment import Aligned, Tables, align
 
-__all__ = ["correct", "oracle_accuracy", "pairs", "predicted_positive"]
-
 
 def predicted_positive(tables: Tables) -> pd.DataFrame:
     """Return whether each model predicts the positive class: bool, one column for each model."""

@@ -12,18 +12,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.base.errors import PredictionsError
+from helpers.predictions import calibration
 from helpers.predictions.alignment import Aligned, Tables, align
 
-__all__ = [
-    "fit_weights",
-    "fuzzy_rank",
-    "majority_vote",
-    "soft_vote",
-    "stack",
-]
-
-#: Probabilities are clipped to this distance from 0 and 1 before a logarithm is taken.
-_EDGE = 1e-6
 #: Folds of subjects for the scores of the rows that a stacking is fitted on.
 _FOLDS = 5
 
@@ -101,7 +92,7 @@ def fit_weights(tables: Tables, split: str = "val") -> dict[str, float]:
 
     aligned, truth, inside = _fitting_rows(tables, split)
     truth, scores = truth[inside], aligned.scores[:, inside]
-    of_truth = np.clip(np.where(truth == 1, scores, 1 - scores), _EDGE, 1)
+    of_truth = np.clip(np.where(truth == 1, scores, 1 - scores), calibration.CLIP, 1)
     importance = 1 / np.bincount(truth, minlength=2)[truth]
     importance /= importance.sum()
 
@@ -159,8 +150,7 @@ def stack(tables: Tables, split: str = "val") -> pd.DataFrame:
             f"The split {split!r} has only {sorted(set(aligned.rows['label'].iloc[fitting]))}: "
             "a regression needs two classes."
         )
-    clipped = np.clip(aligned.scores, _EDGE, 1 - _EDGE)
-    logits = (np.log(clipped) - np.log(1 - clipped)).T
+    logits = calibration.logit(aligned.scores).T
     subjects = aligned.rows["subject"].iloc[fitting]
     parts = [(fitting, others)]
     if (folds := min(_FOLDS, subjects.nunique())) > 1:

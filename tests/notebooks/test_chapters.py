@@ -111,9 +111,7 @@ def real_runs(tmp_path_factory):
             base = tmp_path_factory.mktemp(dataset)
             built = project.find(ROOT, base / "_build")
             given = project.parameters(dataset, "smoke", 24, folder)
-            results = runner.run_chapters(
-                built, given, jobs=JOBS, artifacts=base / "artifacts", quiet=True
-            )
+            results = runner.run_chapters(built, given, jobs=JOBS, artifacts=base / "artifacts")
             done[dataset] = {result.chapter: result.failure for result in results}
             for name, story in done[dataset].items():
                 if not story:
@@ -149,9 +147,7 @@ def own_runs(tmp_path_factory):
     (base / "images" / "subjects.csv").write_text("\n".join(lines), encoding="utf-8")
     built = project.find(ROOT, base / "_build")
     given = project.parameters("folders", "smoke", 24, base / "images", "Nemoc, těžká")
-    results = runner.run_chapters(
-        built, given, only=OWN, jobs=JOBS, artifacts=base / "artifacts", quiet=True
-    )
+    results = runner.run_chapters(built, given, only=OWN, jobs=JOBS, artifacts=base / "artifacts")
     pages = {}
     for result in results:
         assert not result.failure, result.failure
@@ -178,9 +174,7 @@ def test_a_second_data_set_is_tested_on_in_chapter_14(tmp_path, monkeypatch):
     monkeypatch.chdir(SHARED)
     monkeypatch.setenv("COURSE_EXTERNAL_DIR", "cnmc")
     built = project.find(ROOT, tmp_path / "_build")
-    (result,) = runner.run_chapters(
-        built, SMOKE, only=["14"], artifacts=tmp_path / "artifacts", quiet=True
-    )
+    (result,) = runner.run_chapters(built, SMOKE, only=["14"], artifacts=tmp_path / "artifacts")
     assert not result.failure, result.failure
     page = (built.executed(SMOKE) / f"{result.chapter}.ipynb").read_text(encoding="utf-8")
     assert "from home to: external: cnmc" in page

@@ -124,14 +124,14 @@ def test_the_course_killed_five_times_then_finished(smoke_build, tmp_path):
         assert broken_files(build / "executed", tmp_path / "artifacts") == []
         whole_or_absent(build / "html")
         for state in runner.states(course_here, smoke):
-            if not state.stale:
+            if not state.reasons:
                 kept = finished.setdefault(state.chapter.name, state.record["finished"])
                 assert state.record["finished"] == kept
             else:
                 assert state.chapter.name not in finished
     done = course("book", "--profile", "smoke", "--jobs", "2", build=build)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not any(state.stale for state in runner.states(course_here, smoke))
+    assert not any(state.reasons for state in runner.states(course_here, smoke))
     for state in runner.states(course_here, smoke):
         name = state.chapter.name
         assert state.record["finished"] == finished.get(name, state.record["finished"])

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -52,6 +53,22 @@ def test_checker_may_stop_where_later_points_make_no_sense(capsys):
     assert told(capsys, "99-a", "many") == [
         "✗ The answer is a whole number.",
         "Exercise 99-a: not solved yet.",
+    ]
+
+
+def test_checker_of_a_function_first_asks_for_a_function(capsys):
+    def function(answer: "Callable[[int], int]"):
+        yield answer(1) == 2, "It adds one."
+
+    checker("99-b")(function)
+    assert told(capsys, "99-b", 3) == [
+        "✗ It is a function.",
+        "Exercise 99-b: not solved yet.",
+    ]
+    assert told(capsys, "99-b", lambda number: number + 1) == [
+        "✓ It is a function.",
+        "✓ It adds one.",
+        "Exercise 99-b: solved.",
     ]
 
 

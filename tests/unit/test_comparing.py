@@ -146,12 +146,15 @@ def test_every_pair_is_compared_and_corrected():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t[1:], r"second table lacks 1 images of the other, first 'i0'"),
+        (lambda t: t[1:], r"'second' lacks 1 images that 'first' has, first 'i0'"),
         (
             lambda t: t.assign(image_id=["x", *t["image_id"][1:]]),
-            r"first table lacks 1 images.*'x'",
+            "'second' lacks 1 images that 'first' has, first 'i0'",
         ),
-        (lambda t: t.assign(label=["hem", *t["label"][1:]]), "label of 1 images.*'i0': 'all'"),
+        (
+            lambda t: t.assign(label=["hem", *t["label"][1:]]),
+            r"label of 1 images.*'i0' \('hem' and 'all'",
+        ),
         (lambda t: t.assign(subject=["z", *t["subject"][1:]]), "subject of 1 images.*'i0'"),
         (lambda t: t.assign(score=[np.nan, *t["score"][1:]]), "not probabilities"),
         (lambda t: t.assign(image_id="same"), "repeat an image"),
@@ -175,7 +178,7 @@ def test_tables_that_do_not_match_are_refused_by_name(test, change, message):
 
 def test_surplus_rows_of_the_second_are_named_as_the_firsts_lack():
     predictions = table([1, 0, 1, 0], [0.9, 0.2, 0.6, 0.4])
-    with pytest.raises(PredictionsError, match=r"first table lacks 1 .*'i3'"):
+    with pytest.raises(PredictionsError, match=r"'first' lacks 1 .*'i3'"):
         comparing.paired(predictions[:3], predictions)
 
 

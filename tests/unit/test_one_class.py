@@ -80,5 +80,5 @@ def test_what_needs_both_classes_says_so(alone):
 
 def test_tables_that_disagree_on_the_truth_are_not_compared(whole):
     turned = whole.assign(positive=1 - whole["positive"])
-    with pytest.raises(PredictionsError, match="positive of 12 images differs"):
+    with pytest.raises(PredictionsError, match="differ in the positive of 12 images"):
         comparing.paired(whole, turned)

@@ -107,7 +107,7 @@ def test_a_fresh_course_is_all_stale_and_an_executed_one_is_not(course):
     run = Parameters(profile="smoke")
     assert [s.reasons for s in runner.states(course, run)] == [("not executed yet",)] * 2
     executed(course, run, "01")
-    assert [s.stale for s in runner.states(course, run)] == [False, True]
+    assert [bool(s.reasons) for s in runner.states(course, run)] == [False, True]
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", ""])
@@ -115,14 +115,14 @@ def test_a_copy_that_is_not_the_recorded_one_counts_as_not_done(course, damage):
     run = Parameters(profile="smoke")
     path = executed(course, run, "01")
     path.write_text(damage)
-    assert runner.states(course, run)[0].stale
+    assert runner.states(course, run)[0].reasons
 
 
 @pytest.mark.parametrize("damage", ["{", "{}", ""])
 def test_a_damaged_record_counts_as_not_done(course, damage):
     run = Parameters(profile="smoke")
     executed(course, run, "01").with_suffix(".json").write_text(damage)
-    assert runner.states(course, run)[0].stale
+    assert runner.states(course, run)[0].reasons
 
 
 def test_a_book_with_a_stale_chapter_is_not_published(course):
