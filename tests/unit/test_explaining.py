@@ -401,7 +401,7 @@ def test_maps_are_drawn_with_a_scale():
         figure.canvas.draw()
         matplotlib.pyplot.close(figure)
     with pytest.raises(ExplainError):
-        overlays.show_maps(IMAGES, maps[:2])
+        overlays.show_maps(IMAGES, maps[:2], ["a", "b", "c"])
 
 
 def test_occlusion_speed(benchmark):

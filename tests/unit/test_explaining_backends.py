@@ -29,7 +29,8 @@ MAPS = """
             f"{name} logits": explaining.logits(model, images),
             f"{name} shuffled": explaining.logits(shuffled, images),
             f"{name} grad_cam": explaining.grad_cam(model, images),
-            f"{name} negative": explaining.grad_cam(model, images, positive=False),
+            f"{name} signed": explaining.grad_cam(model, images)
+            - explaining.grad_cam(model, images, positive=False),
             f"{name} occlusion": explaining.occlusion(model, images[:2], 24, 24),
             f"{name} integrated": explaining.integrated_gradients(model, images[:2], steps=4),
         }
