@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -9,7 +10,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,20 +24,23 @@ _PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "h
 
 def environment() -> dict:
     """Return versions, Keras backend, device, cores and commit, as values that JSON can store."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions(_PACKAGES),
         "backend": keras_version()["backend"],
         "device": device(),
         "cores": os.cpu_count(),
         "commit": commit(),
     }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each package that is installed."""
+    found = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def keras_version() -> dict:
@@ -65,28 +69,23 @@ def device() -> str:
     return _accelerator() or f"CPU ({platform.machine()})"
 
 
-def commit() -> str | None:
-    """Return the commit of the course's code, in a clone or installed by pip; None if unknown."""
-    folder = Path(__file__).resolve().parent
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-        # The helpers may be installed inside another project's repository.
-        listed = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"],
-            capture_output=True,
-            timeout=10,
-            check=False,
-        )
-        if listed.returncode == 0:
-            return answer.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        pass
+def commit(root: Path | None = None) -> str | None:
+    """Return the commit of the clone at `root`, by default of this code's own, or None.
+
+    It has 40 digits, and ``+`` where tracked files differ from it. Of code that pip
+    installed, it is the commit that was installed.
+    """
+    clone = root or Path(__file__).resolve().parents[2]
+    # The helpers may be installed inside another project's repository.
+    if (clone / ".git").exists():
+        # Without any tag, `describe` gives the hash alone.
+        words = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
+        command = ["git", "-C", str(clone), *words]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return answer.stdout.strip()
     try:
         text = importlib.metadata.distribution("wbc-cancer-course").read_text("direct_url.json")
         return json.loads(text or "{}").get("vcs_info", {}).get("commit_id")

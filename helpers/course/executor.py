@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import platform
 import re
 import tempfile
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from helpers.base import provenance
 from helpers.base.errors import RunError
 from helpers.base.files import write_json, write_text
 from helpers.base.runtime import cores
@@ -152,12 +152,6 @@ def is_drawn(run: Parameters) -> bool:
 
 def _facts(project: Project, chapter: Chapter, run: Parameters) -> dict:
     """Return the part of the run record that is known before the first cell."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "chapter": chapter.name,
         "dataset": run.dataset,
@@ -166,8 +160,8 @@ def _facts(project: Project, chapter: Chapter, run: Parameters) -> dict:
         "seed": run.seed,
         "parameters": run.injected(),
         "python": platform.python_version(),
-        "versions": versions,
-        "commit": project.commit,
+        "versions": provenance.versions(_PACKAGES),
+        "commit": provenance.commit(project.root) or "",
         "digest": staleness.digest(project, chapter, run),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

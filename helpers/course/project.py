@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -161,20 +160,6 @@ class Project:
         """The folder of the helpers that chapters import: the clone's, else the installed one."""
         own = self.root / "helpers"
         return own if own.is_dir() else Path(settings.__file__).parents[1]
-
-    @cached_property
-    def commit(self) -> str:
-        """The clone's commit, 40 digits, and ``+`` when tracked files differ; "" outside git."""
-        if not (self.root / ".git").exists():
-            return ""
-        # Without any tag, `describe` gives the hash alone.
-        words = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
-        command = ["git", "-C", str(self.root), *words]
-        try:
-            answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-        except (OSError, subprocess.SubprocessError):
-            return ""
-        return answer.stdout.strip()
 
 
 def find(root: str | os.PathLike | None = None, build: str | os.PathLike | None = None) -> Project:

@@ -13,8 +13,7 @@ def plan(answer: Sequence[int]) -> Iterator[Point]:
     """Check the common class size and the copies of each image, for 757 and 103 images."""
     numbers = list(answer)
     yield Required(len(numbers) == 3, "It has three numbers.")
-    goal = (757 + 103) // 2
-    yield numbers[0] == goal, "Both classes get the mean of their sizes."
+    yield numbers[0] == (757 + 103) // 2, "Both classes get the mean of their sizes."
     yield (
         sum(numbers[1:]) > 0 and numbers[1] <= (numbers[0] - 103) / 103 <= numbers[2],
         "The mean number of copies of an image lies between the smallest and the largest number.",

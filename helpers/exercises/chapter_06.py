@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Network, Point, checker
 
 
 @checker("06-a")
@@ -28,38 +28,20 @@ def smaller_dense(answer: int) -> Iterator[Point]:
     )
 
 
-class _Fake:
-    """A stand-in for a network: its score is a function of the image."""
-
-    def __init__(self, score: Callable[[np.ndarray], float]):
-        self.score = score
-        self.shapes: list[tuple] = []
-
-    def predict(self, batch: np.ndarray, **_: object) -> np.ndarray:
-        batch = np.asarray(batch)
-        self.shapes.append(batch.shape)
-        return np.array([[self.score(image)] for image in batch], dtype=np.float32)
-
-    def predict_on_batch(self, batch: np.ndarray) -> np.ndarray:
-        return self.predict(batch)
-
-    def __call__(self, batch: np.ndarray, **_: object) -> np.ndarray:
-        return self.predict(batch)
-
-
 @checker("06-b")
 def own_predictor(answer: Callable) -> Iterator[Point]:
     """Check a function from model, raw image and threshold to a class."""
     image = np.full((8, 8, 3), 200, dtype=np.uint8)
-    sure = _Fake(lambda _: 0.9)
+    sure = Network(lambda _: 0.9)
     got = answer(sure, image, 0.5)
     yield got in ("positive", "negative"), 'It returns "positive" or "negative".'
-    yield sure.shapes == [(1, 8, 8, 3)], "The network gets a batch of one image."
+    shapes = [batch.shape for batch in sure.seen]
+    yield shapes == [(1, 8, 8, 3)], "The network gets a batch of one image."
     yield got == "positive", "A score of 0.9 is positive at a threshold of 0.5."
-    yield answer(_Fake(lambda _: 0.1), image, 0.5) == "negative", "A score of 0.1 is negative."
+    yield (answer(Network(lambda _: 0.1), image, 0.5) == "negative", "A score of 0.1 is negative.")
     yield answer(sure, image, 0.95) == "negative", "The given threshold is used."
-    yield answer(_Fake(lambda _: 0.5), image, 0.5) == "positive", "An equal score is positive."
-    bright = _Fake(lambda image: float(image.mean()) / 255)
+    yield (answer(Network(lambda _: 0.5), image, 0.5) == "positive", "An equal score is positive.")
+    bright = Network(lambda image: float(image.mean()) / 255)
     yield answer(bright, image, 0.5) == "positive", "The network gets the original brightness."
 
 

@@ -67,5 +67,4 @@ def choose(answer: Callable) -> Iterator[Point]:
     yield answer(equal.copy()) == "b", "Of equally good recipes, the smallest one is taken."
     small = pd.DataFrame([("a", 0.5, 0.9, 1), ("b", 0.6, 0.9, 100)], columns=columns)
     yield answer(small.copy()) == "b", "Parameters decide only among equally good recipes."
-    odd = equal.set_axis([7, 7, 7])
-    yield answer(odd) == "b", "The table's index does not matter."
+    yield answer(equal.set_axis([7, 7, 7])) == "b", "The table's index does not matter."

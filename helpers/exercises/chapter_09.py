@@ -71,8 +71,7 @@ def worth_the_price(answer: Callable) -> Iterator[Point]:
 @checker("09-c")
 def attention_behind_vgg16(answer: tuple[int, int]) -> Iterator[Point]:
     """Check the parameters that both kinds of attention add to VGG16."""
-    pair = np.size(answer) == 2
-    yield Required(pair, "It is a pair.")
+    yield Required(np.size(answer) == 2, "It is a pair.")
     squeeze, eca = (operator.index(number) for number in answer)
     channels = [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
     table = sum(count * (count // 16) for count in channels)

@@ -38,8 +38,7 @@ def count_the_votes(answer: Callable) -> Iterator[Point]:
     )
     for sentence, votes, doubt, expected in cases:
         given = list(votes), list(doubt)
-        result = answer(*given)
-        yield result == expected, f"It is right: {sentence}."
+        yield answer(*given) == expected, f"It is right: {sentence}."
         if given != (list(votes), list(doubt)):
             yield False, "The lists that it was given are unchanged."
             return
@@ -63,8 +62,7 @@ def worse_than_the_worst(answer: Sequence[Sequence[float]]) -> Iterator[Point]:
 @checker("13-c")
 def worth_of_seven(answer: tuple[float, float]) -> Iterator[Point]:
     """Check the variance of a mean of correlated scores, for seven and for endless members."""
-    pair = np.size(answer) == 2
-    yield Required(pair, "It is a pair.")
+    yield Required(np.size(answer) == 2, "It is a pair.")
     seven, endless = (float(number) for number in answer)
     yield not np.isclose(seven, 1 / 7), "The members are not independent: 1/7 is too little."
     yield not np.isclose(endless, 0), "With endless members, the variance does not go to zero."

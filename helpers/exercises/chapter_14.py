@@ -12,8 +12,7 @@ from helpers.exercises.checking import Point, Required, checker
 @checker("14-a")
 def a_papers_table(answer: Sequence[float]) -> Iterator[Point]:
     """Check three figures of the published confusion matrix."""
-    three = np.size(answer) == 3
-    yield Required(three, "There are three numbers.")
+    yield Required(np.size(answer) == 3, "There are three numbers.")
     larger, balanced, mcc = (float(number) for number in answer)
     result, cleared = 1049 / 1091, 483 / 509
     yield not np.isclose(larger, 0.9575, atol=5e-4), "The first is not the network's accuracy."

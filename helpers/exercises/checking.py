@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 #: What a checker yields: whether a point holds, and one sentence about it.
 Point = tuple[bool, str]
 
@@ -20,6 +22,21 @@ class Required(NamedTuple):
 
     holds: bool
     sentence: str
+
+
+class Network:
+    """A stand-in for a network: its score is a function of the image; `seen` has its batches."""
+
+    def __init__(self, score: Callable[[np.ndarray], float]) -> None:
+        self.score = score
+        self.seen: list[np.ndarray] = []
+
+    def predict(self, batch: np.ndarray, **_: object) -> np.ndarray:
+        """Return the scores of the images of a batch, float32, shape (n, 1)."""
+        self.seen.append(np.asarray(batch))
+        return np.array([[self.score(image)] for image in self.seen[-1]], dtype=np.float32)
+
+    __call__ = predict_on_batch = predict
 
 
 _CHECKERS: dict[str, Callable[..., Iterator[Point]]] = {}

@@ -26,6 +26,18 @@ GREY = "#767676"
 WIDTH = 7.5
 #: Each colour has its own dash, so that lines differ in grey print as well.
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 1)))
+#: Markers in the order of the palette.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+#: Style of a reference line: chance, a mean.
+REFERENCE = {"color": GREY, "linestyle": ":", "linewidth": 1.2}
+_BAND = 0.16  # opacity: where two bands overlap, both are visible
+_BANDS = 3  # with more curves than this, bands would hide each other
+
+
+def style(index: int) -> dict[str, object]:
+    """Return colour, dash and marker of line number `index`; they repeat after seven."""
+    index %= len(PALETTE)
+    return {"color": PALETTE[index], "linestyle": DASHES[index], "marker": MARKERS[index]}
 
 
 def use_style() -> None:
@@ -180,26 +192,59 @@ def roc_curves(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure
     A table of one class has no curve; the legend says so.
     """
     figure, axis = plt.subplots(figsize=(5.2, 4.6))
-    axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="guessing, AUC 0.5")
-    for index, (name, table) in enumerate(by_name(predictions).items()):
-        lead = f"{name}, " if name else ""
-        style = {"color": PALETTE[index % 7], "linestyle": DASHES[index % 7]}
-        area = metrics.auc(table)
-        if np.isnan(area):
-            axis.plot([], [], label=f"{lead}one class only: no curve", **style)
-            continue
-        points = curves.roc(table)
-        label = f"{lead}AUC {area:.3f}"
-        axis.plot(points["false_positive_rate"], points["sensitivity"], label=label, **style)
-    axis.set(
-        xlabel="1 - specificity (share of negatives called positive)",
-        ylabel="sensitivity (share of positives found)",
-        xlim=(-0.01, 1.01),
-        ylim=(-0.01, 1.01),
-        aspect="equal",
-    )
-    axis.legend(loc="lower right")
+    draw_curves(axis, predictions, "roc")
     return figure
+
+
+def draw_curves(
+    axis: Axes,
+    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
+    kind: curves.Kind,
+    resamples: int = 0,
+    level: float = 0.95,
+    seed: int = 24,
+) -> None:
+    """Draw the curve of each named table of predictions, with the area below it in the legend.
+
+    With `resamples` (see :func:`helpers.predictions.curves.band`), areas have intervals,
+    and curves have bands unless there are more than three.
+    """
+    tables = by_name(predictions)
+    if kind == "roc":
+        metric, short, corner = "auc", "AUC", "lower right"
+        axis.plot([0, 1], [0, 1], label="guessing, AUC 0.5", **REFERENCE)
+        axis.set_xlabel("1 - specificity (share of negatives called positive)")
+        axis.set_ylabel("sensitivity (share of positives found)")
+    else:
+        metric, short, corner = "average_precision", "AP", "lower left"
+        axis.set_xlabel("sensitivity or recall (share of positives found)")
+        axis.set_ylabel("precision (share of positives among those called so)")
+    for index, (name, table) in enumerate(tables.items()):
+        line = style(index) | {"marker": ""}
+        lead, limits = f"{name}, " if name else "", ""
+        area = metrics.METRICS[metric](table)
+        if catalog.target(table).min() == catalog.target(table).max():
+            axis.plot([], [], label=f"{lead}one class only: no curve", **line)
+            continue
+        if resamples:
+            low, high = metrics.bootstrap_interval(table, metric, resamples, level, seed=seed)
+            limits = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
+        if resamples and len(tables) <= _BANDS:
+            heights = curves.band(table, kind, resamples, level, seed=seed)
+            draw_band(axis, heights["x"], heights["low"], heights["high"], line)
+        points = curves.roc(table) if kind == "roc" else curves.precision_recall(table)
+        _, x, y = points.columns
+        axis.plot(points[x], points[y], label=f"{lead}{short} {area:.3f}{limits}", **line)
+    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axis.legend(loc=corner, fontsize=9 if resamples else None)
+
+
+def draw_band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: dict) -> None:
+    """Draw a band around a line of style `line`, with thin edges."""
+    axis.fill_between(x, low, high, color=line["color"], alpha=_BAND, linewidth=0)
+    for edge in (low, high):
+        look = {"color": line["color"], "linestyle": line["linestyle"], "linewidth": 0.7}
+        axis.plot(x, edge, **look)
 
 
 def _one_matrix(axis: Axes, table: pd.DataFrame, threshold: float) -> None:

@@ -11,26 +11,14 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers import catalog
 from helpers.base.errors import ReportError
-from helpers.predictions import calibration, curves, metrics
+from helpers.predictions import calibration, metrics
 from helpers.predictions.table import check
 from helpers.report import plots
-from helpers.report.plots import DASHES, GREY, PALETTE, WIDTH
-
-#: Markers in the order of the palette.
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_BAND = 0.16  # opacity: where two bands overlap, both are visible
-_BANDS = 3  # with more curves than this, bands would hide each other
-
-
-def style(index: int) -> dict[str, object]:
-    """Return colour, dash and marker of line number `index`; they repeat after seven."""
-    index %= len(PALETTE)
-    return {"color": PALETTE[index], "linestyle": DASHES[index], "marker": MARKERS[index]}
+from helpers.report.plots import REFERENCE, WIDTH, draw_band, draw_curves, style
 
 
 def roc_bands(
@@ -51,12 +39,7 @@ def roc_bands(
         As in :func:`helpers.predictions.curves.band`.
     """
     figure, axis = plt.subplots(figsize=(5.6, 5.2))
-    axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="guessing, AUC 0.5")
-    _curves(axis, predictions, "roc", "auc", resamples, level, seed)
-    axis.set(
-        xlabel="1 - specificity (share of negatives called positive)",
-        ylabel="sensitivity (share of positives found)",
-    )
+    draw_curves(axis, predictions, "roc", resamples, level, seed)
     return figure
 
 
@@ -75,14 +58,9 @@ def precision_recall_bands(
     for table in plots.by_name(predictions).values():
         share = float(catalog.target(check(table)).mean())
         if 0 < share < 1:
-            label = f"guessing, AP {share:.3f}"
-            axis.axhline(share, color=GREY, linestyle=":", linewidth=1.2, label=label)
+            axis.axhline(share, label=f"guessing, AP {share:.3f}", **REFERENCE)
             break
-    _curves(axis, predictions, "precision_recall", "average_precision", resamples, level, seed)
-    axis.set(
-        xlabel="sensitivity or recall (share of positives found)",
-        ylabel="precision (share of positives among those called so)",
-    )
+    draw_curves(axis, predictions, "precision_recall", resamples, level, seed)
     return figure
 
 
@@ -106,7 +84,7 @@ def reliability(
     figure, (axis, below) = plt.subplots(
         2, 1, figsize=(5.6, 6.2), sharex=True, height_ratios=(3.4, 1)
     )
-    axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1.2, label="as the score says")
+    axis.plot([0, 1], [0, 1], label="as the score says", **REFERENCE)
     tables = plots.by_name(predictions)
     for index, (name, table) in enumerate(tables.items()):
         bins = calibration.reliability(table, count, resamples, level, seed=seed)
@@ -179,26 +157,22 @@ def forest(
         figsize=(WIDTH, 1.1 + len(names) * max(0.32, 0.2 * len(kinds)) + 0.2 * bool(group))
     )
     if reference is not None:
-        axis.axvline(reference, color=GREY, linestyle=":", linewidth=1.2)
+        axis.axvline(reference, **REFERENCE)
     for index, kind in enumerate(kinds):
         rows = table if kind is None else table[table[group] == kind]
-        look = style(index)
         height = rows[name].map(names.index) + (index - (len(kinds) - 1) / 2) * 0.6 / len(kinds)
         axis.errorbar(
             rows["value"],
             height,
             xerr=_reach(rows, "value"),
-            linestyle="none",
-            marker=look["marker"],
-            color=look["color"],
-            markerfacecolor="white" if index % 2 else look["color"],
             markersize=6,
             capsize=3,
             elinewidth=1.6,
             label=kind,
+            **_points(index, style(index)["color"]),
         )
-    axis.set(yticks=range(len(names)), xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
-    axis.set_yticklabels(names)
+    axis.set_yticks(range(len(names)), names)
+    axis.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x")
     if group:
@@ -240,25 +214,17 @@ def per_subject(
             x,
             rows["accuracy"],
             yerr=_reach(rows, "accuracy"),
-            linestyle="none",
-            marker=MARKERS[index % len(MARKERS)],
-            color=colours.get(name, plots.BLACK),
-            markerfacecolor="white" if index % 2 else colours.get(name, plots.BLACK),
             elinewidth=1,
             label=f"{name} ({len(rows)} {who})",
+            **_points(index, colours.get(name, plots.BLACK)),
         )
         ticks += list(zip(x, rows["subject"], strict=True))
         start += len(rows) + 1
     mean = metrics.accuracy(predictions, threshold)
-    axis.axhline(mean, color=GREY, linestyle=":", linewidth=1.2, label=f"all images {mean:.3f}")
+    axis.axhline(mean, label=f"all images {mean:.3f}", **REFERENCE)
     shown = ticks if len(ticks) <= names else []
-    axis.set(
-        xlabel=who,
-        ylabel="accuracy",
-        ylim=(-0.03, 1.03),
-        xticks=[x for x, _ in shown],
-    )
-    axis.set_xticklabels([name for _, name in shown], rotation=90, fontsize=8)
+    axis.set(xlabel=who, ylabel="accuracy", ylim=(-0.03, 1.03))
+    axis.set_xticks([x for x, _ in shown], [name for _, name in shown], rotation=90, fontsize=8)
     figure.legend(loc="outside upper center", ncols=3)
     return figure
 
@@ -276,52 +242,21 @@ def prevalence(table: pd.DataFrame, mark: float | None = None) -> Figure:
     ):
         line = style(index)
         axis.plot(table["prevalence"], table[name], label=label, markersize=4, **line)
-        _band(axis, table["prevalence"], table[f"{name}_low"], table[f"{name}_high"], line)
+        draw_band(axis, table["prevalence"], table[f"{name}_low"], table[f"{name}_high"], line)
     if mark is not None:
-        axis.axvline(mark, color=GREY, linestyle=":", linewidth=1.2, label="the table's own")
-    axis.set(xscale="log", xlabel="prevalence (share of people who are ill)", ylim=(-0.02, 1.02))
-    axis.set_ylabel("predictive value")
+        axis.axvline(mark, label="the table's own", **REFERENCE)
+    axis.set(xscale="log", ylim=(-0.02, 1.02), ylabel="predictive value")
+    axis.set_xlabel("prevalence (share of people who are ill)")
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.grid(axis="y")
     figure.legend(loc="outside upper center", ncols=1)
     return figure
 
 
-def _curves(
-    axis: Axes,
-    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
-    kind: curves.Kind,
-    metric: str,
-    resamples: int,
-    level: float,
-    seed: int,
-) -> None:
-    short = {"auc": "AUC", "average_precision": "AP"}[metric]
-    tables = plots.by_name(predictions)
-    for index, (name, table) in enumerate(tables.items()):
-        line = style(index) | {"marker": ""}
-        lead = f"{name}, " if name else ""
-        area = metrics.report(table, [metric], resamples, level, seed=seed).iloc[0]
-        if catalog.target(table).min() == catalog.target(table).max():
-            axis.plot([], [], label=f"{lead}one class only: no curve", **line)
-            continue
-        limits = "" if np.isnan(area["low"]) else f" ({area['low']:.3f} to {area['high']:.3f})"
-        if len(tables) <= _BANDS:
-            heights = curves.band(table, kind, resamples, level, seed=seed)
-            _band(axis, heights["x"], heights["low"], heights["high"], line)
-        label = f"{lead}{short} {area['value']:.3f}{limits}"
-        points = curves.roc(table) if kind == "roc" else curves.precision_recall(table)
-        _, x, y = points.columns
-        axis.plot(points[x], points[y], label=label, **line)
-    axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axis.legend(loc="lower right" if kind == "roc" else "lower left", fontsize=9)
-
-
-def _band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: dict) -> None:
-    axis.fill_between(x, low, high, color=line["color"], alpha=_BAND, linewidth=0)
-    for edge in (low, high):
-        look = {"color": line["color"], "linestyle": line["linestyle"], "linewidth": 0.7}
-        axis.plot(x, edge, **look)
+def _points(index: int, color: object) -> dict[str, object]:
+    """Return the style of points without a line; every second kind of point is hollow."""
+    face = "white" if index % 2 else color
+    return style(index) | {"linestyle": "none", "color": color, "markerfacecolor": face}
 
 
 def _reach(rows: pd.DataFrame, value: str) -> np.ndarray:
