@@ -16,9 +16,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 COURSE := $(RUN) -m helpers
 READY := $(VENV)/.ready$(if $(GPU),-gpu)
-SETTINGS = --dataset '$(DATASET)' --profile '$(PROFILE)' --seed '$(SEED)' --jobs '$(JOBS)' \
-	$(if $(DATA_DIR),--data-dir '$(DATA_DIR)') $(if $(POSITIVE),--positive '$(POSITIVE)') \
-	$(foreach chapter,$(ONLY),--only '$(chapter)')
+# A value in single quotes for the shell, whatever quotes it holds itself.
+quoted = '$(subst ','\'',$(1))'
+SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE)) \
+	--seed $(call quoted,$(SEED)) --jobs $(call quoted,$(JOBS)) \
+	$(if $(DATA_DIR),--data-dir $(call quoted,$(DATA_DIR))) \
+	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
+	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
 .PHONY: help book run test check clean distclean
 .DEFAULT_GOAL := help

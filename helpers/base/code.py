@@ -1,7 +1,7 @@
-"""Which source files a result follows from, and one hash of them all.
+"""The source files that a result depends on, and one hash of all of them.
 
-A cached result is as old as the code that made it: the module that makes it and every
-module of `helpers` that this one imports, directly or through others.
+A cached result is out of date when the code behind it has changed: the module that
+computes it, or any module of `helpers` that this module imports, directly or indirectly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def version(*modules: str) -> str:
     Raises
     ------
     ModuleNotFoundError
-        When there is no such module: a hash of nothing would never change.
+        When there is no such module, whose hash would never change.
     """
     for name in modules:
         if name not in _modules(PACKAGE):
@@ -47,17 +47,18 @@ def upstream(names: Iterable[str], package: Path = PACKAGE, exercises: str = "")
     package : pathlib.Path
         The folder of `helpers`.
     exercises : str
-        Two digits of a chapter: of the exercises, only its module counts.
+        Two digits of a chapter: of the exercises, only this chapter's module counts.
 
     Notes
     -----
-    Imports are read from the syntax trees, those inside functions included. Where
-    a name is made at run time, every module that it could mean counts; when nothing
-    is known of it, all of them. The packages that a module lies in count as files,
-    but their imports are not followed: Python runs them, the module does not use them.
+    Imports are read from the syntax trees, including those inside functions. If
+    a name is built at run time, every module that it could mean counts; if nothing
+    is known about it, all modules count. The packages that contain a module count as
+    files, but their imports are not followed: Python runs them, the module does not
+    use them.
     """
     modules = _modules(package)
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop()
@@ -67,23 +68,23 @@ def upstream(names: Iterable[str], package: Path = PACKAGE, exercises: str = "")
                 prefix = f"helpers.exercises.chapter_{exercises}"
             waiting += [known for known in modules if known.startswith(prefix)]
             continue
-        # `from helpers.report.plots import show` names a function: its module is what counts.
+        # `from helpers.report.plots import show` names a function: its module counts.
         while name and name not in modules:
             name = name.rpartition(".")[0]
-        if name and name not in found:
-            found[name] = path = modules[name]
+        if name and name not in sources:
+            sources[name] = path = modules[name]
             source = path.read_text(encoding="utf-8")
             waiting += imports(source, name, path.name == "__init__.py")
-    for name in list(found):
+    for name in list(sources):
         while name := name.rpartition(".")[0]:
-            found.setdefault(name, modules[name])
-    return found
+            sources.setdefault(name, modules[name])
+    return sources
 
 
 def digest(modules: dict[str, Path]) -> str:
-    """Return a hash of the modules' sources and of the data files beside a package's own.
+    """Return a hash of the sources of the modules and of the data files in their packages.
 
-    Line endings do not count: Git may change them.
+    Line endings do not count, because Git may change them.
     """
     result = hashlib.sha256()
     for name, path in sorted(modules.items()):
@@ -102,42 +103,42 @@ def digest(modules: dict[str, Path]) -> str:
     return result.hexdigest()
 
 
-@cache  # each chapter reaches most of the modules
+@cache  # each chapter imports most of the modules
 def imports(source: str, module: str = "helpers", is_package: bool = False) -> tuple[str, ...]:
-    """Return the names below ``helpers`` that `source` imports; a ``*`` ends a prefix."""
+    """Return the names in ``helpers`` that `source` imports; a prefix ends with ``*``."""
     if "import" not in source:
         return ()
     try:
-        # IPython's own lines (%matplotlib, !pip) are not Python; they import no helper.
+        # Lines such as %matplotlib or !pip are not Python; they import no helper.
         tree = ast.parse(re.sub(r"(?m)^\s*[%!].*$", "pass", source))
     except SyntaxError:
         return ("helpers*",)
     base = module if is_package else module.rpartition(".")[0]
-    found = []
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             origin = node.module or ""
             if node.level:
                 parts = base.split(".")
                 origin = ".".join([*parts[: len(parts) - node.level + 1], origin]).rstrip(".")
-            found += [f"{origin}.{alias.name}" for alias in node.names]
+            names += [f"{origin}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__"):
-            found.append(_dynamic(node, base))
-    return tuple(name for name in found if re.match(r"helpers(\.|\*|$)", name))
+            names.append(_dynamic(node, base))
+    return tuple(name for name in names if re.match(r"helpers(\.|\*|$)", name))
 
 
 def _modules(package: Path) -> dict[str, Path]:
-    found = {}
+    modules = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
         if parts[0] in ("course", "__main__") or "__pycache__" in parts:
             continue  # what runs and publishes the chapters decides no result
         if parts[-1] == "__init__":
             parts = parts[:-1]
-        found[".".join(("helpers", *parts))] = path
-    return found
+        modules[".".join(("helpers", *parts))] = path
+    return modules
 
 
 def _dynamic(call: ast.Call, base: str) -> str:

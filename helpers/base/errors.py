@@ -2,24 +2,24 @@
 
 
 class CourseError(Exception):
-    """Bad input, told in one sentence: what was found, where, and what to do.
+    """Bad input, described in one sentence: what is wrong, where, and what to do.
 
-    The command line prints the sentence alone; a notebook shows it last.
+    The command line prints only this sentence; a notebook shows it last.
     Subclasses also derive from the built-in error that a caller would expect
     (``ValueError``, ``FileNotFoundError``).
     """
 
 
 class CatalogError(CourseError, ValueError):
-    """A table that is not a catalog, or one that cannot be split, balanced or augmented so."""
+    """A table that is not a catalog, or cannot be split, balanced or augmented as asked."""
 
 
 class DatasetError(CourseError, FileNotFoundError):
-    """A folder that does not hold the data set, or that cannot be filled with it."""
+    """A folder that does not hold the data set, or a download that fails."""
 
 
 class ImageError(CourseError, ValueError):
-    """A file that is not an image, an image without a cell, or a size that is none."""
+    """A file that is not an image, an image without a cell, or an impossible size."""
 
 
 class CellError(CourseError, ValueError):
@@ -27,19 +27,19 @@ class CellError(CourseError, ValueError):
 
 
 class ModelError(CourseError, ValueError):
-    """A network that cannot be built so, or a weight file that is not what its name says."""
+    """A network that cannot be built as asked, or a wrong weight file."""
 
 
 class TrainingError(CourseError, ValueError):
-    """A training, a trained model or a file of one that does not fit."""
+    """A training that cannot run as asked, or a file that is no trained model of the course."""
 
 
 class PredictionsError(CourseError, ValueError):
-    """A table that is not one of predictions, or a figure that it cannot give."""
+    """A table that holds no predictions, or too few for the requested figure."""
 
 
 class ReportError(CourseError, ValueError):
-    """Numbers that cannot be drawn, or a card that cannot be filled in."""
+    """Numbers that cannot be plotted, or a card that lacks facts."""
 
 
 class ExplainError(CourseError, ValueError):

@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one, and keeping what is computed once."""
+"""Writing files so that a reader never sees half of one, and computing results only once."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ import filelock
 
 from helpers.base.errors import CourseError
 
-if TYPE_CHECKING:  # `course --help` writes no table and need not wait for NumPy and pandas
+if TYPE_CHECKING:  # `course --help` should not wait for NumPy and pandas
     import numpy as np
     import pandas as pd
 
 T = TypeVar("T")
-#: What a disk says that is full, over its quota, read-only or somebody else's.
+#: Error numbers of a disk that is full, over its quota, read-only or not ours.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class FileError(CourseError, OSError):
-    """A file that cannot be written, or not be read back."""
+    """A file that cannot be written, or cannot be read afterwards."""
 
 
 def kept(
     path: str | os.PathLike, read: Callable[[Path], T | None], make: Callable[[Path], object]
 ) -> T:
-    """Return what `read` finds at `path`; where it finds nothing, let `make` write it first.
+    """Return the result stored at `path`; if there is none, let `make` write it first.
 
     Parameters
     ----------
     path : path-like
-        Named after all that the result depends on: the same name, the same result.
+        Its name must contain a hash of all that the result depends on.
     read : callable
-        Takes the path and returns the result, or None where the file is missing
-        or damaged. A finished result is read without a lock and without a write.
+        Takes the path and returns the result, or None if the file is missing or
+        damaged. Reading a finished result needs no lock and writes nothing.
     make : callable
-        Takes a temporary path, which has the ending of `path`, and writes the
-        file there. Only one process makes it; others wait and then read.
+        Takes a temporary path with the same ending and writes the file there.
+        Only one process does so; others wait and then read.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def kept(
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
-    """Hold the lock file `path`; where the file system knows no locks, go on without.
+    """Hold the lock file `path`; go on without a lock if the file system does not support it.
 
     While another process holds it, wait; before that, print the sentence `waiting`, if given.
     """
@@ -89,7 +89,7 @@ def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
         except filelock.Timeout:
             print(waiting, file=sys.stderr, flush=True)
             lock.acquire()
-    except NotImplementedError:  # filelock's word for a disk without flock
+    except NotImplementedError:  # raised by filelock on a disk without flock
         pass
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP):
@@ -101,9 +101,9 @@ def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
 
 
 def read_array(path: str | os.PathLike, shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-    """Return the array in a ``.npy`` file, read-only; None if it is missing or another one.
+    """Return the array in a ``.npy`` file, read-only, or None if there is no such array.
 
-    It is mapped from the disk; where the disk refuses that, it is read into memory.
+    The array is a memory map; if the disk does not support maps, it is read into memory.
     """
     import numpy as np
 
@@ -121,18 +121,18 @@ def read_array(path: str | os.PathLike, shape: tuple[int, ...], dtype: str) -> n
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary name beside `path` and rename it there on success.
+    """Yield a temporary path beside `path`, and rename it to `path` on success.
 
     Parameters
     ----------
     path : path-like
-        Where the finished file shall stand; its folder is made.
+        The path of the finished file; its folder is created if missing.
 
     Yields
     ------
     pathlib.Path
-        A name in the same folder, with the same ending, to write to. When the
-        block raises, what was written is removed and `path` stays as it was.
+        An empty file in the same folder, with the same ending, to write to. If
+        the block raises an error, it is removed and `path` stays unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,18 +146,26 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Write `text` as UTF-8 to `path`, whole or not at all."""
+    """Write `text` as UTF-8 to `path`, whole or not at all.
+
+    Bytes of file names that are no UTF-8 are written as they are.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
     return Path(path)
 
 
+def printable(text: object) -> str:
+    """Return `text` with a question mark in a box where a file name is no UTF-8."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def write_json(path: str | os.PathLike, content: Any) -> Path:
-    """Write `content` as indented JSON to `path`, whole or not at all."""
+    """Write `content` as indented JSON to `path`, completely or not at all."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
     return write_text(path, text + "\n")
 
 
 def write_csv(path: str | os.PathLike, table: pd.DataFrame) -> Path:
-    """Write `table` without its index as CSV to `path`, whole or not at all."""
+    """Write `table` without its index as CSV to `path`, completely or not at all."""
     return write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -1,4 +1,4 @@
-"""What a result came from: versions, device, commit, code."""
+"""The origin of a result: versions of software, device, commit, model and pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PACKAGES = ("keras", "tensorflow", "jax", "numpy", "opencv-python-headless", "h
 
 
 def environment() -> dict:
-    """Return versions, Keras backend, device, cores and commit of this process, as plain values."""
+    """Return versions, Keras backend, device, cores and commit, as values that JSON can store."""
     return {
         "python": platform.python_version(),
         "versions": versions(_PACKAGES),
@@ -51,8 +51,17 @@ def keras_version() -> dict:
 
 
 def has_gpu() -> bool:
-    """Return whether Keras' backend computes on an accelerator."""
+    """Return whether the backend of Keras computes on a GPU (or TPU)."""
     return _accelerator() is not None
+
+
+def spares_xla() -> bool:
+    """Return whether networks run without XLA: TensorFlow's on a CPU.
+
+    There, XLA makes a small network two to three times slower. JAX without it computes
+    one operation after the other, which is ten times slower.
+    """
+    return keras_version()["backend"] == "tensorflow" and not has_gpu()
 
 
 def device() -> str:
@@ -67,7 +76,7 @@ def commit(root: Path | None = None) -> str | None:
     installed, it is the commit that was installed.
     """
     clone = root or Path(__file__).resolve().parents[2]
-    # Code inside somebody else's repository is not of that repository.
+    # The helpers may be installed inside another project's repository.
     if (clone / ".git").exists():
         # Without any tag, `describe` gives the hash alone.
         words = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
@@ -85,12 +94,12 @@ def commit(root: Path | None = None) -> str | None:
 
 
 def model_facts(model: keras.Model) -> dict:
-    """Return what tells one untrained (or pretrained) model from another."""
+    """Return facts that distinguish a model from others: name, architecture and weights."""
     config = model.get_config()
     text = json.dumps(config, sort_keys=True, default=str)
-    # Keras numbers unnamed layers through a session: dense_3 here is dense there.
-    for place, name in enumerate(dict.fromkeys(_names(config))):
-        text = text.replace(f'"{name}"', f'"#{place}"')
+    # Keras numbers unnamed layers within a session: the same layer may be dense or dense_3.
+    for index, name in enumerate(dict.fromkeys(_names(config))):
+        text = text.replace(f'"{name}"', f'"#{index}"')
     weights = hashlib.sha256()
     for weight in model.get_weights():
         weights.update(np.ascontiguousarray(weight).tobytes())
@@ -103,7 +112,7 @@ def model_facts(model: keras.Model) -> dict:
 
 
 def digest(images: np.ndarray) -> str:
-    """Return a hash of the pixels, read in parts: what was trained on, however it was cropped."""
+    """Return a hash of an array of images, 16 hexadecimal digits; it is read in parts."""
     digest = hashlib.sha256(str(images.shape).encode())
     step = max(1, 2**24 // max(1, images[:1].nbytes))
     for start in range(0, len(images), step):
@@ -129,7 +138,7 @@ def _accelerator() -> str | None:
 
 
 def _names(config: object) -> Iterator[str]:
-    """Yield all that is called a name anywhere in a model's configuration."""
+    """Yield every `name` in the configuration of a model, however deeply nested."""
     if isinstance(config, dict):
         if isinstance(config.get("name"), str):
             yield config["name"]

@@ -1,9 +1,9 @@
-"""The machine and the process: cores to work on, and TensorFlow's start-up messages.
+"""The number of cores, and silence when TensorFlow starts.
 
-``TF_CPP_MIN_LOG_LEVEL`` silences TensorFlow once it runs, but not what its C++
-libraries write while they are loaded (tensorflow issue 100442): those lines
-are held back here while ``tensorflow`` is being imported. Whatever else is
-written meanwhile is passed on, and everything is if the import fails.
+``TF_CPP_MIN_LOG_LEVEL`` silences TensorFlow once it runs, but not its C++
+libraries while they are loaded (tensorflow issue 100442). While ``tensorflow``
+is imported, their known messages are removed from standard error; all other
+lines are passed on, and if the import fails, all lines are.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _NOISE = re.compile(
 
 
 def cores() -> int:
-    """Return the cores that this process may use, which may be fewer than the machine has."""
+    """Return the number of cores that this process may use; the machine may have more."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def quieten_tensorflow() -> None:
-    """Quieten TensorFlow from here on, unless the environment asks for its messages."""
+    """Suppress the messages of TensorFlow, unless TF_CPP_MIN_LOG_LEVEL is set already."""
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ or "tensorflow" in sys.modules:
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -42,7 +42,7 @@ def quieten_tensorflow() -> None:
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds ``tensorflow`` as always, and has it loaded quietly."""
+    """Lets Python import ``tensorflow`` as usual, but quietly."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -57,8 +57,8 @@ class _Finder(importlib.abc.MetaPathFinder):
             def exec_module(module: ModuleType) -> None:
                 with held_back():
                     load(module)
-                # Its Python side warns of retracing wherever a notebook uses a second
-                # model. The level is set here, as importing sets it anew in a notebook.
+                # Its Python part warns of retracing whenever a notebook uses a second
+                # model. The level is set after the import, which resets it in a notebook.
                 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
             spec.loader.exec_module = exec_module  # type: ignore[method-assign]
@@ -79,7 +79,7 @@ def held_back(noise: re.Pattern[bytes] = _NOISE) -> Iterator[None]:
     """
     try:
         real = os.dup(2)
-    except OSError:  # no such descriptor: nothing to quieten
+    except OSError:  # there is no standard error
         yield
         return
     failed = True

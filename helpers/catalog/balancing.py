@@ -14,20 +14,19 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers.base.errors import CatalogError
-from helpers.catalog.augmentation import TRANSFORMS
 
 #: The transforms of the papers (shreya: flips, or rotations by 90, 180, 270 degrees).
 PAPER_TRANSFORMS = ("flip_horizontal", "flip_vertical", "rot90", "rot180", "rot270")
+_SPARE = ("transpose", "antitranspose")  # the other symmetries, without identity
 
 
-def balance_by_copies(
-    catalog: pd.DataFrame, seed: int = 24, transforms: Sequence[str] = PAPER_TRANSFORMS
-) -> pd.DataFrame:
+def balance_by_copies(catalog: pd.DataFrame, seed: int = 24) -> pd.DataFrame:
     """Return the catalog with training classes of equal size, as in the papers.
 
     The size is the mean of the classes' sizes, rounded down: 4432 `all` and
     1964 `hem` become 3198 and 3198. From a larger class, images drawn at random
-    are left out; a smaller class gets mirrored and rotated copies.
+    are left out; a smaller class gets mirrored and rotated copies. Their transforms are
+    `PAPER_TRANSFORMS`, and the two transposes only where these are not enough.
 
     Parameters
     ----------
@@ -35,9 +34,6 @@ def balance_by_copies(
         Split, without copies; left as it is.
     seed : int
         Seed of the random draw; the order of the rows does not matter.
-    transforms : sequence of str
-        Names from :data:`helpers.catalog.augmentation.TRANSFORMS`, without
-        ``identity``. The other transforms are used only if these are not enough.
 
     Returns
     -------
@@ -50,17 +46,12 @@ def balance_by_copies(
     Raises
     ------
     CatalogError
-        When there are no training rows, a class has none, the catalog has
-        copies already, a transform is unknown, or a class is so small that even
-        all transforms of its images are too few.
+        When there are no training rows, a class has none, the catalog has copies
+        already, or a class is so small that even all transforms of its images are too few.
     """
     train = _training(catalog)
     if (catalog["original"] != "").any():
         raise CatalogError("The catalog holds augmented copies already: balance it once.")
-    allowed = TRANSFORMS[1:]  # a copy by identity would be the image itself
-    unknown = sorted(set(transforms) - set(allowed))
-    if unknown:
-        raise CatalogError(f"Unknown transforms {unknown}; known are {', '.join(allowed)}.")
     sizes = train.groupby("label").size()
     missing = sorted(set(catalog["label"]) - {catalogs.UNLABELLED} - set(sizes.index))
     if missing or len(sizes) < 2:
@@ -77,12 +68,12 @@ def balance_by_copies(
             out = rng.permutation(members)[goal:]
             result.loc[out, "split"] = ""
             continue
-        if goal - size > size * len(allowed):
+        if goal > 8 * size:
             raise CatalogError(
-                f"Class {label!r} has {size} training images; even all {len(allowed)} symmetries "
+                f"Class {label!r} has {size} training images; even all 7 symmetries "
                 f"of each do not make the {goal} wanted: use class_weights or balanced_batches."
             )
-        copies.append(_copies(catalog, members, goal - size, tuple(transforms), rng))
+        copies.append(_copies(catalog.loc[members], goal - size, rng))
     if copies:
         result = pd.concat([result, *copies], ignore_index=True)
     return catalogs.check(result)
@@ -179,26 +170,18 @@ def _training(catalog: pd.DataFrame) -> pd.DataFrame:
     return train
 
 
-def _copies(
-    catalog: pd.DataFrame,
-    members: np.ndarray,
-    count: int,
-    transforms: tuple[str, ...],
-    rng: np.random.Generator,
-) -> pd.DataFrame:
+def _copies(originals: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.DataFrame:
     """Return the rows of `count` copies: no image gets a second copy before all have one."""
-    spare = tuple(name for name in TRANSFORMS[1:] if name not in transforms)
     # Each image has its own random order of transforms.
-    orders = [
-        [*rng.permutation(transforms).tolist(), *rng.permutation(spare).tolist()] for _ in members
-    ]
-    chosen = [
-        (int(index), repeat)
-        for repeat in range(math.ceil(count / len(members)))
-        for index in rng.permutation(len(members))
-    ][:count]
-    copies = catalog.loc[[members[index] for index, _ in chosen]].copy()
-    copies["transform"] = [orders[index][repeat] for index, repeat in chosen]
+    orders = np.array(
+        [
+            [*rng.permutation(PAPER_TRANSFORMS), *rng.permutation(_SPARE)]
+            for _ in range(len(originals))
+        ]
+    )
+    chosen = _in_rounds(np.arange(len(originals)), count, rng)
+    copies = originals.iloc[chosen].copy()
+    copies["transform"] = orders[chosen, np.arange(count) // len(originals)].astype(object)
     copies["original"] = copies["image_id"]
     copies["image_id"] = copies["original"] + "+" + copies["transform"]
     return copies

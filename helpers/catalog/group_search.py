@@ -14,7 +14,7 @@ _STARTS = 16  # number of random starts; the best result is returned
 _GOOD = 0.005  # a result is good enough if no share is off by more than this
 _GROUP_WEIGHT = 0.02  # weight of the share of groups, relative to the share of images
 _MISSING = 100.0  # cost of a class that is missing from a side; larger than any other cost
-_PAIRS = 4000  # number of exchanges that are tried in one step
+_PAIRS = 5000  # number of exchanges that are tried in one step; with up to 100 groups, all
 
 
 def allot(
@@ -81,7 +81,6 @@ def _improve(
 ) -> np.ndarray:
     """Return `side` after all moves and exchanges that lower the cost."""
     sides, groups = len(shares), len(side)
-    first, second = np.triu_indices(groups, 1) if groups <= 400 else (None, None)
     side = side.copy()
     for _ in range(20 * groups + 100):
         sums = _sums(features, side, sides)
@@ -93,13 +92,8 @@ def _improve(
         gain, pick = _best(features[:, mover], side[mover], to, sums, now, shares, needs)
         step = [(mover[pick], to[pick])]
         # Candidate exchanges: pairs of groups on different sides, or a sample of the pairs.
-        if first is not None and len(first) <= _PAIRS:
-            one, two = first, second
-        elif first is not None:
-            sample = rng.choice(len(first), _PAIRS, replace=False)
-            one, two = first[sample], second[sample]
-        else:
-            one, two = rng.integers(groups, size=(2, _PAIRS))
+        few = groups * (groups - 1) // 2 <= _PAIRS
+        one, two = np.triu_indices(groups, 1) if few else rng.integers(groups, size=(2, _PAIRS))
         apart = side[one] != side[two]
         one, two = one[apart], two[apart]
         if len(one):

@@ -7,8 +7,7 @@ on the seed. It does not depend on the order of the rows or on the files' folder
 
 Rows that no split uses have the split ``""``: unlabelled rows, and the test set of
 the release (``split == "test"`` in the catalog as loaded), which is for the very last
-step of a study. With ``keep_test=True`` the release's test rows stay ``"test"``, and
-the other rows are divided into ``train`` and ``val`` only.
+step of a study.
 """
 
 from __future__ import annotations
@@ -26,14 +25,11 @@ from helpers.catalog.group_search import allot
 FRACTIONS = (0.6, 0.2, 0.2)
 #: How far the share of a class's images in a split may be from the wanted one.
 TOLERANCE = 0.05
-_AUDIT_COLUMNS = ("kind", "name", "sides", "subjects", "images", "image_ids")
+_AUDIT_COLUMNS = ["kind", "name", "sides", "subjects", "images", "image_ids"]
 
 
 def split_at_random(
-    catalog: pd.DataFrame,
-    fractions: Sequence[float] = FRACTIONS,
-    seed: int = 24,
-    keep_test: bool = False,
+    catalog: pd.DataFrame, fractions: Sequence[float] = FRACTIONS, seed: int = 24
 ) -> pd.DataFrame:
     """Return the catalog split image by image, stratified by label: the papers' way.
 
@@ -47,8 +43,6 @@ def split_at_random(
         Of train, val and test.
     seed : int
         Seed of the random draw.
-    keep_test : bool
-        Keep the release's own test rows as ``test`` (see the module).
 
     Returns
     -------
@@ -64,23 +58,20 @@ def split_at_random(
         When the fractions are wrong, the catalog is split already or holds
         copies, or a class has too few images to be in every split.
     """
-    usable, wanted = _prepare(catalog, fractions, keep_test)
+    usable, wanted = _prepare(catalog), _wanted(fractions)
     rows = catalog.loc[usable, ["image_id", "label"]].sort_values("image_id")
     rng = np.random.default_rng(seed)
     sizes = rows.groupby("label").size()
-    left, quota = sizes.to_numpy(), {}
-    remaining = 1.0
+    left, remaining, quota = sizes.to_numpy(), 1.0, {}
     for name in ("test", "val"):
-        share = wanted[name] / remaining if remaining > 0 else 0.0
         # The rounding keeps 0.2 / 0.8 of 8528 from becoming 2132 + 1e-13, and that 2133.
-        count = math.ceil(round(share * left.sum(), 6))
+        count = math.ceil(round(wanted[name] / remaining * left.sum(), 6))
         quota[name] = _apportion(left, count)
         left = left - quota[name]
         remaining -= wanted[name]
-    quota["train"] = left
+    quota = pd.DataFrame({"train": left, "val": quota["val"], "test": quota["test"]}, sizes.index)
     assigned = pd.Series("", index=catalog.index, dtype=object)
-    for row, label in enumerate(sizes.index):
-        counts = {name: int(quota[name][row]) for name in catalogs.SPLITS}
+    for label, counts in quota.iterrows():
         empty = [name for name in wanted if wanted[name] > 0 and counts[name] == 0]
         if empty:
             raise CatalogError(
@@ -88,11 +79,8 @@ def split_at_random(
                 "as well: add images or leave the class out."
             )
         members = rng.permutation(rows.index[rows["label"] == label].to_numpy())
-        start = 0
-        for name, count in counts.items():
-            assigned[members[start : start + count]] = name
-            start += count
-    return _with_split(catalog, assigned, keep_test)
+        assigned[members] = np.repeat(quota.columns, counts)
+    return catalogs.check(catalog.assign(split=assigned))
 
 
 def split_by_subject(
@@ -101,7 +89,6 @@ def split_by_subject(
     seed: int = 24,
     nearest: bool = False,
     tolerance: float = TOLERANCE,
-    keep_test: bool = False,
 ) -> pd.DataFrame:
     """Return the catalog split by subject: linked subjects are never in two splits.
 
@@ -125,9 +112,6 @@ def split_by_subject(
         few groups is then put into train first and into test second.
     tolerance : float
         0.05 is five percentage points.
-    keep_test : bool
-        Keep the release's own test rows as ``test`` (see the module). Groups
-        that share a subject or a file with them are then left out, with a note.
 
     Returns
     -------
@@ -140,20 +124,11 @@ def split_by_subject(
         When the request is not met and `nearest` is False, the fractions are
         wrong, or the catalog is split already or holds augmented copies.
     """
-    usable, wanted = _prepare(catalog, fractions, keep_test)
-    linked = link_subjects(catalog)
-    if keep_test:
-        usable &= ~_touches_test(linked, usable)
-    names = [name for name in catalogs.SPLITS if wanted[name] > 0]
-    groups, classes, counts = _count(linked[usable])
-    shares = np.array([wanted[name] for name in names])
+    wanted = {name: share for name, share in _wanted(fractions).items() if share > 0}
     # A class with too few groups for all splits goes to train first, then to test.
-    needs = np.array([{"train": 4.0, "test": 2.0, "val": 1.0}[name] for name in names])
-    side = allot(counts, shares, np.random.default_rng(seed), needs)
-    _report(counts, side, shares, names, classes, tolerance, nearest)
-    chosen = dict(zip(groups, np.array(names, dtype=object)[side], strict=True))
-    assigned = linked["group"].map(chosen).where(usable, "")
-    return _with_split(linked, assigned, keep_test)
+    needs = [{"train": 4.0, "test": 2.0, "val": 1.0}[name] for name in wanted]
+    linked, split = _allot(catalog, wanted, needs, seed, tolerance, nearest)
+    return catalogs.check(linked.assign(split=split))
 
 
 def folds_by_subject(
@@ -184,20 +159,13 @@ def folds_by_subject(
     """
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 2:
         raise CatalogError(f"k is {k!r}, but must be a whole number from 2 up.")
-    usable, _ = _prepare(catalog, FRACTIONS, False)
-    linked = link_subjects(catalog)
-    groups, classes, counts = _count(linked[usable])
-    shares = np.full(k, 1 / k)
-    side = allot(counts, shares, np.random.default_rng(seed), np.ones(k))
-    names = [f"fold {number}" for number in range(k)]
-    _report(counts, side, shares, names, classes, TOLERANCE, nearest)
-    chosen = {group: str(number) for group, number in zip(groups, side, strict=True)}
-    linked["fold"] = linked["group"].map(chosen).where(usable, "").astype(object)
-    return catalogs.check(linked)
+    wanted = {f"fold {number}": 1 / k for number in range(k)}
+    linked, fold = _allot(catalog, wanted, [1.0] * k, seed, TOLERANCE, nearest)
+    return catalogs.check(linked.assign(fold=fold.str.removeprefix("fold ")))
 
 
 def official_folds(
-    catalog: pd.DataFrame, test_fold: str = "2", val_fold: str | None = "1", keep_test: bool = False
+    catalog: pd.DataFrame, test_fold: str = "2", val_fold: str | None = "1"
 ) -> pd.DataFrame:
     """Return the catalog split by its column `fold`: one is test, one is val, the rest is train.
 
@@ -210,17 +178,14 @@ def official_folds(
         As loaded, or from :func:`folds_by_subject`; left as it is.
     test_fold, val_fold : str
         Names of folds; `val_fold` may be None for no validation split.
-    keep_test : bool
-        Keep the release's own test rows as ``test`` beside the test fold.
 
     Raises
     ------
     CatalogError
         When a fold does not exist, both are the same, or none is left for training.
     """
-    usable, _ = _prepare(catalog, FRACTIONS, False)
     fold = catalog["fold"]
-    usable &= fold != ""
+    usable = _prepare(catalog) & (fold != "")
     present = sorted(set(fold[usable]))
     for name in (test_fold, val_fold):
         if name is not None and name not in present:
@@ -230,7 +195,7 @@ def official_folds(
     if not set(present) - {test_fold, val_fold}:
         raise CatalogError(f"The catalog has only the folds {present}: none is left to train on.")
     assigned = fold.map({test_fold: "test", val_fold: "val"}).fillna("train").where(usable, "")
-    return _with_split(catalog, assigned, keep_test)
+    return catalogs.check(catalog.assign(split=assigned.astype(object)))
 
 
 def link_subjects(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -308,7 +273,7 @@ def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFr
     if across != "image_id":
         copied = rows.groupby("root")["copy"].transform("any")
         findings += _crossing(rows[copied], "root", "augmented copy")
-    return pd.DataFrame(findings, columns=list(_AUDIT_COLUMNS))
+    return pd.DataFrame(findings, columns=_AUDIT_COLUMNS)
 
 
 def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:
@@ -328,24 +293,11 @@ def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:
     ]
 
 
-def _prepare(
-    catalog: pd.DataFrame, fractions: Sequence[float], keep_test: bool
-) -> tuple[pd.Series, dict[str, float]]:
-    """Check the arguments; return which rows to split, and the wanted fraction of each split."""
+def _prepare(catalog: pd.DataFrame) -> pd.Series:
+    """Check a catalog that is to be split; return which of its rows are used."""
     catalogs.check(catalog)
     if not catalog.index.is_unique:
         raise CatalogError("The catalog's index has repeated entries: call reset_index(drop=True).")
-    fractions = [float(value) for value in fractions]
-    if (
-        len(fractions) != 3
-        or not all(0 <= value <= 1 for value in fractions)
-        or not math.isclose(sum(fractions), 1, abs_tol=1e-6)
-        or fractions[0] == 0
-    ):
-        raise CatalogError(
-            f"The fractions are {tuple(fractions)}, but must be three numbers from 0 to 1, "
-            "of train, val and test, that sum to 1, the first above 0."
-        )
     copies = int((catalog["original"] != "").sum())
     if copies:
         raise CatalogError(
@@ -359,21 +311,19 @@ def _prepare(
     usable = (catalog["label"] != catalogs.UNLABELLED) & (catalog["split"] != "test")
     if not usable.any():
         raise CatalogError("The catalog has no labelled row outside the release's own test set.")
-    wanted = dict(zip(catalogs.SPLITS, fractions, strict=True))
-    if keep_test and (catalog["split"] == "test").any():
-        rest = wanted["train"] + wanted["val"]
-        wanted = {"train": wanted["train"] / rest, "val": wanted["val"] / rest, "test": 0.0}
-    return usable, wanted
+    return usable
 
 
-def _with_split(catalog: pd.DataFrame, assigned: pd.Series, keep_test: bool) -> pd.DataFrame:
-    """Return a copy of `catalog` with `split` set; with `keep_test`, the release's test is kept."""
-    result = catalog.copy()
-    if keep_test:
-        own_test = (catalog["split"] == "test") & (catalog["label"] != catalogs.UNLABELLED)
-        assigned = assigned.mask(own_test, "test")
-    result["split"] = assigned.astype(object)
-    return catalogs.check(result)
+def _wanted(fractions: Sequence[float]) -> dict[str, float]:
+    """Check the fractions; return that of each split."""
+    shares = np.array([float(value) for value in fractions])
+    within = ((shares >= 0) & (shares <= 1)).all()
+    if len(shares) != 3 or not within or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
+        raise CatalogError(
+            f"The fractions are {tuple(shares.tolist())}, but must be three numbers from 0 to 1, "
+            "of train, val and test, that sum to 1, the first above 0."
+        )
+    return dict(zip(catalogs.SPLITS, shares.tolist(), strict=True))
 
 
 def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
@@ -385,56 +335,49 @@ def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
     return whole
 
 
-def _count(rows: pd.DataFrame) -> tuple[list[str], list[str], np.ndarray]:
-    """Return the groups, the classes, and the number of images of each group in each class."""
-    table = pd.crosstab(rows["group"], rows["label"]).sort_index().sort_index(axis=1)
-    return list(table.index), list(table.columns), table.to_numpy(dtype=float)
-
-
-def _touches_test(linked: pd.DataFrame, usable: pd.Series) -> pd.Series:
-    """Return the usable rows whose group is in the release's own test set; print a note."""
-    touching = usable & linked["group"].isin(set(linked["group"][linked["split"] == "test"]))
-    if touching.any():
-        print(
-            f"Note: {int(touching.sum())} images of {linked['group'][touching].nunique()} groups "
-            "are left out, as they are linked to the release's own test set."
-        )
-    return touching
-
-
-def _report(
-    counts: np.ndarray,
-    side: np.ndarray,
-    shares: np.ndarray,
-    names: list[str],
-    classes: list[str],
+def _allot(
+    catalog: pd.DataFrame,
+    wanted: dict[str, float],
+    needs: Sequence[float],
+    seed: int,
     tolerance: float,
     nearest: bool,
-) -> None:
-    """Raise an error that says why the request is not met; with `nearest` print a note."""
+) -> tuple[pd.DataFrame, pd.Series]:
+    """Return the linked catalog and, for each row, the name in `wanted` of its group, or ``""``.
+
+    A request that is not met is an error that says why, or with `nearest` a note.
+    """
+    usable, linked = _prepare(catalog), link_subjects(catalog)
+    rows, names = linked[usable], list(wanted)
+    counts = pd.crosstab(rows["group"], rows["label"]).sort_index().sort_index(axis=1)
+    shares = np.array(list(wanted.values()))
+    side = allot(counts.to_numpy(dtype=float), shares, np.random.default_rng(seed), np.array(needs))
+    chosen = pd.Series(names, dtype=object)[side].set_axis(counts.index)
+    parts = counts.groupby(chosen).sum().reindex(names, fill_value=0)
     complaints = []
-    part = np.stack([counts[side == number].sum(axis=0) for number in range(len(names))])
-    for column, label in enumerate(classes):
-        lacking = [name for name, count in zip(names, part[:, column], strict=True) if count == 0]
-        off = np.abs(part[:, column] / counts[:, column].sum() - shares)
-        worst = int(np.argmax(np.round(off, 9)))
+    for label, part in parts.items():
+        lacking = list(part.index[part == 0])
+        off = np.round(np.abs(part / part.sum() - shares), 9)
+        worst = off.idxmax()
         if lacking:
-            groups = int((counts[:, column] > 0).sum())
+            groups = int((counts[label] > 0).sum())
             complaints.append(
                 f"class {label!r} comes from {groups} group{'s' if groups != 1 else ''} "
                 f"of subjects and is not in {', '.join(lacking)}"
             )
-        elif off[worst] > tolerance + 1e-9:
+        elif off[worst] > tolerance:
             complaints.append(
-                f"{names[worst]} has {part[worst, column] / counts[:, column].sum():.0%} of the "
-                f"images of class {label!r} instead of {shares[worst]:.0%}"
+                f"{worst} has {part[worst] / part.sum():.0%} of the images of class {label!r} "
+                f"instead of {wanted[worst]:.0%}"
             )
-    if not complaints:
-        return
-    found = f"with {len(counts)} groups of linked subjects kept whole, {'; '.join(complaints)}"
-    if not nearest:
-        raise CatalogError(
-            f"The wanted split cannot be met: {found}. "
-            "Use more subjects or other fractions, or pass nearest=True."
+    if complaints:
+        problem = (
+            f"with {len(counts)} groups of linked subjects kept whole, {'; '.join(complaints)}"
         )
-    print(f"Note: this is the nearest split found; {found}.")
+        if not nearest:
+            raise CatalogError(
+                f"The wanted split cannot be met: {problem}. "
+                "Use more subjects or other fractions, or pass nearest=True."
+            )
+        print(f"Note: this is the nearest split found; {problem}.")
+    return linked, linked["group"].map(chosen).where(usable, "").astype(object)

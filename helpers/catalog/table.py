@@ -209,7 +209,9 @@ def fingerprint(catalog: pd.DataFrame, columns: Iterable[str] = ("sha256", "tran
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """Return the checked catalog that :func:`write` wrote to `path`."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
+    table = pd.read_csv(
+        path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
+    ).astype(object)
     if "positive" in table:
         table["positive"] = truth(table["positive"])
     return check(table)

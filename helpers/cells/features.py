@@ -146,7 +146,7 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
     cell = nucleus | cytoplasm
     window = _window(cell)
     image = np.ascontiguousarray(image[window])
-    nucleus, cytoplasm, cell = (_inside(mask, window) for mask in (nucleus, cytoplasm, cell))
+    nucleus, cytoplasm, cell = (mask[window].copy() for mask in (nucleus, cytoplasm, cell))
     result: dict[str, float] = {}
     centres = {}
     for region, mask in (("nucleus", nucleus), ("cell", cell)):
@@ -165,7 +165,7 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
         result |= {f"{region}_{name}": value for name, value in values.items()}
     core = _without_rim(nucleus, diameters["nucleus"])
     window = _window(core)
-    green, core = np.ascontiguousarray(image[..., 1][window]), _inside(core, window)
+    green, core = image[..., 1][window].copy(), core[window].copy()
     for describe in (texture.cooccurrence, texture.patterns, texture.grains):
         result |= describe(green, core)
     return {name: float(result[name]) for name in NAMES}
@@ -298,10 +298,6 @@ def _checked(
 def _window(mask: np.ndarray) -> tuple[slice, slice]:
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
-
-
-def _inside(mask: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
-    return np.ascontiguousarray(mask[window])
 
 
 def _without_rim(nucleus: np.ndarray, diameter: float) -> np.ndarray:

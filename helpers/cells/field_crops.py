@@ -30,6 +30,7 @@ from helpers.images.loading import read_image
 MARGIN = 1.8
 #: Side of a background square as a share of the field's height, whatever the size of the cells.
 BACKGROUND_SIDE = 1 / 8
+_PER_FIELD = 6  # background squares of one field, at most
 _WORKING_SIDE = 1000  # nuclei are looked for in masks that are at most so large
 #: A nucleus has at least this share of the field's area: anything smaller is a speck.
 _SPECK = 1 / 20_000
@@ -94,10 +95,11 @@ def crops(catalog: pd.DataFrame, size: int = 64) -> tuple[pd.DataFrame, np.ndarr
 
 
 def backgrounds(
-    catalog: pd.DataFrame, size: int = 64, *, per_field: int = 6, seed: int = DEFAULT_SEED
+    catalog: pd.DataFrame, size: int = 64, *, seed: int = DEFAULT_SEED
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Return squares of SN-AM's fields that show no white cell, only glass and red cells.
 
+    A field gives six squares, or fewer where it is crowded.
     A model that tells the classes apart on these squares has learned the laboratory
     and not the disease.
 
@@ -105,8 +107,6 @@ def backgrounds(
     ----------
     catalog, size
         As in :func:`crops`.
-    per_field : int
-        The largest number of squares from one field; a crowded field may have room for fewer.
     seed : int
         With the content of the field, it decides where the squares lie.
 
@@ -121,16 +121,14 @@ def backgrounds(
     CellError
         As :func:`crops`; also when no field has room for a square.
     """
-    if not _whole_number(per_field):
-        raise CellError(f"per_field is {per_field!r}, but must be a whole number from 1 up.")
 
     def find(image: np.ndarray, row: tuple) -> list[tuple[int, int, int]]:
         text = f"{seed}:{row.sha256 or row.image_id}"
         rng = np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest(), 16))
-        return _free_boxes(_nuclei(image, row), image.shape[:2], per_field, rng)
+        return _free_boxes(_nuclei(image, row), image.shape[:2], rng)
 
     fields = _fields(catalog, size)
-    table, images = _cropped(fields, size, "b", f"background-{per_field}-{seed}", find)
+    table, images = _cropped(fields, size, "b", f"background-{seed}", find)
     if not len(table):
         raise CellError(f"None of the {len(fields)} fields has room for a square without a cell.")
     return table.drop(columns="field"), images
@@ -158,7 +156,7 @@ def _fields(catalog: pd.DataFrame, size: int) -> pd.DataFrame:
             f"The catalog lacks {sorted(lacking)}: cells are cropped from the fields of "
             "datasets.load('snam', ...)."
         )
-    if not _whole_number(size):
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise CellError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
     fields = catalog[catalog["role"] == "field"].sort_values("image_id", ignore_index=True)
     if fields.empty:
@@ -166,10 +164,6 @@ def _fields(catalog: pd.DataFrame, size: int) -> pd.DataFrame:
             f"The catalog has no row of the role 'field'; found {sorted(set(catalog['role']))}."
         )
     return fields
-
-
-def _whole_number(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
 
 
 def _nuclei(image: np.ndarray, row: tuple) -> np.ndarray:
@@ -220,19 +214,13 @@ def _outlines(labels: np.ndarray) -> np.ndarray:
     Specks are left out: pieces with less than a quarter of the median nucleus' area,
     or with less than `_SPECK` of the field.
     """
-    from scipy import ndimage
+    from skimage.measure import regionprops_table
 
-    areas = np.bincount(labels.ravel())[1:]
-    outlines = [
-        (box[1].start, box[0].start, box[1].stop, box[0].stop, area)
-        for box, area in zip(ndimage.find_objects(labels), areas, strict=True)
-        if box is not None and area >= _SPECK * labels.size
-    ]
-    if not outlines:
-        return np.zeros((0, 4), int)
-    table = np.array(outlines)
-    table = table[table[:, 4] >= np.median(table[:, 4]) / 4]
-    return table[np.lexsort((table[:, 0] + table[:, 2], table[:, 1] + table[:, 3])), :4]
+    table = pd.DataFrame(regionprops_table(labels, properties=("bbox", "area")))
+    table = table[table["area"] >= _SPECK * labels.size]
+    table = table[table["area"] >= table["area"].median() / 4]
+    boxes = table[["bbox-1", "bbox-0", "bbox-3", "bbox-2"]].to_numpy()
+    return boxes[np.lexsort((boxes[:, 0] + boxes[:, 2], boxes[:, 1] + boxes[:, 3]))]
 
 
 def _usual_side(outlines: np.ndarray) -> float:
@@ -260,9 +248,9 @@ def _boxes(labels: np.ndarray, shape: tuple[int, int]) -> list[tuple[int, int, i
 
 
 def _free_boxes(
-    labels: np.ndarray, shape: tuple[int, int], most: int, rng: np.random.Generator
+    labels: np.ndarray, shape: tuple[int, int], rng: np.random.Generator
 ) -> list[tuple[int, int, int]]:
-    """Return at most `most` squares without a white cell; they overlap only if they must."""
+    """Return at most `_PER_FIELD` squares without a white cell; they overlap only if they must."""
     height, width = shape
     scale = width / labels.shape[1]
     taken = np.zeros(labels.shape, np.uint8)
@@ -277,7 +265,7 @@ def _free_boxes(
     boxes: list[tuple[int, int, int]] = []
     for reach in (side, 1):  # first squares apart from each other, then any others
         free = cells == 0
-        while len(boxes) < most and free.any():
+        while len(boxes) < _PER_FIELD and free.any():
             rows, columns = np.nonzero(free)
             pick = int(rng.integers(len(rows)))
             x, y = int(columns[pick]), int(rows[pick])

@@ -135,7 +135,7 @@ def grains(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     return result
 
 
-def granularity(grey: np.ndarray, mask: np.ndarray, radii: tuple[int, ...] = RADII) -> np.ndarray:
+def granularity(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return what percentage of the brightness is in grains of each size.
 
     Parameters
@@ -144,13 +144,11 @@ def granularity(grey: np.ndarray, mask: np.ndarray, radii: tuple[int, ...] = RAD
         uint8, shape (h, w).
     mask : numpy.ndarray
         bool, shape (h, w). Pixels outside have no influence.
-    radii : tuple of int
-        Of the discs in pixels, in increasing order.
 
     Returns
     -------
     numpy.ndarray
-        One value for each radius: what an opening with this disc removes and the
+        One value for each of `RADII`: what an opening with this disc removes and the
         opening with the next smaller disc does not, in percent of the sum over the
         mask. NaN where that sum is 0.
 
@@ -162,9 +160,9 @@ def granularity(grey: np.ndarray, mask: np.ndarray, radii: tuple[int, ...] = RAD
     sums = [cv2.sumElems(grey & inside)[0]]
     total = sums[0]
     if total == 0:
-        return np.full(len(radii), np.nan)
+        return np.full(len(RADII), np.nan)
     bright = grey | ~inside
-    for radius in radii:
+    for radius in RADII:
         disc = _disc(radius)
         opened = cv2.dilate(cv2.erode(bright, disc) & inside, disc)
         sums.append(cv2.sumElems(opened & inside)[0])

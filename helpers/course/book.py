@@ -136,7 +136,9 @@ def _shown(cell: dict, record: dict) -> dict:
     """Return the cell of injected parameters without the folders of the machine it ran on."""
     text = staleness.source_of(cell)
     if folder := record["parameters"]["DATA_DIR"]:
-        text = text.replace(folder, f".../{Path(folder).name}")
+        # papermill writes letters beyond ASCII as escapes.
+        for written in (folder, folder.encode("unicode_escape").decode()):
+            text = text.replace(written, f".../{Path(folder).name}")
     return {
         "cell_type": "code",
         "id": "injected-parameters",
@@ -192,6 +194,7 @@ def _sphinx(work: Path) -> Path:
 
 def _publish(built: Path, html: Path) -> None:
     """Put `built` in the place of `html`; a kill between the two renames leaves ``html.old``."""
+    (built / ".nojekyll").touch()  # without it, GitHub Pages drops folders that begin with _
     old = html.with_name(f"{html.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():

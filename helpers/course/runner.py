@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -104,6 +105,11 @@ def run_chapters(
     _announce(run, len(chosen), stale)
     if not stale:
         return []
+    # On a new machine Matplotlib builds a cache of fonts and says so on stderr, which no page
+    # should show: let it do that before the chapters start.
+    subprocess.run(
+        [sys.executable, "-c", "import matplotlib.font_manager"], capture_output=True, check=False
+    )
     jobs = min(jobs, len(stale))
     work = functools.partial(
         execute,

@@ -50,7 +50,7 @@ def digest(project: Project, chapter: Chapter, run: Parameters) -> dict[str, str
         "environment": _hash(
             f"{sys.version_info[0]}.{sys.version_info[1]}",
             os.environ.get("KERAS_BACKEND", ""),
-            folder_state(os.environ.get("WEIGHTS_DIR", "")),
+            _weights_state(),
         ),
     }
 
@@ -76,16 +76,32 @@ def tags_of(cell: dict) -> list[str]:
     return cell.get("metadata", {}).get("tags", [])
 
 
-def folder_state(folder: str) -> str:
-    """Return a hash of the names, sizes and times of all files below `folder`, if it exists.
+def folder_state(folder: Path) -> str:
+    """Return a hash of the names, sizes and times of all files below `folder`.
 
-    The contents are not read: for 15,000 images that would take half a minute.
+    The contents are not read: for 15,000 images that would take half a minute. A folder
+    that links lead to several times counts once, and one that cannot be opened as closed.
     """
-    lines = []
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for path in filter(Path.is_file, map(Path(parent).joinpath, names)):
-            state = path.stat()
-            lines.append(f"{path.relative_to(folder)}\x1f{state.st_size}\x1f{state.st_mtime_ns}")
+    lines, seen = [], set()
+    pending = [str(folder)]
+    while pending:
+        path = pending.pop()
+        try:
+            state = os.stat(path)
+            if (state.st_dev, state.st_ino) in seen:
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            lines.append(f"{os.path.relpath(path, folder)}\x1f{error.strerror}")
+            continue
+        for entry in entries:
+            if entry.is_dir():
+                pending.append(entry.path)
+            elif entry.is_file():
+                state = entry.stat()
+                name = os.path.relpath(entry.path, folder)
+                lines.append(f"{name}\x1f{state.st_size}\x1f{state.st_mtime_ns}")
     return _hash(*sorted(lines))
 
 
@@ -107,13 +123,22 @@ def helpers_digest(helpers: Path, number: str, code: Iterable[str]) -> str:
 
 def _data_state(data_dir: str, code: Iterable[str]) -> str:
     """Return the state of the data folder, and of the second one if the chapter uses it."""
-    second = os.environ.get(_SECOND, "") if any(_SECOND in cell for cell in code) else ""
-    return _hash(folder_state(data_dir), folder_state(second))
+    state = folder_state(Path(data_dir)) if data_dir else ""
+    second = os.environ.get(_SECOND, "")
+    if second and Path(second).is_dir() and any(_SECOND in cell for cell in code):
+        return _hash(state, folder_state(Path(second)))
+    return state
+
+
+def _weights_state() -> str:
+    folder = os.environ.get("WEIGHTS_DIR", "")
+    return folder_state(Path(folder)) if folder and Path(folder).is_dir() else ""
 
 
 def _hash(*parts: str | bytes) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
+        # Names of files that are no UTF-8 hold surrogates, which plain encoding refuses.
+        raw = part.encode(errors="surrogateescape") if isinstance(part, str) else part
         digest.update(str(len(raw)).encode() + b"\x1e" + raw)
     return digest.hexdigest()[:16]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections import Counter
+from collections import defaultdict
 from types import ModuleType
 
 import pandas as pd
@@ -16,6 +16,7 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers.base import code
 from helpers.base.errors import DatasetError
+from helpers.base.files import printable
 from helpers.base.settings import (
     DATASETS,
     DEFAULT_SEED,
@@ -77,11 +78,10 @@ def load(
     --------
     load_with_report : Names each file that was left out.
     """
-    catalog, report, lines = _load(name, data_dir, profile, seed, positive)
-    if len(report):
-        lines = [*lines, summary(report)]
+    catalog, report = load_with_report(name, data_dir, profile, seed, positive)
+    lines = [*report.attrs["notes"], *([summary(report)] if len(report) else [])]
     for line in lines:
-        print(line)
+        print(printable(line))
     return catalog
 
 
@@ -100,29 +100,8 @@ def load_with_report(
     report : pandas.DataFrame
         Columns `path` (relative to `data_dir`) and `reason`, sorted by both. It does
         not list images that were left out only because of the profile's limit.
+        ``report.attrs["notes"]`` is a list of what else a reader must know.
     """
-    catalog, report, _ = _load(name, data_dir, profile, seed, positive)
-    return catalog, report
-
-
-def summary(report: pd.DataFrame, names: int = 3) -> str:
-    """Return one line that counts the files left out by reason, with the first names."""
-    parts = []
-    for reason, group in report.groupby("reason"):
-        first = ", ".join(path.rpartition("/")[2] for path in group["path"].iloc[:names])
-        more = ", ..." if len(group) > names else ""
-        parts.append(f"{len(group):,} {reason} ({first}{more})")
-    noun = "file was" if len(report) == 1 else "files were"
-    return f"{len(report):,} {noun} left out: " + "; ".join(parts) + "."
-
-
-def _load(
-    name: str | Settings,
-    data_dir: str | os.PathLike | None,
-    profile: str | Profile,
-    seed: int,
-    positive: str,
-) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     if isinstance(name, Settings):
         settings, name = name, name.dataset
         data_dir, profile, seed = settings.data_dir, settings.profile, settings.seed
@@ -152,20 +131,39 @@ def _load(
     rows, broken = _sound(rows, memory, reader.SIZES)
     rows, repeated = _once_each(rows, memory)
     rows, unusable = reader.settle(rows, memory) if hasattr(reader, "settle") else (rows, [])
-    report = _report([*left_out, *unfit, *broken, *repeated, *unusable])
+    left_out = sorted([*left_out, *unfit, *broken, *repeated, *unusable])
+    report = pd.DataFrame(left_out, columns=["path", "reason"], dtype=object)
     if not rows:
         raise DatasetError(_nothing_found(name, folder, files, report))
-    lines = reader.notes(rows) if hasattr(reader, "notes") else []
+    notes = reader.notes(rows) if hasattr(reader, "notes") else []
     if most is not None and len(rows) > most:
-        lines.append(_limited_line(rows, most, profile))
-        rows = take([row for row in rows if row["label"] != UNLABELLED] or rows, most, seed)
+        labelled = [row for row in rows if row["label"] != UNLABELLED]
+        blank = len(rows) - len(labelled)
+        aside = f" (the {blank:,} unlabelled ones are left aside)" if blank else ""
+        notes.append(
+            f"The profile {profile.name} takes {most:,} of {len(rows):,} images, evenly over "
+            f"classes and subjects{aside}."
+        )
+        rows = take(labelled or rows, most, seed)
     for row, digest in zip(rows, memory.hashes(row["file"] for row in rows), strict=True):
         row["path"], row["sha256"] = row.pop("file").path, digest
         if name == "cnmc":
             row["group"] = reader.group_of(row["subject"])
     if hasattr(reader, "link"):
         reader.link(rows)
-    return catalogs.make(rows), report, lines
+    report.attrs["notes"] = notes
+    return catalogs.make(rows), report
+
+
+def summary(report: pd.DataFrame, names: int = 3) -> str:
+    """Return one line that counts the files left out by reason, with the first names."""
+    parts = []
+    for reason, group in report.groupby("reason"):
+        first = ", ".join(path.rpartition("/")[2] for path in group["path"].iloc[:names])
+        more = ", ..." if len(group) > names else ""
+        parts.append(f"{len(group):,} {reason} ({first}{more})")
+    noun = "file was" if len(report) == 1 else "files were"
+    return f"{len(report):,} {noun} left out: " + "; ".join(parts) + "."
 
 
 def _reader(name: str) -> ModuleType:
@@ -203,9 +201,6 @@ def _sound(
 
 def _once_each(rows: list[dict], memory: data_files.Memory) -> tuple[list[dict], list[LeftOut]]:
     """Return one row for each image id: rather one with a fold, then the first by path."""
-    counts = Counter(row["image_id"] for row in rows)
-    if len(counts) == len(rows):
-        return rows, []
     kept: dict[str, dict] = {}
     left_out: list[LeftOut] = []
     for row in sorted(rows, key=lambda row: (not row["fold"], row["file"].relative)):
@@ -217,38 +212,21 @@ def _once_each(rows: list[dict], memory: data_files.Memory) -> tuple[list[dict],
     return list(kept.values()), left_out
 
 
-def _report(left_out: list[LeftOut]) -> pd.DataFrame:
-    table = pd.DataFrame(left_out, columns=["path", "reason"], dtype=object)
-    return table.sort_values(["path", "reason"], ignore_index=True)
-
-
-def _limited_line(rows: list[dict], most: int, profile: Profile) -> str:
-    blank = sum(row["label"] == UNLABELLED for row in rows)
-    aside = f" (the {blank:,} unlabelled ones are left aside)" if blank else ""
-    return (
-        f"The profile {profile.name} takes {most:,} of {len(rows):,} images, evenly over "
-        f"classes and subjects{aside}."
-    )
-
-
 def _nothing_found(name: str, folder: os.PathLike, files: list[File], report: pd.DataFrame) -> str:
-    images = [file for file in files if file.ending in IMAGE_ENDINGS]
-    expected = f"No image of {name} was found in {folder}: expected {_reader(name).EXPECTED}"
-    if images:
-        places = Counter((file.relative.rpartition("/")[0] or ".", file.ending) for file in images)
-        (place, ending), count = places.most_common(1)[0]
-        first = next(
-            file.name
-            for file in images
-            if (file.relative.rpartition("/")[0] or ".", file.ending) == (place, ending)
-        )
-        nearest = f"found {count:,} {ending} files in {place}, such as {first}"
-    elif len(report):
-        nearest = "found no image file"
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for file in files:
+        if file.ending in IMAGE_ENDINGS:
+            groups["/".join(file.folders) or ".", file.ending].append(file.name)
+    if groups:
+        (place, ending), names = max(groups.items(), key=lambda group: len(group[1]))
+        nearest = f"found {len(names):,} {ending} files in {place}, such as {names[0]}"
     else:
         nearest = "found no image file" if os.listdir(folder) else "the folder is empty"
     others = [other for other in DATASETS if other not in (name, "phantom", "folders")]
     likely = [other for other in others if files and _reader(other).read(files)[0]]
     hint = f" It looks like the data set {likely[0]}." if likely else ""
     left = f" {summary(report)}" if len(report) else ""
-    return f"{expected}; {nearest}.{hint}{left}"
+    return (
+        f"No image of {name} was found in {folder}: expected {_reader(name).EXPECTED}; "
+        f"{nearest}.{hint}{left}"
+    )

@@ -1,4 +1,4 @@
-"""The files of a data folder: found, looked into, hashed once and remembered."""
+"""The files of a data folder: listed, checked and hashed once, and remembered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import struct
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,25 +15,15 @@ from pathlib import Path, PurePosixPath
 import filelock
 
 from helpers.base.files import write_text
+from helpers.base.image_files import IMAGE_ENDINGS, sniff
 from helpers.base.settings import artifacts_folder
 
-IMAGE_ENDINGS = {
-    ".bmp": "BMP",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".png": "PNG",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-}
 ARCHIVE_ENDINGS = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}
 SYSTEM_NAMES = {"thumbs.db", ".ds_store", "desktop.ini", "ehthumbs.db"}
-# Reading a file's end, a JPEG or PNG that was cut off lacks its closing mark.
-_TAIL = 4096
-_HEAD = 65536
-_SAVE_EVERY = 2000
-_CACHE_VERSION = 1
+_SAVE_EVERY = 2000  # files
+_CACHE_VERSION = 2
 
-#: A file that is left out, and why.
+#: A file that is left out, and the reason.
 LeftOut = tuple[str, str]
 
 
@@ -80,14 +69,14 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file holds, told from its first and last bytes.
+    """What an image file holds, as its header says.
 
     Attributes
     ----------
     problem : str
         Why it cannot be used, or ``""``.
     width, height : int
-        In pixels; 0 where the head does not tell.
+        In pixels; 0 when unknown.
     """
 
     problem: str
@@ -112,10 +101,10 @@ def scan(
     Returns
     -------
     files : list of File
-        Files with an image's ending, and label tables (``.csv``, ``.xyc``).
+        Files with the ending of an image, and label tables (``.csv``, ``.xyc``).
     left_out : list of (path, reason)
-        What only looks like an image or lies beside them by accident: system
-        files, notebook check points, masks, archives, links that lead nowhere.
+        Files that look like images but are none, or that do not belong to the
+        data: system files, notebook checkpoints, masks, archives, broken links.
     """
     files: list[File] = []
     left_out: list[LeftOut] = []
@@ -123,7 +112,7 @@ def scan(
 
     def walk(directory: str, prefix: str) -> None:
         real = os.path.realpath(directory)
-        if real in seen:  # a link that leads back up
+        if real in seen:  # a link to a folder above
             return
         seen.add(real)
         try:
@@ -176,7 +165,7 @@ def _reason_by_name(name: str) -> str:
 
 
 def look_into(path: str | os.PathLike) -> Content:
-    """Tell from a file's first and last bytes whether it is the image that its name says.
+    """Check that a file is a complete image of the format that its name promises.
 
     Parameters
     ----------
@@ -186,70 +175,17 @@ def look_into(path: str | os.PathLike) -> Content:
     Returns
     -------
     Content
-        Nothing is decoded: a few kilobytes are read.
+        Only the header is read, no pixels are decoded.
     """
     try:
-        with open(path, "rb") as stream:
-            head = stream.read(512)
-            size = os.fstat(stream.fileno()).st_size
-            kind = _kind(head)
-            if kind == "JPEG":
-                head += stream.read(_HEAD - len(head))
-            stream.seek(max(0, size - _TAIL))
-            tail = stream.read(_TAIL)
+        with open(path, "rb") as file:
+            info = sniff(file)
     except OSError as error:
         return Content(f"cannot be opened ({error.strerror})")
-    if not size:
-        return Content("empty file")
-    if head.startswith(b"version https://git-lfs"):
-        return Content("git-lfs pointer")
-    if not kind:
-        text = not head.translate(None, bytes(range(32, 127)) + b"\t\r\n")
-        return Content("text, not an image" if text else "not an image inside")
-    expected = IMAGE_ENDINGS.get(os.path.splitext(path)[1].lower())
-    if kind != expected:
-        return Content(f"{kind} inside, against its name")
-    width, height = _dimensions(kind, head)
-    if kind == "BMP":
-        offset, row = struct.unpack("<I", head[10:14])[0], (width * _bits(head) + 31) // 32 * 4
-        compression = struct.unpack("<I", head[30:34])[0]
-        complete = compression not in (0, 3) or size >= offset + row * height
-    else:
-        ends = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}.get(kind, b"")
-        complete = ends in tail
-    return Content("" if complete else "cut off before its end", width, height)
-
-
-def _kind(head: bytes) -> str:
-    if head.startswith(b"BM") and len(head) >= 54:
-        return "BMP"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head[:4] in (b"II*\0", b"MM\0*"):
-        return "TIFF"
-    return ""
-
-
-def _bits(head: bytes) -> int:
-    return struct.unpack("<H", head[28:30])[0]
-
-
-def _dimensions(kind: str, head: bytes) -> tuple[int, int]:
-    if kind == "BMP":
-        width, height = struct.unpack("<ii", head[18:26])
-        return abs(width), abs(height)
-    if kind == "PNG" and len(head) >= 24:
-        return struct.unpack(">II", head[16:24])
-    place = 2
-    while kind == "JPEG" and place + 9 < len(head) and head[place] == 0xFF:
-        mark, length = head[place + 1], struct.unpack(">H", head[place + 2 : place + 4])[0]
-        if 0xC0 <= mark <= 0xCF and mark not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", head[place + 5 : place + 9])
-            return width, height
-        place += 2 + length
-    return 0, 0
+    problem = info.problem
+    if info.format and info.format != IMAGE_ENDINGS.get(os.path.splitext(path)[1].lower()):
+        problem = f"{info.format} inside, against its name"
+    return Content(problem, info.width, info.height)
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -259,21 +195,21 @@ def sha256_of(path: str | os.PathLike) -> str:
 
 
 class Memory:
-    """What was found out about the files of one data folder, kept between runs.
+    """What is known about the files of one data folder, kept between runs.
 
-    A file is looked into and hashed again when its size or its time of change
-    is another. The store is one JSON file in the artifacts folder, replaced as
-    a whole under a lock: a killed process leaves the one before, two processes
-    add to each other's, a damaged one is started afresh.
+    A file is checked and hashed again when its size or modification time has
+    changed. The store is one JSON file in the artifacts folder, replaced as a
+    whole under a lock: if a process is killed, the previous store remains; two
+    processes add to each other's entries; a damaged store is begun anew.
 
     Parameters
     ----------
     folder : path-like
         The data folder.
     progress : bool
-        Show a bar while many files are hashed.
+        Show a progress bar while many files are hashed.
     trust : bool
-        False reads every file again, and remembers what it finds.
+        False reads every file again, and stores the new results.
     """
 
     def __init__(self, folder: str | os.PathLike, progress: bool = False, trust: bool = True):
@@ -285,13 +221,14 @@ class Memory:
 
     def contents(self, files: Iterable[File]) -> list[Content]:
         """Return the :class:`Content` of each file, in order."""
-        return [Content(*found) for found in self._recall(list(files), "content", _content)]
+        return [Content(*entry) for entry in self._recall(list(files), "content", _content)]
 
     def hashes(self, files: Iterable[File]) -> list[str]:
         """Return the SHA-256 of each file, in order."""
         return self._recall(list(files), "sha256", lambda file: sha256_of(file.path))
 
-    def _recall(self, files: list[File], what: str, find: Callable[[File], object]) -> list:
+    def _recall(self, files: list[File], what: str, compute: Callable[[File], object]) -> list:
+        """Return what is stored under the key `what` for each file; compute what is missing."""
         todo = []
         for file in files:
             entry = self._known.get(file.relative)
@@ -300,13 +237,13 @@ class Memory:
             if what not in self._known[file.relative]:
                 todo.append(file)
         with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as threads:
-            found = zip(todo, threads.map(find, todo), strict=True)
+            results = zip(todo, threads.map(compute, todo), strict=True)
             if self.progress and what == "sha256":
                 from tqdm import tqdm
 
                 bar = {"desc": "Hashing", "unit": "file", "delay": 5, "leave": False}
-                found = tqdm(found, total=len(todo), **bar)
-            for count, (file, value) in enumerate(found, start=1):
+                results = tqdm(results, total=len(todo), **bar)
+            for count, (file, value) in enumerate(results, start=1):
                 self._known[file.relative][what] = value
                 if count % _SAVE_EVERY == 0:
                     self._write()
@@ -319,16 +256,16 @@ class Memory:
             stored = json.loads(self.store.read_text(encoding="utf-8"))
             if stored["version"] != _CACHE_VERSION or stored["folder"] != self.folder:
                 return {}
-            return {name: one for name, one in stored["files"].items() if _is_entry(one)}
+            return {name: entry for name, entry in stored["files"].items() if _is_entry(entry)}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
 
     def _write(self) -> None:
-        # A file that changed a moment ago may change again within the clock's
-        # tick: it is not remembered, as git does not trust such a one either.
+        # A file modified just now may change again without a new modification time, as the
+        # clock of a disk is coarse. Such files are not stored; git does the same.
         settled = time.time_ns() - 2_000_000_000
-        mine = {name: one for name, one in self._known.items() if one["stamp"][1] < settled}
-        # Without a place to write (a read-only disk) files are hashed each time.
+        mine = {name: entry for name, entry in self._known.items() if entry["stamp"][1] < settled}
+        # On a read-only disk nothing is stored, and files are hashed in every run.
         with contextlib.suppress(OSError):
             self.store.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{self.store}.lock", timeout=60):
@@ -340,11 +277,11 @@ class Memory:
                 write_text(self.store, json.dumps(stored))
 
 
-def _is_entry(one: object) -> bool:
-    """Tell whether a stored entry has the shape that this version writes."""
-    if not isinstance(one, dict) or not isinstance(one.get("stamp"), list):
+def _is_entry(entry: object) -> bool:
+    """Return whether a stored entry has the form that this version writes."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("stamp"), list):
         return False
-    content, sha256 = one.get("content", ["", 0, 0]), one.get("sha256", "0" * 64)
+    content, sha256 = entry.get("content", ["", 0, 0]), entry.get("sha256", "0" * 64)
     return (
         isinstance(content, list)
         and [type(part) for part in content] == [str, int, int]
@@ -354,8 +291,8 @@ def _is_entry(one: object) -> bool:
 
 
 def _content(file: File) -> tuple[str, int, int]:
-    found = look_into(file.path)
-    return found.problem, found.width, found.height
+    content = look_into(file.path)
+    return content.problem, content.width, content.height
 
 
 def absolute(folder: str | os.PathLike) -> Path:

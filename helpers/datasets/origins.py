@@ -1,4 +1,4 @@
-"""Where each data set comes from, and what is known to be wrong with it, for its data sheet."""
+"""Where each data set comes from and what is wrong with it, for its data sheet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Origin:
-    """What a data set is, as its makers tell it.
+    """What a data set is, as its makers describe it.
 
     Attributes
     ----------

@@ -40,7 +40,7 @@ def of_one_class(rows: list[dict], memory: Memory) -> tuple[list[dict], list[Lef
 
 
 def take(rows: list[dict], most: int | None, seed: int) -> list[dict]:
-    """Return at most `most` rows: classes in proportion, subjects as evenly as they allow.
+    """Return at most `most` rows: classes in proportion, subjects as evenly as possible.
 
     Parameters
     ----------
@@ -73,23 +73,26 @@ def take(rows: list[dict], most: int | None, seed: int) -> list[dict]:
 
 
 def _shares(sizes: list[int], most: int) -> list[int]:
+    """Return how many images each group gives: in proportion to its size, at least one."""
     exact = np.asarray(sizes) * most / sum(sizes)
     shares = np.maximum(1, np.floor(exact)).astype(int)
-    for place in np.argsort(-(exact - np.floor(exact)), kind="stable"):
-        if shares.sum() < most and shares[place] < sizes[place]:
-            shares[place] += 1
+    for group in np.argsort(-(exact - np.floor(exact)), kind="stable"):
+        if shares.sum() < most and shares[group] < sizes[group]:
+            shares[group] += 1
     while shares.sum() > max(most, len(sizes)):
         shares[np.argmax(shares)] -= 1
     return shares.tolist()
 
 
 def _evenly(rows: list[dict], share: int, seed: int) -> set[str]:
-    def lot(text: str) -> str:
+    """Return the ids of `share` images: the subjects take turns in a random order."""
+
+    def rank(text: str) -> str:
         return hashlib.sha256(f"{seed}:{text}".encode()).hexdigest()
 
     turns: dict[str, int] = defaultdict(int)
-    queue = []
-    for row in sorted(rows, key=lambda row: lot(row["image_id"])):
-        queue.append((turns[row["subject"]], lot(row["subject"]), row["image_id"]))
+    order = []
+    for row in sorted(rows, key=lambda row: rank(row["image_id"])):
+        order.append((turns[row["subject"]], rank(row["subject"]), row["image_id"]))
         turns[row["subject"]] += 1
-    return {image_id for _, _, image_id in sorted(queue)[:share]}
+    return {image_id for _, _, image_id in sorted(order)[:share]}

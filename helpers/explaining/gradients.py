@@ -75,18 +75,6 @@ def recorded(layer: keras.Layer, added: Any) -> Iterator[list]:
         del layer.call
 
 
-def evaluator(function: Callable) -> Callable[..., np.ndarray]:
-    """Return `function`, from tensors to one tensor, as a function from arrays to an array."""
-    import keras
-
-    if keras.backend.backend() == "jax":
-        import jax
-
-        compiled = jax.jit(function)
-        return lambda *arrays: np.asarray(compiled(*arrays))
-    return lambda *arrays: keras.ops.convert_to_numpy(function(*_tensors(arrays)))
-
-
 def differentiator(function: Callable) -> Callable[..., tuple[np.ndarray, np.ndarray, Any]]:
     """Return a function of arrays that gives a value, its gradient and a further result.
 

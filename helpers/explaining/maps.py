@@ -12,8 +12,7 @@ something only when an untrained network gives another one:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,8 +26,10 @@ from helpers.training import batches
 if TYPE_CHECKING:
     import keras
 
+_BATCH = 32
 
-def logits(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+
+def logits(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Return the input of the last sigmoid for each image, float64, shape (n,).
 
     Parameters
@@ -37,16 +38,14 @@ def logits(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.n
         From raw 0..255 RGB, shape (batch, size, size, 3), to one probability.
     images : numpy.ndarray
         Shape (n, size, size, 3), or one image.
-    batch_size : int
-        Images in a step.
 
     Raises
     ------
     ExplainError, ModelError
         When the network or the images are of another kind.
     """
-    images, _ = _checked(model, images, batch_size)
-    return _logits(gradients.evaluator(gradients.logit_of(model)), images, batch_size)
+    images, _ = _checked(model, images)
+    return _logits(gradients.logit_of(model), images)
 
 
 def gradient(function: Callable, values: np.ndarray) -> np.ndarray:
@@ -98,9 +97,7 @@ def grad_cam(
     layer: str | None = None,
     *,
     positive: bool = True,
-    rectify: bool = True,
     enlarge: bool = True,
-    batch_size: int = 32,
 ) -> np.ndarray:
     """Return Grad-CAM's map of each image.
 
@@ -119,12 +116,8 @@ def grad_cam(
     positive : bool
         Explain the positive class; otherwise the negative one, whose logit has the
         opposite sign.
-    rectify : bool
-        Set negative values to zero, as the paper does.
     enlarge : bool
         Resize the map to the size of the image, by linear interpolation.
-    batch_size : int
-        Images in a step.
 
     Returns
     -------
@@ -144,7 +137,7 @@ def grad_cam(
     """
     import cv2
 
-    images, single = _checked(model, images, batch_size)
+    images, single = _checked(model, images)
     path = path_of(model, layer) if layer else feature_layer(model)
     target = layers_of(model)[path]
     shape = _map_shape(target)
@@ -166,17 +159,15 @@ def grad_cam(
 
     differentiate = gradients.differentiator(value_and_maps)
     drawn = []
-    for batch, count in batches.padded(images, batch_size):
+    for batch, count in batches.padded(images, _BATCH):
         _, slope, maps = differentiate(np.zeros((len(batch), *shape), np.float32), batch)
         weights = slope.mean(axis=(1, 2), keepdims=True)
         drawn.append((weights * maps).sum(axis=-1)[:count])
-    result = np.concatenate(drawn).astype(np.float32)
-    if rectify:
-        result = np.maximum(result, 0)
+    result = np.maximum(np.concatenate(drawn), 0)
     if enlarge:
         size = images.shape[1:3]
         result = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_LINEAR) for m in result])
-    return result[0] if single else result
+    return _as_given(result, single)
 
 
 def occlusion(
@@ -184,13 +175,11 @@ def occlusion(
     images: np.ndarray,
     patch: int | None = None,
     stride: int | None = None,
-    *,
-    fill: float | Sequence[float] | None = None,
-    batch_size: int = 64,
 ) -> np.ndarray:
     """Return by how much the logit falls when a part of the image is covered.
 
-    A square moves over the image. A pixel's value is the mean fall over all squares that
+    A square moves over the image, in the mean colour of the image's pixels that are not
+    black. A pixel's value is the mean fall over all squares that
     covered it, and 0 for a pixel that no square changes. Pure black stays black, so that
     the cell keeps its outline; squares that change nothing are not computed.
 
@@ -202,11 +191,6 @@ def occlusion(
         Side of the square in pixels; by default a sixth of the image's.
     stride : int, optional
         Pixels from one square to the next; by default half of `patch`.
-    fill : float or three floats, optional
-        Colour of the square, 0..255; by default the mean colour of each image's
-        pixels that are not black.
-    batch_size : int
-        Covered images in a step.
 
     Returns
     -------
@@ -222,7 +206,7 @@ def occlusion(
     ----------
     Zeiler & Fergus 2014, doi:10.1007/978-3-319-10590-1_53.
     """
-    images, single = _checked(model, images, batch_size)
+    images, single = _checked(model, images)
     size = images.shape[1]
     patch = max(1, size // 6) if patch is None else patch
     stride = max(1, patch // 2) if stride is None else stride
@@ -236,63 +220,43 @@ def occlusion(
     squares = np.zeros((size, size))  # over each pixel
     for box in boxes:
         squares[box] += 1
-
-    def paint(image: np.ndarray) -> np.ndarray:
-        lit = image.max(axis=-1) > 0
-        colour = fill
-        if fill is None:
-            colour = image[lit].mean(axis=0) if lit.any() else 0.0
-        return np.where(lit[..., None], np.float32(colour), image)
-
-    painted = np.stack([paint(image) for image in images])
-    changed = (painted != images).any(axis=-1)
-
-    def covered() -> Iterator[tuple[int, tuple, np.ndarray]]:
-        for row, image in enumerate(images):
-            for box in boxes:
-                if changed[row][box].any():
-                    copy = image.copy()
-                    copy[box] = painted[row][box]
-                    yield row, box, copy
-
-    evaluate = gradients.evaluator(gradients.logit_of(model))
-    before = _logits(evaluate, images, batch_size)
+    logit = gradients.logit_of(model)
     result = np.zeros((len(images), size, size))
-    remaining = covered()
-    while batch := list(islice(remaining, batch_size)):
-        after = _logits(evaluate, np.stack([copy for *_, copy in batch]), batch_size)
-        for (row, box, _), value in zip(batch, after, strict=True):
-            result[row][box] += before[row] - value
-    result = (changed * result / squares).astype(np.float32)
-    return result[0] if single else result
+    for image, falls, before in zip(images, result, _logits(logit, images), strict=True):
+        lit = image.max(axis=-1) > 0
+        colour = image[lit].mean(axis=0) if lit.any() else np.float32(0)
+        painted = np.where(lit[..., np.newaxis], colour, image)
+        changed = (painted != image).any(axis=-1)
+        covering = [box for box in boxes if changed[box].any()]
+        if not covering:
+            continue
+        covered = np.repeat(image[np.newaxis], len(covering), axis=0)
+        for copy, box in zip(covered, covering, strict=True):
+            copy[box] = painted[box]
+        for box, after in zip(covering, _logits(logit, covered), strict=True):
+            falls[box] += before - after
+        falls *= changed / squares
+    return _as_given(result, single)
 
 
 def integrated_gradients(
     model: keras.Model,
     images: np.ndarray,
-    baseline: float | np.ndarray = 0.0,
     steps: int = 32,
-    *,
-    batch_size: int = 32,
 ) -> np.ndarray:
-    """Return what each pixel adds to the logit on the way from a baseline to the image.
+    """Return what each pixel adds to the logit on the way from a black image to the image.
 
-    The gradient is averaged along the straight line from the baseline to the image and
-    multiplied by the change of each pixel; the three colours of a pixel are added up. The
-    sum of the map is the logit of the image minus that of the baseline (*completeness*),
-    up to the error of a sum of `steps` points.
+    The gradient is averaged along the straight line from the black image (the baseline) to
+    the image and multiplied by the change of each pixel; the three colours of a pixel are
+    added up. The sum of the map is the logit of the image minus that of the black image
+    (*completeness*), up to the error of a sum of `steps` points. A black pixel always gets 0.
 
     Parameters
     ----------
     model, images : keras.Model, numpy.ndarray
         As in :func:`logits`.
-    baseline : float or numpy.ndarray
-        An image without content, 0..255, or one value for all of it. A pixel that
-        equals the baseline always gets zero.
     steps : int
         Points on the line: the middles of as many equal parts.
-    batch_size : int
-        Points in a step.
 
     Returns
     -------
@@ -302,31 +266,23 @@ def integrated_gradients(
     Raises
     ------
     ExplainError
-        When there is no step, or the baseline has another shape than an image.
+        When there is no step.
 
     References
     ----------
     Sundararajan, Taly & Yan 2017, arXiv 1703.01365.
     """
-    images, single = _checked(model, images, batch_size)
+    images, single = _checked(model, images)
     if steps < 1:
         raise ExplainError(f"The line is divided into {steps} steps; take at least 1.")
-    try:
-        start = np.broadcast_to(np.asarray(baseline, np.float32), images.shape[1:])
-    except ValueError as error:
-        raise ExplainError(
-            f"The baseline has the shape {np.shape(baseline)}, but an image {images.shape[1:]}."
-        ) from error
     differentiate = _differentiator(gradients.logit_of(model))
     rows = np.repeat(np.arange(len(images)), steps)
     along = np.tile((np.arange(steps, dtype=np.float32) + 0.5) / steps, len(images))
     slopes = np.zeros(images.shape)
-    for indices, count in batches.padded(np.arange(len(rows)), batch_size):
-        part = along[indices][:, None, None, None]
-        points = start + part * (images[rows[indices]] - start)
+    for indices, count in batches.padded(np.arange(len(rows)), _BATCH):
+        points = along[indices][:, None, None, None] * images[rows[indices]]
         np.add.at(slopes, rows[indices[:count]], differentiate(points)[1][:count])
-    result = ((images - start) * slopes / steps).sum(axis=-1).astype(np.float32)
-    return result[0] if single else result
+    return _as_given((images * slopes / steps).sum(axis=-1), single)
 
 
 def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray | float:
@@ -364,7 +320,7 @@ def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray | float:
     return float(share) if maps.ndim == 2 else share
 
 
-def _checked(model: keras.Model, images: np.ndarray, batch_size: int) -> tuple[np.ndarray, bool]:
+def _checked(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the images as float32 (n, height, width, 3), and whether it was one alone."""
     images = np.asarray(images)
     single = images.ndim == 3
@@ -378,9 +334,12 @@ def _checked(model: keras.Model, images: np.ndarray, batch_size: int) -> tuple[n
     images = images.astype(np.float32)
     if not np.isfinite(images).all():
         raise ExplainError("The images hold values that are no numbers (NaN or infinite).")
-    if batch_size < 1:
-        raise ExplainError(f"batch_size is {batch_size}, but must be at least 1.")
     return images, single
+
+
+def _as_given(maps: np.ndarray, single: bool) -> np.ndarray:
+    """Return the maps as float32, without the first axis if one image was given."""
+    return (maps[0] if single else maps).astype(np.float32)
 
 
 def _map_shape(layer: keras.Layer) -> tuple[int, int, int] | None:
@@ -415,6 +374,11 @@ def _differentiator(function: Callable) -> Callable:
     return gradients.differentiator(twice)
 
 
-def _logits(evaluate: Callable, images: np.ndarray, batch_size: int) -> np.ndarray:
-    parts = [evaluate(batch)[:count] for batch, count in batches.padded(images, batch_size)]
+def _logits(logit: Callable, images: np.ndarray) -> np.ndarray:
+    import keras
+
+    parts = [
+        keras.ops.convert_to_numpy(logit(keras.ops.convert_to_tensor(batch)))[:count]
+        for batch, count in batches.padded(images, _BATCH)
+    ]
     return np.concatenate(parts).astype(np.float64)

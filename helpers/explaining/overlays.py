@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def show_maps(
     images: np.ndarray,
     maps: np.ndarray,
-    titles: Sequence[str] | None = None,
+    titles: Sequence[str],
     *,
     columns: int = 5,
     clip: float = 1.0,
@@ -32,7 +32,7 @@ def show_maps(
         Shape (n, height, width). Each is scaled by its own largest value. If one map
         has negative values, all are drawn signed: vermillion is evidence for the class,
         blue (within a dashed line) against it.
-    titles : sequence of str, optional
+    titles : sequence of str
         One above each image.
     columns : int
         Images in a row.
@@ -69,18 +69,14 @@ def show_maps(
         colours = mpl.colormaps["viridis"]
     columns = max(1, min(columns, len(images)))
     rows = -(-len(images) // columns)
-    lines = max((str(t).count("\n") + 1 for t in titles), default=0) if titles else 0
+    lines = max((title.count("\n") + 1 for title in titles), default=0)
     side = (plots.WIDTH - 0.9) / columns
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(plots.WIDTH, rows * (side + 0.19 * lines + 0.04)),
-        squeeze=False,
-    )
+    size = plots.WIDTH, rows * (side + 0.19 * lines + 0.04)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-1 if signed else 0, 1), colours)
     for axis in axes.flat:
         axis.set_axis_off()
-    for index, (axis, image, one) in enumerate(zip(axes.flat, images, shown, strict=False)):
+    for axis, image, one, title in zip(axes.flat, images, shown, titles, strict=False):
         grey = image.mean(axis=-1)
         axis.imshow(grey, cmap="gray", vmin=0, vmax=max(255 if grey.max() > 200 else grey.max(), 1))
         rgba = scale.to_rgba(one)
@@ -90,8 +86,7 @@ def show_maps(
             for level, dash in ((-0.5, "dashed"), (0.5, "solid")):
                 if one.min() < level < one.max():
                     axis.contour(one, [level], colors="black", linewidths=0.7, linestyles=dash)
-        if titles:
-            axis.set_title(titles[index], fontsize=10)
+        axis.set_title(title, fontsize=10)
     bar = figure.colorbar(scale, ax=axes, fraction=0.03, pad=0.01, aspect=30)
     bar.set_ticks([-1, 0, 1] if signed else [0, 1])
     bar.set_ticklabels(["against", "0", "for"] if signed else ["0", "most"])

@@ -124,7 +124,7 @@ def swap_ground(images: np.ndarray, ground: str = "grey", seed: int = 24) -> np.
     ----------
     images : ndarray of uint8, shape (n, h, w, 3)
     ground : str
-        ``"black"``, ``"grey"`` (128) or ``"noise"`` (each pixel drawn at random).
+        ``"grey"`` (128) or ``"noise"`` (each pixel drawn at random).
     seed : int
         Of the noise.
 
@@ -141,10 +141,10 @@ def swap_ground(images: np.ndarray, ground: str = "grey", seed: int = 24) -> np.
     masks = cell_masks(images)
     if ground == "noise":
         new = np.random.default_rng(seed).integers(0, 256, images.shape, dtype=np.uint8)
-    elif ground in ("black", "grey"):
-        new = np.uint8(128 if ground == "grey" else 0)
+    elif ground == "grey":
+        new = np.uint8(128)
     else:
-        raise ExplainError(f"There is no ground {ground!r}; known are black, grey and noise.")
+        raise ExplainError(f"There is no ground {ground!r}; known are grey and noise.")
     return np.where(masks[..., np.newaxis], images, new)
 
 

@@ -1,29 +1,32 @@
-"""From a catalog's files to one array of square images, made once and kept."""
+"""From a catalog's files to one array of square images, made once and kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
-from helpers import catalog as catalogs
 from helpers.base import code, settings
 from helpers.base.errors import ImageError
 from helpers.base.files import kept, read_array
 from helpers.base.runtime import cores
 from helpers.images import preparing
-from helpers.images import workers as processes
 from helpers.images.decoding import decode
-from helpers.images.preparing import DESK, is_frame
+from helpers.images.preparing import is_frame, prepare_rows
 
-_BATCH = 64  # images that a thread hands over at once
+if TYPE_CHECKING:  # the processes that share a large build start without pandas
+    import pandas as pd
+
+#: From this many images on, processes do the work: they take most of a second to start.
+PROCESSES_FROM = 3000
+_BATCH = 64  # images that a thread or a process prepares, and holds in memory, at a time
 
 __all__ = [
     "ImageError",
@@ -47,21 +50,21 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     -------
     ndarray of uint8, shape (h, w, 3)
         RGB. 16 bits are scaled to 8 (65535 becomes 255), grey is repeated in
-        three channels, a transparent image is laid on black. Pixels are as
-        stored: a photograph's EXIF orientation is not applied, so that
-        coordinates measured on the file (ALL-IDB's centroids) hold. Of a file
-        with several pages, the first.
+        three channels, a transparent image is laid on black. The EXIF
+        orientation is not applied, so that coordinates measured on the file
+        (ALL-IDB's centroids) remain valid. Of a file with several pages, the first.
 
     Raises
     ------
     ImageError
-        When the file is missing, is something else, or ends too early.
+        When the file is missing, holds no image, is cut off, or has more than
+        100 megapixels.
     """
-    return cv2.cvtColor(decode(DESK.read(path), path), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(decode(path), cv2.COLOR_BGR2RGB)
 
 
 def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
-    """Return `image` as the square that a model sees; what :func:`load_images` does to each.
+    """Return an image as the square that a model sees, as :func:`load_images` does.
 
     Parameters
     ----------
@@ -69,9 +72,9 @@ def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
     size : int
         Side of the result in pixels.
     crop : bool
-        Whether to cut: a frame (most of its edge is black) to its cell, see
+        Whether to crop: a frame (most of its edge is black) to its cell, see
         :func:`helpers.images.cropping.crop_to_cell`; a field to the square in its
-        middle. Otherwise the whole image is padded with black to a square.
+        middle. If False, the whole image is padded with black to a square.
 
     Returns
     -------
@@ -88,19 +91,20 @@ def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
 def load_images(
     catalog: pd.DataFrame, size: int = 96, crop: bool = True, workers: int | None = None
 ) -> np.ndarray:
-    """Return the images of a catalog, in its order, from disk where they were made before.
+    """Return the images of a catalog, in its order; from disk if they were prepared before.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
-        As :func:`helpers.catalog.check` wants it. Rows with a `transform` are
-        turned or mirrored after crop and resize.
+        In the form that :func:`helpers.catalog.check` requires. Rows with a
+        `transform` are rotated or mirrored after crop and resize.
     size : int
         Side of the images in pixels.
     crop : bool
         As in :func:`prepare`.
     workers : int, optional
-        Threads; one for each core by default.
+        Number of cores to use; all by default. Each holds one batch of
+        images in memory.
 
     Returns
     -------
@@ -111,9 +115,11 @@ def load_images(
     ------
     ImageError
         When an image cannot be read or a frame holds no cell: the first such
-        file in the catalog's order, by name. Nothing is kept then.
+        file in the catalog's order, by name. Nothing stays on disk then.
         :func:`readable` returns the catalog without such rows.
     """
+    from helpers import catalog as catalogs
+
     catalogs.check(catalog)
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise ImageError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
@@ -128,7 +134,7 @@ def load_images(
 def readable(
     catalog: pd.DataFrame, crop: bool = True, workers: int | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the catalog without the images that :func:`load_images` would stop at.
+    """Return the catalog without the images that :func:`load_images` cannot use.
 
     Returns
     -------
@@ -137,9 +143,8 @@ def readable(
     left_out : pandas.DataFrame
         `image_id`, `path` and `problem` (one sentence) of each other row.
     """
-    problems = [
-        problem for batch in _batches(_rows(catalog), 8, crop, workers) for problem in batch[1]
-    ]
+    batches = _problems(_rows(catalog), 8, crop, workers)
+    problems = [problem for batch in batches for problem in batch]
     bad = np.array([problem is not None for problem in problems], bool)
     left_out = catalog.loc[bad, ["image_id", "path"]].reset_index(drop=True)
     left_out["problem"] = [str(problem) for problem in problems if problem is not None]
@@ -147,53 +152,86 @@ def readable(
 
 
 def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool, workers: int | None):
-    rows, size = _rows(catalog), shape[1]
-    workers = workers or cores()
-    many = workers > 1 and len(rows) >= processes.WORTH
-    # Written part by part and not through a writable map: what is in a map
-    # counts as memory of this process until the system takes it back.
-    with (
-        open(path, "wb") as file,
-        tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar,
-    ):
+    """Write the array of all images to an existing, empty file."""
+    with open(path, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        if many:
-            file.flush()
-            for problem in processes.write(path, rows, size, crop, workers, bar.update):
-                raise problem
-            return
-        for images, problems in _batches(rows, size, crop, workers):
+    with tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar:
+        for problems in _problems(_rows(catalog), shape[1], crop, workers, path):
             for problem in problems:
                 if problem is not None:
                     raise problem
-            file.write(images)
-            bar.update(len(images))
+            bar.update(len(problems))
 
 
-def _batches(
-    rows: list[tuple[str, str]], size: int, crop: bool, workers: int | None
-) -> Iterator[tuple[np.ndarray, list[ImageError | None]]]:
-    """Yield batches of (images, what is wrong with each or None), in the rows' order.
+def _problems(
+    rows: list[tuple[str, str]],
+    size: int,
+    crop: bool,
+    workers: int | None,
+    path: Path | None = None,
+) -> Iterator[list[ImageError | None]]:
+    """Prepare all images in batches; yield what is wrong with each image or None, in order.
 
-    Threads help where files come slowly; what is in memory already is worked on
-    by hardly more than one at a time, since each step is too short to let go of
-    Python's lock.
+    Where `path` is given, an ``.npy`` file with its header, the images are appended to it.
     """
     workers = workers or cores()
+    start = 0 if path is None else path.stat().st_size
+    jobs = []
+    for first in range(0, len(rows), _BATCH):
+        target = None if path is None else (path, start + first * size * size * 3)
+        jobs.append((rows[first : first + _BATCH], size, crop, target))
+    processes = workers > 1 and len(rows) >= PROCESSES_FROM
     with preparing.single_threaded_opencv():
-        pool = ThreadPoolExecutor(workers)
-        try:
-            waiting = []
-            for first in range(0, len(rows), _BATCH):
-                part = rows[first : first + _BATCH]
-                waiting.append(pool.submit(preparing.prepare_part, part, size, crop))
-                if len(waiting) > workers:
-                    yield waiting.pop(0).result()
-            while waiting:
-                yield waiting.pop(0).result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from (_by_processes if processes else _by_threads)(jobs, workers)
+
+
+def _by_threads(jobs: list[tuple], workers: int) -> Iterator[list[ImageError | None]]:
+    """Run :func:`prepare_rows` in threads, which helps most where the disk is slow.
+
+    On files in the page cache, two threads are hardly faster than one: the
+    steps of an image are so short that the threads mostly wait for the GIL.
+    """
+    pool = ThreadPoolExecutor(workers)
+    futures = [pool.submit(prepare_rows, *job) for job in jobs]
+    try:
+        for future in futures:
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _by_processes(jobs: list[tuple], workers: int) -> Iterator[list[ImageError | None]]:
+    """Run :func:`prepare_rows` in this process and `workers` - 1 others."""
+    from joblib.externals.loky import ProcessPoolExecutor  # works in notebooks, without fork
+
+    pool = ProcessPoolExecutor(
+        workers - 1,
+        timeout=10,  # seconds: if this process is killed, idle ones end by themselves
+        initializer=cv2.setNumThreads,
+        initargs=(1,),
+    )
+    futures = [pool.submit(prepare_rows, *job) for job in jobs]
+    try:
+        done_here = {}
+        last = len(jobs) - 1
+        for i, future in enumerate(futures):
+            # While the others start or are busy, this process takes jobs from the end.
+            while not future.done() and futures[last].cancel():
+                done_here[last] = prepare_rows(*jobs[last])
+                last -= 1
+            if i in done_here:
+                problems = done_here.pop(i)
+            else:
+                try:
+                    problems = future.result()
+                except BrokenExecutor:  # a process was killed: its jobs are done here
+                    problems = prepare_rows(*jobs[i])
+            yield problems
+    finally:
+        for future in futures:
+            future.cancel()
+        pool.shutdown()
 
 
 def _rows(catalog: pd.DataFrame) -> list[tuple[str, str]]:
@@ -201,11 +239,18 @@ def _rows(catalog: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
+    """Return a name for the array that follows from all that it depends on."""
+    from helpers import catalog as catalogs
+
     content = catalogs.fingerprint(catalog)
     unknown = catalog.loc[catalog["sha256"] == "", "path"]
-    if len(unknown):  # a catalog made by hand: what is in the files is known only by reading
+    if len(unknown):  # in a catalog made by hand: the files must be read to know their content
         digest = hashlib.sha256(content.encode())
         for path in unknown:
-            digest.update(hashlib.sha256(DESK.read(path)).digest())
+            try:
+                with open(path, "rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
         content = digest.hexdigest()[:16]
     return f"{content}-{size}-{'crop' if crop else 'whole'}-{code.version(__name__)}"

@@ -1,12 +1,12 @@
-"""From one file to one square image: the hot loop behind `images`, without pandas.
+"""From one file to one square image: the inner loop behind :func:`helpers.images.load_images`.
 
-The processes of `_image_workers` import this and little else, so that they are
-there at once.
+Processes that share a large build import this module, so it imports no pandas.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -14,19 +14,16 @@ import cv2
 import numpy as np
 
 from helpers.base.errors import ImageError
-from helpers.catalog import augmentation
 from helpers.images import cropping
-from helpers.images.decoding import Desk, decode
-from helpers.images.frame_rows import read_cell
+from helpers.images.decoding import SCRATCH, decode
 
-DESK = Desk()
-_ONE_AT_A_TIME = threading.Lock()  # builds of one process, for the sake of OpenCV's one setting
+_OPENCV_LOCK = threading.Lock()  # OpenCV's number of threads is one setting for the whole process
 
 
 @contextlib.contextmanager
 def single_threaded_opencv() -> Iterator[None]:
-    """Keep OpenCV to one thread: each worker has its own image, OpenCV's would only compete."""
-    with _ONE_AT_A_TIME:
+    """Let OpenCV use one thread: the workers already keep all cores busy."""
+    with _OPENCV_LOCK:
         threads = cv2.getNumThreads()
         cv2.setNumThreads(1)
         try:
@@ -35,46 +32,64 @@ def single_threaded_opencv() -> Iterator[None]:
             cv2.setNumThreads(threads)
 
 
-def prepare_part(
-    rows: Sequence[tuple[str, str]], size: int, crop: bool
-) -> tuple[np.ndarray, list[ImageError | None]]:
-    """Return the images of (path, transform) rows, and what is wrong with each or None."""
-    images = np.empty((len(rows), size, size, 3), np.uint8)
+def prepare_rows(
+    rows: Sequence[tuple[str, str]],
+    size: int,
+    crop: bool,
+    target: tuple[str | os.PathLike, int] | None = None,
+) -> list[ImageError | None]:
+    """Prepare the images of some rows of a catalog, and write them to a file if asked.
+
+    Parameters
+    ----------
+    rows : sequence of (path, transform)
+    size, crop
+        As in :func:`helpers.images.load_images`.
+    target : (path, int), optional
+        An existing file, and the position of the first image in it in bytes.
+
+    Returns
+    -------
+    list of ImageError or None
+        For each row, why its image cannot be used, or None.
+    """
+    images = SCRATCH.array("batch", len(rows), size, size, 3)
     problems: list[ImageError | None] = [None] * len(rows)
     for i, (path, transform) in enumerate(rows):
         try:
-            read_and_prepare(path, size, crop, images[i])
+            square = read_and_prepare(path, size, crop)
         except ImageError as error:
             problems[i] = error
             continue
+        cv2.cvtColor(square, cv2.COLOR_BGR2RGB, dst=images[i])
         if transform != "identity":
+            from helpers.catalog import augmentation
+
             images[i] = augmentation.apply(images[i], transform)
-    return images, problems
+    if target is not None:
+        path, position = target
+        # A writable memory map would count as memory of this process until it is closed.
+        with open(path, "r+b") as file:
+            file.seek(position)
+            file.write(images)
+    return problems
 
 
-def read_and_prepare(path: str, size: int, crop: bool, out: np.ndarray) -> None:
-    """Write ``prepare(read_image(path), size, crop)`` to `out`, faster.
-
-    Memory is used again, of a frame only the rows that hold the cell are read, and
-    only what is left after crop and resize is put into RGB order.
-    """
-    cell = read_cell(path, DESK) if crop else None
+def read_and_prepare(path: str, size: int, crop: bool) -> np.ndarray:
+    """Return ``prepare(read_image(path), size, crop)`` in BGR order, in scratch memory."""
+    image = decode(path)
     try:
-        if cell is None:
-            prepared = prepare(decode(DESK.read(path), path), size, crop)
-        else:
-            prepared = resize(cell, size)
+        return prepare(image, size, crop)
     except ImageError as error:
         raise ImageError(f"{path} cannot be cropped. {error}") from error
-    cv2.cvtColor(prepared, cv2.COLOR_BGR2RGB, dst=out)
 
 
 def prepare(image: np.ndarray, size: int, crop: bool) -> np.ndarray:
-    """Return the square image, in memory that the next call may write over."""
+    """Return the square image, which may lie in scratch memory."""
     if not crop:
         return resize(image, size)
     if is_frame(image):
-        x, y, width, height = cropping.find_cell(image)
+        x, y, width, height = cropping.box_of_largest(_lit_pixels(image))
         return resize(image[y : y + height, x : x + width], size)
     height, width = image.shape[:2]
     side = min(height, width)
@@ -85,23 +100,35 @@ def prepare(image: np.ndarray, size: int, crop: bool) -> np.ndarray:
 def resize(image: np.ndarray, size: int) -> np.ndarray:
     """Return the image in the middle of a black square, scaled to `size`.
 
-    First each block of whole pixels is averaged, then what is left of the
-    scale (less than 2) is interpolated: every pixel counts, so that fine
-    chromatin does not turn into noise, at a quarter of the time that
-    ``cv2.INTER_AREA`` takes for scales that are no whole numbers.
+    First, blocks of whole pixels are averaged; then the remaining scale, which
+    is less than 2, is interpolated. So every pixel counts and fine chromatin
+    does not turn into noise, in a quarter of the time that ``cv2.INTER_AREA``
+    takes for scales that are not whole numbers.
     """
     side = max(image.shape[:2])
     block = max(1, side // size)
-    whole = -(-side // block)
-    square = cropping.pad_to_square(image, DESK.square_of(whole * block))
+    blocks = -(-side // block)
+    square = SCRATCH.array("square", blocks * block, blocks * block, 3)
+    cropping.pad_to_square(image, square)
     if block > 1:
-        square = cv2.resize(square, (whole, whole), interpolation=cv2.INTER_AREA)
-    if whole != size:
+        square = cv2.resize(square, (blocks, blocks), interpolation=cv2.INTER_AREA)
+    if blocks != size:
         square = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
     return square
 
 
 def is_frame(image: np.ndarray) -> bool:
-    """Return whether the image's edge is mostly pure black, as around a segmented cell."""
+    """Return whether most of the image's edge is pure black, as around a segmented cell."""
     edges = (image[0], image[-1], image[:, 0], image[:, -1])
     return 2 * sum(map(np.count_nonzero, edges)) < sum(edge.size for edge in edges)
+
+
+def _lit_pixels(image: np.ndarray) -> np.ndarray:
+    """Return :func:`helpers.images.cropping.brightest_channel`, in scratch memory."""
+    height, width = image.shape[:2]
+    bottom_up = image.strides[0] < 0  # as BMP files are; OpenCV would copy such an array first
+    planes = [SCRATCH.array(f"plane {i}", height, width) for i in range(3)]
+    cv2.split(image[::-1] if bottom_up else image, planes)
+    cv2.max(planes[0], planes[1], dst=planes[0])
+    cv2.max(planes[0], planes[2], dst=planes[0])
+    return cv2.flip(planes[0], 0, dst=planes[1]) if bottom_up else planes[0]

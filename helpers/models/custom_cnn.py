@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from helpers.base.errors import ModelError
+from helpers.models.layers import require_channels_last
 
 if TYPE_CHECKING:
     import keras
@@ -60,6 +61,7 @@ def build(
     import keras
     from keras import layers
 
+    require_channels_last()
     if size < 27:
         raise ModelError(f"The custom CNN needs images of at least 27 pixels, got {size}.")
     seeds = iter(range(seed * 1000, seed * 1000 + 1000))

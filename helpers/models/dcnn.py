@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 from keras import layers, ops
 
+from helpers.base import provenance
 from helpers.base.errors import ModelError
+from helpers.models.layers import require_channels_last
 
 #: Filters of the two convolutions and units of the dense layer: the course's own.
 FILTERS, DENSE = (16, 32), 64
@@ -78,6 +80,7 @@ def build(size: int = 48, seed: int = 24, keep: np.ndarray | None = None) -> ker
     ModelError
         When the images are too small for two poolings, or `keep` is not of their size.
     """
+    require_channels_last()
     if size < 10:
         raise ModelError(f"The DCNN needs images of at least 10 pixels, got {size}.")
     shape = (size, size, 3)
@@ -167,7 +170,9 @@ def train(
         if number < 1:
             raise ModelError(f"{name} is {number}, but must be at least 1.")
     model.compile(
-        keras.optimizers.Adam(learning_rate), loss="binary_crossentropy", jit_compile=False
+        keras.optimizers.Adam(learning_rate),
+        loss="binary_crossentropy",
+        jit_compile=False if provenance.spares_xla() else "auto",
     )
     truth = np.asarray(target, dtype=np.float32)[:, None]
     rng = np.random.default_rng(seed)

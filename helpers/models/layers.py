@@ -14,6 +14,24 @@ if TYPE_CHECKING:
     import keras
 
 
+def require_channels_last() -> None:
+    """Refuse to build a network where Keras takes the rows of an image for its channels.
+
+    Raises
+    ------
+    ModelError
+        When Keras' setting ``image_data_format`` is not ``channels_last``.
+    """
+    import keras
+
+    if keras.config.image_data_format() != "channels_last":
+        raise ModelError(
+            "Keras is set to 'channels_first' (image_data_format in keras.json), but the course's "
+            "images have their channels last: call "
+            "keras.config.set_image_data_format('channels_last') first, or correct that file."
+        )
+
+
 def layers_of(model: keras.Model, above: str = "") -> dict[str, keras.Layer]:
     """Return the layers of a network by path, from the image to the answer.
 

@@ -15,7 +15,7 @@ import numpy as np
 from helpers.base import settings
 from helpers.base.errors import ModelError
 from helpers.models import weights as weight_files
-from helpers.models.layers import path_of
+from helpers.models.layers import path_of, require_channels_last
 from helpers.models.recipes import RECIPES, Recipe, Stage, for_profile
 
 if TYPE_CHECKING:
@@ -122,6 +122,7 @@ def build(
     import keras
     from keras import layers
 
+    require_channels_last()
     body = backbone(recipe, size, seed, weights)
     rgb = x = keras.Input((size, size, 3), name="rgb")
     if recipe.augment:

@@ -236,4 +236,6 @@ def _bins(score: np.ndarray, count: int) -> np.ndarray:
     """Return the bin of each score, int64; a bin contains its left edge, the last one also 1."""
     if count < 1:
         raise PredictionsError(f"There must be one bin or more; got {count}.")
-    return np.minimum(np.searchsorted(np.linspace(0, 1, count + 1), score, side="right"), count) - 1
+    # Rounded: 0.3 belongs to the bin that begins there, though linspace has 0.30000000000000004.
+    edges = np.linspace(0, 1, count + 1).round(12)
+    return np.minimum(np.searchsorted(edges, score.round(12), side="right"), count) - 1

@@ -52,7 +52,9 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.
 def delong(first: pd.DataFrame, second: pd.DataFrame, level: float = 0.95) -> Difference:
     """Compare two areas under the ROC curve on the same images, assuming independent cells.
 
-    The variance is computed from ranks, in n log n time.
+    The variance is computed from ranks, in n log n time. Where it is estimated as zero
+    although the areas differ (a perfect model of few images), p-value and interval are
+    undefined: NaN.
 
     Raises
     ------
@@ -85,11 +87,12 @@ def delong(first: pd.DataFrame, second: pd.DataFrame, level: float = 0.95) -> Di
     variance = np.cov(wins) / m + np.cov(losses) / n
     difference = areas[0] - areas[1]
     error = np.sqrt(max(variance[0, 0] + variance[1, 1] - 2 * variance[0, 1], 0))
-    if error < 1e-12:  # both models rank all images alike
-        p_value = 1.0 if abs(difference) < 1e-12 else 0.0
+    if error < 1e-12:  # no variance to judge the difference by, unless there is none
+        alike = abs(difference) < 1e-12
+        p_value, reach = (1.0, 0.0) if alike else (np.nan, np.nan)
     else:
         p_value = 2 * stats.norm.sf(abs(difference) / error)
-    reach = stats.norm.ppf((1 + level) / 2) * error
+        reach = stats.norm.ppf((1 + level) / 2) * error
     values = (*areas, difference, difference - reach, difference + reach, p_value)
     return Difference(*map(float, values))
 

@@ -208,7 +208,7 @@ def _predictions(settings: Settings, split: str, name: str, table: pd.DataFrame)
             from helpers.training import zoo
 
             return zoo.predict(network(settings, split), table)["score"].to_numpy()
-        return probe(_features(settings, name, table), table, settings.seed)
+        return probe(features(settings, name, split), table, settings.seed)
 
     facts = _facts(settings, name)
     return cached_predictions(settings, f"lineup/{name}-{split}", table, facts, scores)
@@ -382,14 +382,11 @@ def features(settings: Settings, name: str, split: str = "subject") -> np.ndarra
     StudyError
         When the model is unknown, or a network that has no such features.
     """
-    if _member(name).kind == "network":
+    member, table = _member(name), catalog(settings, split)
+    if member.kind == "network":
         raise StudyError(f"{name!r} is trained from its pixels: it has no fixed features.")
-    return _features(settings, name, catalog(settings, split))
-
-
-def _features(settings: Settings, name: str, table: pd.DataFrame) -> np.ndarray:
-    if MODELS[name].backbone:
-        return backbone_features(settings, table, MODELS[name].backbone)
+    if member.backbone:
+        return backbone_features(settings, table, member.backbone)
     if name == "thumbnail":
         return baselines.thumbnails(images.load_images(table, _BASELINE_SIDE))
     return baselines.size_and_colour(images.load_images(table, _BASELINE_SIDE, crop=False))

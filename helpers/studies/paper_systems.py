@@ -231,11 +231,9 @@ def reasons(settings: Settings, name: str) -> list[str]:
     if system.kind == "fields":
         steps, published = _iterations(settings), dcnn.PUBLISHED.iterations
         result.append("layers, k and crops are ours")
-        return (
-            result
-            if steps == published
-            else [*result, f"{steps} iterations instead of {published}"]
-        )
+        if steps != published:
+            result.append(f"{steps} iterations instead of {published}")
+        return result
     split = lineup.catalog(settings, "random")["split"]
     train = (split == "train").sum()
     if system.kind == "folds":

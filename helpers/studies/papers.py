@@ -7,6 +7,7 @@ its first author; the full references are in ``book/references.bib``.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -61,81 +62,9 @@ BUGS: tuple[Bug, ...] = (
     Bug("17-h", "gohil", "800 images stand for all of them"),
 )
 
-_NOT_TOLD, _VI = float("nan"), "table of sec. VI"
-_COLUMNS = ("paper", "system", "metric", "value", "images", "rebuilt", "source")
-_RESULTS = (
-    ("devi", "DCNN, ALL against MM", "accuracy", _NOT_TOLD, None, "", "no figure of its own"),
-    ("devi", "DCNN of Kumar et al. 2020", "accuracy", 0.972, 424, "dcnn",
-     "doi:10.1109/ACCESS.2020.3012292"),
-    ("shreya", "ResNet-50", "accuracy", 0.9348, 2133, "resnet50", "sec. 5.4"),
-    ("shreya", "MobileNetV2", "accuracy", 0.8734, 2133, "mobilenetv2", "sec. 5.4"),
-    ("sunitha", "MobileNet", "accuracy", 0.94, None, "mobilenet", "sec. 4"),
-    ("sunitha", "Xception", "accuracy", 0.94, None, "xception", "sec. 4"),
-    ("sunitha", "InceptionV3", "accuracy", _NOT_TOLD, None, "inceptionv3",
-     'sec. 4: "less", no figure'),
-    ("sunitha", "majority vote", "accuracy", 0.965, None, "majority_vote", "sec. 4"),
-    ("gohil", "CNN", "accuracy", 0.9575, 1600, "custom_cnn", "model.evaluate"),
-    ("gohil", "CNN", "sensitivity", 0.96, 1091, "custom_cnn", "classification report"),
-    ("gohil", "CNN", "specificity", 0.95, 509, "custom_cnn", "classification report"),
-    ("sonawane", "CNN (custom)", "accuracy", 0.924, None, "custom_cnn", _VI),
-    ("sonawane", "CNN (custom)", "sensitivity", 0.913, None, "custom_cnn", _VI),
-    ("sonawane", "CNN (custom)", "specificity", 0.935, None, "custom_cnn", _VI),
-    ("sonawane", "CNN (custom)", "auc", 0.96, None, "custom_cnn", _VI),
-    ("sonawane", "ResNet-50", "accuracy", 0.947, None, "resnet50_folds", _VI),
-    ("sonawane", "ResNet-50", "sensitivity", 0.951, None, "resnet50_folds", _VI),
-    ("sonawane", "ResNet-50", "specificity", 0.942, None, "resnet50_folds", _VI),
-    ("sonawane", "ResNet-50", "auc", 0.97, None, "resnet50_folds", _VI),
-    ("sonawane", "InceptionV3", "accuracy", 0.961, None, "inceptionv3_folds", _VI),
-    ("sonawane", "InceptionV3", "sensitivity", 0.967, None, "inceptionv3_folds", _VI),
-    ("sonawane", "InceptionV3", "specificity", 0.954, None, "inceptionv3_folds", _VI),
-    ("sonawane", "InceptionV3", "auc", 0.98, None, "inceptionv3_folds", _VI),
-    ("sonawane", "CNN + LSTM", "accuracy", 0.943, None, "", _VI),
-    ("sonawane", "CNN + LSTM", "sensitivity", 0.939, None, "", _VI),
-    ("sonawane", "CNN + LSTM", "specificity", 0.948, None, "", _VI),
-    ("sonawane", "CNN + LSTM", "auc", 0.97, None, "", _VI),
-)  # fmt: skip
-#: Experiments on the way to a paper's result: system, recipe of the course, accuracy.
-_EXPERIMENTS = {
-    ("shreya", 2133, "notebooks of the report, one random split, accuracy on the test images"): (
-        ("ResNet-50: frozen, Flatten, Dense 64", "resnet50_frozen_flatten", 0.808),
-        ("ResNet-50: frozen, GAP, Dense 64", "resnet50_frozen_gap", 0.829),
-        ("ResNet-50: frozen, GAP, 2 x Dense 512 (RMSprop)", "resnet50_frozen_gap_two_dense", 0.843),
-        (
-            "ResNet-50: Flatten, tuned from conv5_block3",
-            "resnet50_flatten_from_conv5_block3",
-            0.807,
-        ),
-        ("ResNet-50: GAP, tuned from conv5_block3", "resnet50_gap_from_conv5_block3", 0.831),
-        ("ResNet-50: 2 x Dense 512, tuned from conv5_block3", "resnet50_from_conv5_block3", 0.842),
-        ("ResNet-50: last block cut, frozen, GAP, Dense 256", "resnet50_cut_frozen", 0.863),
-        ("ResNet-50: cut, tuned from conv2_block1, first", "", 0.917),
-        ("ResNet-50: cut, tuned from conv2_block1, second", "resnet50_cut_from_conv2", 0.919),
-        ("ResNet-50: cut, all tuned, Dense 256, dropout", "resnet50_cut_all_256", 0.938),
-        ("ResNet-50: cut, all tuned, Dense 512", "resnet50_cut_all", 0.935),
-        ("ResNet-50: cut, all tuned, 2 x Dense 512", "resnet50_cut_all_two_dense", 0.924),
-        ("MobileNetV2: frozen, first head", "", 0.811),
-        ("MobileNetV2: frozen, second head", "", 0.760),
-        ("MobileNetV2: frozen, third head", "mobilenetv2_frozen", 0.818),
-        ("MobileNetV2: tuned from block_16", "mobilenetv2_from_block16", 0.711),
-        (
-            "MobileNetV2: tuned from block_10, Dense 256, dropout",
-            "mobilenetv2_from_block10_256",
-            0.867,
-        ),
-        ("MobileNetV2: tuned from block_10, dropout", "mobilenetv2_from_block10", 0.873),
-        ("MobileNetV2: cut at block_15, frozen, first head", "", 0.808),
-        ("MobileNetV2: cut at block_15, frozen, second head", "", 0.748),
-        ("MobileNetV2: cut at block_15, frozen, third head", "mobilenetv2_cut_block15", 0.822),
-    ),
-    ("gohil", 800, "model.evaluate, 20 batches of 40"): (
-        ("CNN, 800 training images", "", 0.99625),
-        ("CNN, 800 validation images", "", 0.94875),
-    ),
-}
-
 
 def table(experiments: bool = True) -> pd.DataFrame:
-    """Return all figures with the interval that the number of images alone gives.
+    """Return the figures in ``papers.csv`` with the interval that the number of images gives.
 
     Parameters
     ----------
@@ -159,18 +88,16 @@ def table(experiments: bool = True) -> pd.DataFrame:
         - `recipe`: of an experiment, its name in ``transfer.RECIPES``; "" where there is none
         - `source`: where the figure stands
     """
-    tables = [pd.DataFrame(_RESULTS, columns=_COLUMNS).assign(experiment=False, recipe="")]
-    for (paper, images, source), rows in _EXPERIMENTS.items() if experiments else ():
-        one = pd.DataFrame(rows, columns=["system", "recipe", "value"])
-        constant = {"metric": "accuracy", "rebuilt": "", "experiment": True, "source": source}
-        tables.append(one.assign(paper=paper, images=images, **constant))
-    figures = pd.concat(tables, ignore_index=True)
-    # These are all images of the data set, and not those of a test set.
-    figures["at_most"] = figures["system"] == "DCNN of Kumar et al. 2020"
+    figures = pd.read_csv(
+        Path(__file__).with_suffix(".csv"),
+        keep_default_na=False,
+        na_values={"value": [""], "images": [""]},
+    )
     pairs = zip(figures["value"], figures["images"], strict=True)
-    figures[["low", "high"]] = [at_best(value, images) for value, images in pairs]
-    order = ["paper", "system", "metric", "value", "images", "at_most", "low", "high"]
-    return figures[[*order, "experiment", "rebuilt", "recipe", "source"]]
+    intervals = pd.DataFrame([at_best(*pair) for pair in pairs], columns=["low", "high"])
+    for name in intervals:
+        figures.insert(figures.columns.get_loc("experiment"), name, intervals[name])
+    return figures if experiments else figures[~figures["experiment"]]
 
 
 def at_best(value: float, images: float | None) -> tuple[float, float]:

@@ -17,10 +17,11 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import cv2
 import numpy as np
+import pandas as pd
+from skimage.morphology import octagon
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
@@ -120,9 +121,9 @@ def granularity(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -
     spectra = np.zeros((len(regions), 3, len(RADII)), np.float32)
     before = density
     for step, radius in enumerate(RADII):
-        opened = cv2.morphologyEx(
-            density, cv2.MORPH_OPEN, _disc(radius), borderType=cv2.BORDER_REPLICATE
-        )
+        # An opening with a larger octagon never keeps more than one with a smaller octagon.
+        disc = octagon(2 * (radius // 2) + 1, (radius + 1) // 2)
+        opened = cv2.morphologyEx(density, cv2.MORPH_OPEN, disc, borderType=cv2.BORDER_REPLICATE)
         for index, region in enumerate(regions):
             if region.any():
                 spectra[index, :, step] = (before - opened)[region].mean(axis=0)
@@ -262,19 +263,6 @@ class OneStage(BaseEstimator):
         return getattr(seen, self.look_at)
 
 
-@cache
-def _disc(radius: int) -> np.ndarray:
-    """Return an octagon, dilated from the next smaller one.
-
-    Only then an opening with a larger octagon never keeps more than one with a smaller.
-    """
-    if radius == 0:
-        return np.ones((1, 1), np.uint8)
-    shape = cv2.MORPH_CROSS if radius % 2 else cv2.MORPH_RECT
-    grown = np.pad(_disc(radius - 1), 1)
-    return cv2.dilate(grown, cv2.getStructuringElement(shape, (3, 3)))
-
-
 def _machine() -> Pipeline:
     # The features are skewed, and a stronger stain multiplies them: the logarithm makes
     # the first symmetric and the second a shift.
@@ -297,16 +285,11 @@ def _network_features(images: np.ndarray) -> np.ndarray:
 
     side = (_SIDE, _SIDE)
     small = np.stack([cv2.resize(image, side, interpolation=cv2.INTER_AREA) for image in images])
-    rows = [
-        {
-            "image_id": f"{number:07d}",
-            "path": "",
-            "label": catalog.UNLABELLED,
-            "sha256": hashlib.sha256(image.tobytes()).hexdigest(),
-        }
-        for number, image in enumerate(small)
-    ]
-    return np.array(frozen.features(_BACKBONE, catalog.make(rows), _SIDE, images=small))
+    digests = [hashlib.sha256(image.tobytes()).hexdigest() for image in small]
+    names = [f"{number:07d}" for number in range(len(small))]
+    rows = pd.DataFrame({"image_id": names, "path": "", "sha256": digests})
+    table = catalog.make(rows.assign(label=catalog.UNLABELLED))
+    return np.array(frozen.features(_BACKBONE, table, _SIDE, images=small))
 
 
 def _checked_labels(seen: Description, labels: Sequence[str]) -> np.ndarray:

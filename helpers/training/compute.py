@@ -61,8 +61,8 @@ def optimizer(name: str, learning_rate: float, policy_name: str) -> keras.Optimi
 
 
 def jit(profile: Profile) -> str | bool:
-    """Return ``jit_compile``: on a CPU, XLA makes a small network two to three times slower."""
-    return "auto" if profile.xla and provenance.has_gpu() else False
+    """Return ``jit_compile`` for the profile, the backend and the device."""
+    return False if not profile.xla or provenance.spares_xla() else "auto"
 
 
 @contextlib.contextmanager

@@ -119,8 +119,8 @@ def _build(
     """Write the features to `path` batch by batch: all of them may not fit into memory."""
     from tqdm import tqdm
 
-    if not provenance.has_gpu():
-        extractor.jit_compile = False  # on a CPU, compiling costs more than it saves
+    if provenance.spares_xla():
+        extractor.jit_compile = False
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with (
         open(path, "wb") as file,

@@ -290,8 +290,8 @@ def load_model(path: str | os.PathLike) -> keras.Model:
 
 
 def _scores(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
-    if not model.compiled and not provenance.has_gpu():
-        model.jit_compile = False  # on a CPU, compiling costs more than it saves
+    if not model.compiled and provenance.spares_xla():
+        model.jit_compile = False
     scores = [
         model.predict_on_batch(batch)[:count, 0]
         for batch, count in batches.padded(images, batch_size)

@@ -194,3 +194,7 @@ def test_search_index_holds_the_chapters(smoke_book):
     index = json.loads(text[text.index("{") : text.rindex("}") + 1])
     assert {"book/glossary", "book/intro"} <= set(index["docnames"])
     assert "chromatin" in index["terms"]
+
+
+def test_github_pages_serves_the_folders_that_begin_with_an_underscore(smoke_book):
+    assert (smoke_book / ".nojekyll").is_file()

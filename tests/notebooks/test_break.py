@@ -223,7 +223,13 @@ def test_interrupted_by_the_keyboard(broken, jobs):
         minicourse.change(broken / f"notebooks/{name}.ipynb", old, new)
     words = ["run", "--profile", "smoke", "--root", str(broken), "--jobs", str(jobs)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "helpers", *words], stderr=-1, stdout=-1, text=True, env=os.environ
+        [sys.executable, "-m", "helpers", *words],
+        stderr=-1,
+        stdout=-1,
+        text=True,
+        env=os.environ,
+        # A shell starts what it runs in the background with SIGINT ignored; tests may run there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not all((broken / "notebooks" / n).exists() for n in ("01_lines", "02_files")[:jobs]):
         assert process.poll() is None

@@ -220,3 +220,9 @@ def test_one_class_and_one_subject_still_have_a_brier_score():
     one = calibration.report({"x": table([1, 1], [0.5, 0.5], ["a", "a"])})
     assert one["brier"][0] == 0.25
     assert np.isnan(one["brier_low"][0])
+
+
+@pytest.mark.parametrize("tenth", range(1, 10))
+def test_a_score_on_an_edge_belongs_to_the_bin_that_begins_there(tenth):
+    bins = calibration.reliability(table([0, 1] * 4, [tenth / 10] * 8), count=10, resamples=50)
+    assert bins["left"].tolist() == pytest.approx([tenth / 10])

@@ -222,3 +222,11 @@ def test_no_difference_reaches_further_than_it_can():
     for compare in (comparing.paired_bootstrap, comparing.unpaired_bootstrap):
         found = compare(first, second, "accuracy", resamples=200)
         assert -1 <= found.low <= found.difference <= found.high <= 1
+
+
+def test_few_images_without_variance_prove_nothing():
+    perfect = table([1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1])
+    for scores in ([0.5] * 4, [0.1, 0.2, 0.8, 0.9]):
+        found = comparing.delong(perfect, table([1, 1, 0, 0], scores))
+        assert found.difference in (0.5, 1.0)
+        assert np.isnan([found.p_value, found.low, found.high]).all()

@@ -234,3 +234,14 @@ def test_batches_are_shared_among_devices(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.splitlines() == ["2 1 True", "2 2 True"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "gpu", "spared"),
+    [("tensorflow", False, True), ("tensorflow", True, False), ("jax", False, False)],
+)
+def test_only_tensorflow_on_a_cpu_goes_without_xla(monkeypatch, backend, gpu, spared):
+    monkeypatch.setattr(compute.provenance, "keras_version", lambda: {"backend": backend})
+    monkeypatch.setattr(compute.provenance, "has_gpu", lambda: gpu)
+    assert compute.provenance.spares_xla() is spared
+    assert (compute.jit(settings.PROFILES["quick"]) is False) is spared

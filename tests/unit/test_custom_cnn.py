@@ -8,7 +8,7 @@ import pytest
 
 from helpers.base.errors import ModelError
 from helpers.exercises import check
-from helpers.models import custom_cnn
+from helpers.models import custom_cnn, dcnn, transfer
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 CHAPTER = Path(__file__).parents[2] / "notebooks" / "06_custom_cnn.ipynb"
@@ -110,3 +110,14 @@ def test_exercises_know_right_from_wrong(name, right, wrong, capsys):
         assert "solved." in capsys.readouterr().out
     check(name, wrong)
     assert "not solved yet" in capsys.readouterr().out
+
+
+def test_rows_are_never_taken_for_channels(monkeypatch):
+    monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
+    for build in (
+        lambda: custom_cnn.build(48),
+        lambda: dcnn.build(48),
+        lambda: transfer.build(transfer.Recipe("mobilenetv2_035"), 96),
+    ):
+        with pytest.raises(ModelError, match=r"channels_first.*set_image_data_format"):
+            build()

@@ -17,7 +17,7 @@ from helpers import catalog as catalogs
 from helpers import datasets
 from helpers.base.errors import DatasetError
 from helpers.base.settings import Profile, SettingsError
-from helpers.datasets.copies.index import linked_subjects
+from helpers.datasets.copies.index import as_catalog
 from helpers.datasets.readers import all_idb, cnmc
 from helpers.datasets.sampling import take
 
@@ -118,9 +118,13 @@ def test_nothing_is_dropped_in_silence(tmp_path, capsys):
 
     whole = (place / FRAMES[0][0]).read_bytes()
     add("UID_2_1_1_all.bmp", "empty file")
-    add("UID_2_1_2_all.bmp", "git-lfs pointer", b"version https://git-lfs.github.com/spec/v1\n")
-    add("UID_2_1_3_all.bmp", "text, not an image", b"<html>Sign in to go on</html>")
-    add("UID_2_1_4_all.bmp", "not an image inside", bytes(range(200)))
+    add(
+        "UID_2_1_2_all.bmp",
+        "git-lfs pointer, to be fetched with `git lfs pull`",
+        b"version https://git-lfs.github.com/spec/v1\n",
+    )
+    add("UID_2_1_3_all.bmp", "web page, not an image", b"<html>Sign in to go on</html>")
+    add("UID_2_1_4_all.bmp", "no readable BMP, JPEG, PNG or TIFF image", bytes(range(200)))
     add("UID_2_1_5_all.bmp", "cut off before its end", whole[:300_000])
     add("UID_2_1_6_hem.bmp", "name says hem, folder says all", whole)
     add("UID_2_1_7_all (1).bmp", "not named as a C-NMC image", whole)
@@ -170,7 +174,8 @@ def test_links_of_the_release_are_in_the_catalog(tmp_path):
         bmp(tmp_path / "data" / "all" / f"{name}.bmp")
     groups = datasets.load("cnmc", tmp_path / "data").set_index("subject")["group"]
     assert groups.to_dict() == {"20": "20+21", "21": "20+21", "1": "1"}
-    assert linked_subjects() == {s: g for g in cnmc.LINKED for s in g.split("+")}
+    index = as_catalog()
+    assert index["subject"].map(cnmc.group_of).tolist() == index["group"].tolist()
 
 
 @pytest.mark.parametrize("nested", ["", "C-NMC_test_prelim_phase_data/"])
@@ -190,6 +195,25 @@ def test_preliminary_and_final_test_set(tmp_path, nested):
     assert catalog.loc["prelim_2", ["label", "subject", "split"]].tolist() == ["hem", "H30", "test"]
     for name in ("prelim_3", "final_1", "final_2", "final_3"):
         assert catalog.loc[name, ["label", "split"]].tolist() == ["unlabelled", ""]
+
+
+@pytest.mark.parametrize("second", ["57_29_1_all", "58_29_1_all"])
+def test_a_second_table_of_the_preliminary_set_is_named_or_refused(tmp_path, second):
+    folder = tmp_path / "test_prelim"
+    for number in (1, 2):
+        bmp(folder / f"{number}.bmp", mark=number)
+    table = (
+        "Patient_ID,new_names,labels\nUID_57_29_1_all.bmp,1.bmp,1\nUID_H30_2_1_hem.bmp,2.bmp,0\n"
+    )
+    (folder / "labels.csv").write_text(table)
+    (tmp_path / "zweite.csv").write_text(table.replace("57_29_1_all", second))
+    if second.startswith("58"):
+        with pytest.raises(DatasetError, match=r"differ in the label or the subject of 1\.bmp"):
+            datasets.load("cnmc", tmp_path)
+        return
+    catalog, report = datasets.load_with_report("cnmc", tmp_path)
+    assert catalog["label"].tolist() == ["all", "hem"]
+    assert "a second label table" in report.set_index("path")["reason"]["zweite.csv"]
 
 
 def test_preliminary_set_without_its_table_says_so(tmp_path, capsys):

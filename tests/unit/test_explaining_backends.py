@@ -28,8 +28,9 @@ MAPS = """
         found |= {
             f"{name} logits": explaining.logits(model, images),
             f"{name} shuffled": explaining.logits(shuffled, images),
-            f"{name} grad_cam": explaining.grad_cam(model, images, batch_size=2),
-            f"{name} signed": explaining.grad_cam(model, images, rectify=False, positive=False),
+            f"{name} grad_cam": explaining.grad_cam(model, images),
+            f"{name} signed": explaining.grad_cam(model, images)
+            - explaining.grad_cam(model, images, positive=False),
             f"{name} occlusion": explaining.occlusion(model, images[:2], 24, 24),
             f"{name} integrated": explaining.integrated_gradients(model, images[:2], steps=4),
         }

@@ -41,7 +41,8 @@ def test_each_network_has_its_maps(name):
     z = explaining.logits(model, images)
     np.testing.assert_allclose(1 / (1 + np.exp(-z)), score, atol=1e-4)
     maps = {
-        "grad_cam": explaining.grad_cam(model, images, rectify=False),
+        "grad_cam": explaining.grad_cam(model, images)
+        + explaining.grad_cam(model, images, positive=False),
         "occlusion": explaining.occlusion(model, images, SIDE // 2, SIDE // 2),
         "integrated_gradients": explaining.integrated_gradients(model, images, steps=2),
     }

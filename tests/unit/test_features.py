@@ -225,7 +225,7 @@ def test_grains_are_found_at_their_size():
     for y in range(15, 120, 30):
         for x in range(15, 120, 30):
             grey[y - 3 : y + 4, x - 3 : x + 4][disk(3) > 0] = 150
-    shares = texture.granularity(grey, np.ones(grey.shape, bool), (1, 2, 4, 6))
+    shares = texture.granularity(grey, np.ones(grey.shape, bool))
     assert shares.argmax() == 2  # a disc of 4 takes away what one of 2 left
     assert shares[[0, 1, 3]].max() < shares[2] / 4  # a tip or two
     assert shares.sum() == pytest.approx(100 * 16 * disk(3).sum() * 100 / grey.sum())

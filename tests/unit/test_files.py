@@ -10,7 +10,15 @@ import filelock
 import numpy as np
 import pytest
 
-from helpers.base.files import FileError, atomic_path, kept, locked, read_array, write_text
+from helpers.base.files import (
+    FileError,
+    atomic_path,
+    kept,
+    locked,
+    printable,
+    read_array,
+    write_text,
+)
 
 
 def read(path):
@@ -197,3 +205,10 @@ def test_a_path_keeps_its_old_content_when_writing_fails(tmp_path):
         fail()
     assert (tmp_path / "a.txt").read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_name_that_is_no_utf8_is_written_as_it_is_and_printed_with_a_mark(tmp_path):
+    name = os.fsdecode(b"Pr\xe4parate")
+    assert write_text(tmp_path / "a.txt", name).read_bytes() == b"Pr\xe4parate"
+    assert printable(name) == "Pr\ufffdparate"
+    assert printable("Präparate") == "Präparate"

@@ -20,6 +20,8 @@ from helpers.base.errors import CourseError, DatasetError
 from helpers.base.settings import SettingsError
 from helpers.catalog import splitting
 from helpers.course import project
+from helpers.datasets.drawn import leukocytes
+from helpers.images import loading
 
 
 @pytest.fixture(autouse=True)
@@ -106,8 +108,8 @@ def test_parts_are_kept_as_folds(tmp_path):
     ("positive", "sentence"),
     [
         ("", r"needs the name of the positive class.*'a' \(2 images\), 'b' \(1 images\)"),
-        ("x", r"No class folder with images is called 'x'.*'a' \(2 images\), 'b' \(1 images\)"),
-        ("empty", "No class folder with images is called 'empty'"),
+        ("x", r"No class with images is called 'x'.*'a' \(2 images\), 'b' \(1 images\)"),
+        ("empty", "No class with images is called 'empty'"),
     ],
 )
 def test_a_positive_class_that_is_not_there_is_asked_for(tmp_path, positive, sentence):
@@ -157,7 +159,7 @@ def test_every_file_is_an_image_of_the_catalog_or_named_in_the_report(tmp_path):
         "a/other.png": "same bytes as b/both, of another class",
         "b/1_mask.png": "mask",
         "b/both.png": "same bytes as a/other, of another class",
-        "b/table.csv": "no image, and no table of images and subjects",
+        "b/table.csv": "no image, and no table of images",
         "notes.txt": "not an image by its ending",
     }
     files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
@@ -194,7 +196,7 @@ def test_what_table_and_folder_do_not_share_is_named(tmp_path):
     assert sorted(catalog["image_id"]) == ["a/1", "b/1"]
     assert dict(report.to_numpy().tolist()) == {
         "a/2.png": "not in subjects.csv",
-        "subjects.csv, row 4": "row that names no image in a class folder",
+        "subjects.csv, row 4": "row that names no image",
     }
 
 
@@ -216,6 +218,57 @@ def test_a_table_that_cannot_be_meant_so_is_refused_by_its_row(tmp_path, rows, s
     (tmp_path / "subjects.csv").write_text(f"image,subject\n{rows}\n")
     with pytest.raises(DatasetError, match=sentence):
         datasets.load("folders", tmp_path, positive="a")
+
+
+@pytest.mark.parametrize(
+    ("table", "ids"),
+    [
+        ("file,kind,slide\n1,sick,7\nImages/002.png,well,8\n", ["images/001", "images/002"]),
+        (
+            "File;Category;Patient\nimages\\001.PNG;sick;7\n002;well;8\n",
+            ["images/001", "images/002"],
+        ),
+    ],
+)
+def test_a_table_tells_the_classes_and_folders_do_not_count(tmp_path, table, ids):
+    for name in ("images/001.png", "images/002.png", "images/3.png", "loose.png"):
+        put(tmp_path / name)
+    (tmp_path / "labels.csv").write_text(table)
+    catalog, report = datasets.load_with_report("folders", tmp_path, positive="sick")
+    assert labels(catalog) == dict(zip(ids, [("sick", 1), ("well", 0)], strict=True))
+    assert catalog["subject"].tolist() == ["7", "8"]
+    assert dict(report.to_numpy().tolist()) == {
+        "images/3.png": "not in labels.csv",
+        "loose.png": "not in labels.csv",
+    }
+
+
+def test_one_table_tells_the_classes_and_another_the_subjects(tmp_path):
+    for name in ("1.png", "2.png", "3.png"):
+        put(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("image,label\n1,a\n2,b\n3,unlabelled\n")
+    (tmp_path / "people.csv").write_text("image,subject\n1,Ann\n2,Bob\n3,Bob\n")
+    catalog = datasets.load("folders", tmp_path, positive="a").set_index("image_id")
+    assert catalog["label"].to_dict() == {"1": "a", "2": "b", "3": "unlabelled"}
+    assert catalog["subject"].to_dict() == {"1": "Ann", "2": "Bob", "3": "Bob"}
+
+
+def test_a_row_that_is_too_short_is_refused(tmp_path):
+    put(tmp_path / "a" / "1.png")
+    (tmp_path / "labels.csv").write_text("image,label\n1\n")
+    with pytest.raises(DatasetError, match="row 2: the label is missing"):
+        datasets.load("folders", tmp_path, positive="a")
+
+
+def test_drawn_cells_of_five_kinds_come_back_pixel_by_pixel(tmp_path):
+    cells = leukocytes.make(2, 2, seed=5)
+    saved = leukocytes.save(cells, tmp_path)
+    catalog = datasets.load("folders", tmp_path, positive="monocyte")
+    assert catalogs.sides(catalog)[1] == ["monocyte"]
+    for row in catalog.itertuples():
+        index = saved.index[saved["path"] == row.path][0]
+        assert saved["label"][index] == row.label
+        assert np.array_equal(loading.read_image(row.path), cells.images[index])
 
 
 def test_second_copies_stay_and_join_their_subjects(tmp_path):
@@ -260,3 +313,22 @@ def test_any_two_names_go_from_reading_to_the_report(tmp_path_factory, names):
     for name in names:  # a class alone is judged as a part of the whole
         alone = table[table["label"] == catalogs.classes(catalog)[name == names[1]]]
         assert metrics.accuracy(alone) == 1
+
+
+def test_a_table_from_another_machine_finds_its_images_by_the_end_of_the_path(tmp_path):
+    for name in ("x1.png", "x2.png"):
+        put(tmp_path / "images" / name)
+    (tmp_path / "labels.csv").write_text(
+        "filename,label\nC:\\Users\\Ana\\wbc\\images\\x1.png,a\n/content/drive/images/x2.png,b\n"
+    )
+    catalog = datasets.load("folders", tmp_path, positive="a")
+    assert labels(catalog) == {"images/x1": ("a", 1), "images/x2": ("b", 0)}
+
+
+def test_a_relative_path_that_is_not_there_is_not_guessed(tmp_path):
+    for name in ("a/1.png", "a/2.png"):
+        put(tmp_path / name)
+    (tmp_path / "labels.csv").write_text("filename,label\na/1.png,a\nb/2.png,b\n")
+    _, report = datasets.load_with_report("folders", tmp_path, positive="a")
+    reason = report.set_index("path")["reason"]["labels.csv, row 3"]
+    assert reason == "row that names no image"

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -151,6 +152,16 @@ def test_a_finished_folder_is_left_as_it_is(drawn):
     before = {path: path.stat().st_mtime_ns for path in drawn.rglob("*.bmp")}
     assert frames.draw(drawn, TINY, seed=24) == drawn
     assert {path: path.stat().st_mtime_ns for path in drawn.rglob("*.bmp")} == before
+
+
+def test_a_folder_names_its_recipe_and_the_code_of_the_module_that_draws(drawn):
+    for name in ("phantoms.json", "phantoms_finished.json"):
+        assert json.loads((drawn / name).read_text()) == {
+            "phantoms": 48,
+            "subjects": 12,
+            "seed": 24,
+            "code": folder.code.version("helpers.datasets.drawn.frames"),
+        }
 
 
 def test_two_at_once_are_safe(drawn, remembered, tmp_path):

@@ -176,6 +176,16 @@ def test_injected_parameters_are_shown_when_they_differ_without_folders(course):
     assert shown["source"] == 'DATA_DIR = ".../frames"'
 
 
+def test_a_page_shows_no_home_folder_whatever_its_letters():
+    from papermill.translators import PythonTranslator
+
+    values = {"DATA_DIR": "/home/jérôme/leucémie/C-NMC"}
+    cell = minicourse.code(PythonTranslator.codify(values), "injected-parameters")
+    shown = book._shown({**cell, "execution_count": 1}, {"parameters": values})["source"]
+    assert "home" not in shown
+    assert "/C-NMC" in shown
+
+
 def test_banner_says_what_the_page_was_run_on():
     text = banner.banner(RECORD)
     for fact in ("not photographed", "smoke", "none", "CPU, 2 cores", "2 min 05 s"):

@@ -384,24 +384,21 @@ def test_a_catalog_of_another_data_set_is_refused(catalog):
     for size in (0, -3, 2.5, True, "64"):
         with pytest.raises(CellError, match="size"):
             field_crops.crops(catalog, size=size)
-    for per_field in (0, 1.5, "six"):
-        with pytest.raises(CellError, match="per_field"):
-            field_crops.backgrounds(catalog, per_field=per_field)
 
 
 def test_backgrounds_hold_no_white_cell(catalog):
-    table, images = field_crops.backgrounds(catalog, size=32, per_field=4)
+    table, images = field_crops.backgrounds(catalog, size=32)
     assert images.shape == (len(table), 32, 32, 3)
     assert table["image_id"].iloc[0] == "ALL_1_b01"
     assert set(table["width"]) == {48}
-    assert table.groupby("subject").size().max() == 4
+    assert table.groupby("subject").size().max() == 6
     for name, boxes in table.groupby("subject"):
         cells = redrawn(name).cells
         for box in boxes.itertuples():
             assert not cells[box.y : box.y + box.height, box.x : box.x + box.width].any()
-    other, _ = field_crops.backgrounds(catalog, size=32, per_field=4, seed=25)
+    other, _ = field_crops.backgrounds(catalog, size=32, seed=25)
     assert not other[["x", "y"]].equals(table[["x", "y"]])
-    again, same = field_crops.backgrounds(catalog, size=32, per_field=4)
+    again, same = field_crops.backgrounds(catalog, size=32)
     assert again.equals(table)
     assert np.array_equal(same, images)
 

@@ -228,21 +228,6 @@ def test_unlabelled_and_set_aside_rows_are_left_out(way):
     assert (result[column][~result["subject"].isin(["t", "u", "x"])] != "").all()
 
 
-def test_the_releases_own_test_set_is_kept_when_asked(capsys):
-    extra = people({("t", "all"): 9, ("u", "hem"): 9}, split="test")
-    extra.loc[extra["subject"] == "t", "sha256"] = "p2-0-all"  # the same cell as one of p2's
-    table = pd.concat([uneven(), extra], ignore_index=True)
-    result = splitting.split_by_subject(table, keep_test=True)
-    assert set(result["subject"][result["split"] == "test"]) == {"t", "u"}
-    assert set(result["split"][result["subject"] == "p2"]) == {""}
-    assert "linked to the release's own test set" in capsys.readouterr().out
-    rest = result[result["split"].isin(["train", "val"])]
-    assert share(rest).loc["train"].sub(0.75).abs().max() < 0.05
-    assert splitting.audit_leakage(result).empty
-    at_random = splitting.split_at_random(table, keep_test=True)
-    assert (at_random["split"] == "test").sum() == 18
-
-
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_what_cannot_be_split_is_refused(way):
     table = uneven()
@@ -317,7 +302,7 @@ def test_audit_names_people_files_and_copies():
         image_id="b_1_hem+rot90", original="b_1_hem", transform="rot90", split="val"
     )
     found = splitting.audit_leakage(pd.concat([table, copy], ignore_index=True))
-    assert list(found.columns) == list(splitting._AUDIT_COLUMNS)
+    assert list(found.columns) == splitting._AUDIT_COLUMNS
     assert found[["kind", "name", "sides", "images"]].to_numpy().tolist() == [
         ["subject", "a", ("train", "val"), 2],
         ["subject", "b", ("train", "val"), 3],

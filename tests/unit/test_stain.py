@@ -29,6 +29,19 @@ def frames():
     return images, plan["subject"].to_numpy()
 
 
+def lit(images):
+    """Return where each image is not black."""
+    return [image.any(axis=2) for image in images]
+
+
+def fitted(images, method="reinhard"):
+    return stain.Normaliser(method).fit(images, lit(images))
+
+
+def transformed(normaliser, image):
+    return normaliser.transform(image, image.any(axis=2))
+
+
 def lab(image, mask=None):
     """Return L*, a*, b* of the cell pixels by scikit-image: the reference implementation."""
     from skimage.color import rgb2lab
@@ -46,7 +59,7 @@ def spread(images, subjects):
 @pytest.mark.parametrize("method", stain.METHODS)
 def test_the_reference_itself_hardly_changes(frames, method):
     image = frames[0][0]
-    result = stain.Normaliser(method).fit(image).transform(image)
+    result = transformed(fitted([image], method), image)
     cell = image.any(axis=2)
     error = np.abs(result.astype(int) - image)[cell]
     # Macenko keeps two dyes; what of a colour is neither of them is lost.
@@ -57,26 +70,26 @@ def test_the_reference_itself_hardly_changes(frames, method):
 @pytest.mark.parametrize("method", stain.METHODS)
 def test_black_ground_stays_black_and_the_cell_does_not_become_ground(frames, method):
     images, _ = frames
-    normaliser = stain.Normaliser(method).fit(images[:3])
+    normaliser = fitted(images[:3], method)
     for image in images:
         before = image.copy()
-        result = normaliser.transform(image)
+        result = transformed(normaliser, image)
         assert np.array_equal(result.any(axis=2), image.any(axis=2))
         assert np.array_equal(image, before)
 
 
 def test_reinhard_gives_every_cell_the_means_and_deviations_of_the_reference(frames):
     images, _ = frames
-    normaliser = stain.Normaliser().fit(images[:4])
+    normaliser = fitted(images[:4])
     for image in images[4:]:
-        found = lab(normaliser.transform(image))
+        found = lab(transformed(normaliser, image))
         assert np.allclose(found.mean(axis=0), normaliser.reference_["means"], atol=0.8)
         assert np.allclose(found.std(axis=0), normaliser.reference_["deviations"], atol=0.8)
 
 
 def test_several_references_count_as_the_mean_of_each(frames):
     images, _ = frames
-    found = stain.Normaliser().fit(images[:4]).reference_
+    found = fitted(images[:4]).reference_
     each = [lab(image) for image in images[:4]]
     assert np.allclose(found["means"], np.mean([one.mean(0) for one in each], axis=0), atol=0.02)
     assert np.allclose(found["deviations"], np.mean([one.std(0) for one in each], 0), atol=0.02)
@@ -85,16 +98,16 @@ def test_several_references_count_as_the_mean_of_each(frames):
 @pytest.mark.parametrize("method", stain.METHODS)
 def test_a_marked_test_image_leaves_no_trace_in_what_was_fitted(frames, method):
     images, _ = frames
-    normaliser = stain.Normaliser(method).fit(images[:2])
+    normaliser = fitted(images[:2], method)
     before = {name: values.copy() for name, values in normaliser.reference_.items()}
-    plain = normaliser.transform(images[3])
+    plain = transformed(normaliser, images[3])
     marked = images[2].copy()
     marked[marked.any(axis=2)] //= 3
     marked[marked.any(axis=2) & (np.indices(marked.shape[:2])[0] % 7 == 0)] = (250, 20, 20)
-    normaliser.transform(marked)
+    transformed(normaliser, marked)
     for name, values in normaliser.reference_.items():
         assert np.array_equal(values, before[name])
-    assert np.array_equal(normaliser.transform(images[3]), plain)
+    assert np.array_equal(transformed(normaliser, images[3]), plain)
 
 
 def test_it_is_torchstain_on_the_cell_pixels(frames):
@@ -111,7 +124,7 @@ def test_it_is_torchstain_on_the_cell_pixels(frames):
         theirs.fit(pixels[0])
         wanted = theirs.normalize(pixels[1])
         wanted = (wanted[0] if method == "macenko" else wanted)[:, 0].astype(int)
-        result = stain.Normaliser(method).fit(one).transform(other)
+        result = transformed(fitted([one], method), other)
         found = result[other.any(axis=2)].astype(int)
         # float32 against float64 may fall on two sides of a whole number
         assert np.abs(found - wanted).max() <= 1
@@ -121,19 +134,17 @@ def test_it_is_torchstain_on_the_cell_pixels(frames):
 def test_a_mask_is_the_only_thing_that_changes_on_bright_ground():
     cells = leukocytes.make(2, 2, seed=3, kinds=["lymphocyte"])
     masks = cells.nuclei | cells.cytoplasms
-    normaliser = stain.Normaliser().fit(cells.images[0], masks[0])
+    normaliser = stain.Normaliser().fit(cells.images[:1], masks[:1])
     result = normaliser.transform(cells.images[1], masks[1])
     assert np.array_equal(result[~masks[1]], cells.images[1][~masks[1]])
     found = lab(result, masks[1])
     assert np.allclose(found.mean(axis=0), normaliser.reference_["means"], atol=0.8)
-    with pytest.raises(ImageError, match=r"no black ground.*give a mask"):
-        normaliser.transform(cells.images[1])
 
 
 def test_differences_between_subjects_shrink_on_phantoms(frames):
     images, subjects = frames
-    normaliser = stain.Normaliser().fit(images[:2])
-    after = [normaliser.transform(image) for image in images]
+    normaliser = fitted(images[:2])
+    after = [transformed(normaliser, image) for image in images]
     assert (spread(after, subjects) < 0.25 * spread(images, subjects)).all()
 
 
@@ -144,19 +155,19 @@ def test_differences_between_subjects_shrink_on_real_frames():
 
     frames = [files.read_image(path)[::2, ::2] for path in FRAMES[::3]]
     subjects = np.array([path.stem.split("_")[1] for path in FRAMES[::3]])
-    normaliser = stain.Normaliser().fit(frames[:3])
-    after = [normaliser.transform(frame) for frame in frames]
+    normaliser = fitted(frames[:3])
+    after = [transformed(normaliser, frame) for frame in frames]
     assert (spread(after, subjects) < 0.25 * spread(frames, subjects)).all()
 
 
 def test_one_map_for_a_slide_keeps_what_differs_between_its_cells(frames):
     images, _ = frames
     slide = images[:3]
-    normaliser = stain.Normaliser().fit(images[6])
-    together = normaliser.transform_together(slide)
+    normaliser = fitted(images[6:7])
+    together = normaliser.transform_together(slide, lit(slide))
     pixels = np.concatenate([lab(image) for image in together])
     assert np.allclose(pixels.mean(axis=0), normaliser.reference_["means"], atol=0.8)
-    alone = np.ptp([lab(normaliser.transform(image)).mean(axis=0) for image in slide], axis=0)
+    alone = np.ptp([lab(transformed(normaliser, image)).mean(axis=0) for image in slide], axis=0)
     kept = np.ptp([lab(image).mean(axis=0) for image in together], axis=0)
     assert (kept > 3 * alone).all()
 
@@ -171,7 +182,7 @@ def test_any_coloured_cell_gives_a_sound_image(seed, method):
     image[4:20, 4:20] = own.clip(1, 255)
     reference = np.zeros_like(image)
     reference[4:20, 4:20] = rng.integers(1, 200, (16, 16, 3))
-    result = stain.Normaliser(method).fit(reference).transform(image)
+    result = transformed(fitted([reference], method), image)
     assert result.shape == image.shape
     assert result.dtype == np.uint8
     assert np.array_equal(result.any(axis=2), image.any(axis=2))
@@ -182,27 +193,25 @@ def test_bad_input_is_told_in_one_sentence(frames):
     with pytest.raises(ImageError, match="must be one of reinhard, macenko"):
         stain.Normaliser("vahadane")
     with pytest.raises(ImageError, match="call fit"):
-        stain.Normaliser().transform(image)
+        transformed(stain.Normaliser(), image)
     with pytest.raises(ImageError, match="Only 0 pixels"):
-        stain.Normaliser().fit(np.zeros((20, 20, 3), np.uint8))
+        fitted(np.zeros((1, 20, 20, 3), np.uint8))
     with pytest.raises(ImageError, match="uint8"):
-        stain.Normaliser().fit(image.astype(float))
+        fitted([image.astype(float)])
     with pytest.raises(ImageError, match="The mask has shape"):
-        stain.Normaliser().fit(image, np.ones((3, 3), bool))
+        stain.Normaliser().fit([image], [np.ones((3, 3), bool)])
     with pytest.raises(ImageError, match="2 images and 1 masks"):
         stain.Normaliser().fit([image, image], [image.any(axis=2)])
     with pytest.raises(ImageError, match="no images"):
-        stain.Normaliser().fit([])
-    with pytest.raises(ImageError, match="no images"):
-        stain.Normaliser().fit(None)
+        stain.Normaliser().fit([], [])
     flat = np.zeros((30, 30, 3), np.uint8)
     flat[5:25, 5:25] = (100, 60, 120)
     for method, sentence in (("reinhard", "no spread"), ("macenko", "Two dyes cannot")):
         with pytest.raises(ImageError, match=sentence):
-            stain.Normaliser(method).fit(flat)
+            fitted([flat], method)
     glass = np.where(flat > 0, 240, 0).astype(np.uint8)
     with pytest.raises(ImageError, match="took up dye"):
-        stain.Normaliser("macenko").fit(glass)
+        fitted([glass], "macenko")
 
 
 def test_neither_torch_nor_tensorflow_is_imported():
@@ -211,7 +220,9 @@ def test_neither_torch_nor_tensorflow_is_imported():
         "assert 'torchstain' not in sys.modules\n"
         "image = np.zeros((20, 20, 3), np.uint8)\n"
         "image[2:18, 2:18] = np.random.default_rng(1).integers(1, 200, (16, 16, 3))\n"
-        "for method in stain.METHODS: stain.Normaliser(method).fit(image).transform(image)\n"
+        "mask = image.any(axis=2)\n"
+        "for method in stain.METHODS:\n"
+        "    stain.Normaliser(method).fit([image], [mask]).transform(image, mask)\n"
         "print([name for name in ('torch', 'tensorflow', 'keras') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -221,5 +232,5 @@ def test_neither_torch_nor_tensorflow_is_imported():
 @pytest.mark.parametrize("method", stain.METHODS)
 def test_speed(benchmark, method):
     frame = drawn_frames.redraw(RECIPE, drawn_frames.plan(RECIPE)["image_id"][0]).frame
-    normaliser = stain.Normaliser(method).fit(frame)
-    benchmark(normaliser.transform, frame)
+    normaliser = fitted([frame], method)
+    benchmark(normaliser.transform, frame, frame.any(axis=2))

@@ -215,3 +215,29 @@ def test_notebook_magics_do_not_hide_imports(project):
     assert changed(project, before, "01") == set()
     (project.root / "helpers/base/files.py").write_text("# changed\n")
     assert changed(project, before, "01") == {"helpers"}
+
+
+def test_links_that_lead_back_and_names_that_are_no_utf8_have_a_state(tmp_path):
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "1.bmp").write_bytes(b"1")
+    plain = staleness.folder_state(tmp_path)
+    (tmp_path / "all" / "back").symlink_to(tmp_path)
+    assert staleness.folder_state(tmp_path) == plain
+    os.mkdir(os.fsencode(tmp_path) + b"/Pr\xe4parate")
+    with open(os.fsencode(tmp_path) + b"/Pr\xe4parate/\xfc.bmp", "wb") as file:
+        file.write(b"2")
+    assert staleness.folder_state(tmp_path) != plain
+
+
+def test_a_folder_that_cannot_be_opened_is_part_of_the_state(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    plain = staleness.folder_state(tmp_path)
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert staleness.folder_state(tmp_path) != plain

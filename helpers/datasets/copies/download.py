@@ -79,7 +79,7 @@ def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = 
                 return _fetch(source)
             except Exception as error:  # kagglehub and requests raise many classes
                 failures.append(f"{source}: {_in_short(error)}")
-                if _is_temporary(error) and _response(error) is None:
+                if _is_temporary(error) and getattr(error, "response", None) is None:
                     break  # no connection: the other sources are on the same host
     raise DatasetError(
         f"The data set {name} could not be fetched ({'; '.join(failures)}). Run the command again "
@@ -91,27 +91,21 @@ def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = 
 def _fetch(source: str) -> Path:
     import kagglehub
 
-    attempt = 1
-    while True:
+    for attempt in range(1, _TRIES):
         try:
             return Path(kagglehub.dataset_download(source))
         except Exception as error:
-            if attempt == _TRIES or not _is_temporary(error):
+            if not _is_temporary(error):
                 raise
             wait = 2**attempt
-            attempt += 1
-            print(f"{_in_short(error)}; going on in {wait} s (try {attempt} of {_TRIES}).")
+            print(f"{_in_short(error)}; going on in {wait} s (try {attempt + 1} of {_TRIES}).")
             time.sleep(wait)
-
-
-def _response(error: Exception) -> object:
-    """Return the server's answer, None where there was none."""
-    return getattr(error, "response", None)
+    return Path(kagglehub.dataset_download(source))
 
 
 def _is_temporary(error: Exception) -> bool:
     """Return whether trying again may help: the connection broke, or the server is busy."""
-    status = getattr(_response(error), "status_code", None)
+    status = getattr(getattr(error, "response", None), "status_code", None)
     if status is not None:
         return status == 429 or status >= 500
     # requests' ConnectionError, Timeout and ChunkedEncodingError derive from OSError.
@@ -123,9 +117,8 @@ def _in_short(error: Exception) -> str:
     host = re.search(r"ConnectionPool\(host='([^']+)'", str(error))
     if host:
         return f"no connection to {host[1]}"
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return text if len(text) <= 160 else text[:157] + "..."
+    first, *_ = [*str(error).strip().splitlines(), ""]
+    return f"{type(error).__name__}: {first}".removesuffix(": ")[:160]
 
 
 @contextlib.contextmanager

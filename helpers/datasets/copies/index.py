@@ -18,6 +18,10 @@ from helpers.catalog import splitting
 from helpers.catalog.table import UNLABELLED
 
 PARTS = ("train", "prelim", "final")
+_COLUMNS = [
+    *["image_id", "label", "positive", "subject", "fold", "group", "sha256"],
+    *["size", "part", "name", "folder"],
+]
 
 
 def cnmc_index() -> pd.DataFrame:
@@ -48,14 +52,6 @@ def as_catalog() -> pd.DataFrame:
     return catalogs.make(training[columns].assign(path=""))
 
 
-def linked_subjects() -> dict[str, str]:
-    """Return, for each subject that shares a file with another, the name of their group.
-
-    A group is named after its subjects, such as ``20+21``: no subject has such a name.
-    """
-    return dict(_links())
-
-
 @functools.cache
 def _index() -> pd.DataFrame:
     source = resources.files("helpers.datasets.copies") / "cnmc_index.csv.gz"
@@ -79,28 +75,8 @@ def _index() -> pd.DataFrame:
     table["group"] = ""
     known = table["subject"] != ""
     table.loc[known, "group"] = splitting.link_subjects(table[known])["group"]
-    rank = table["part"].map(PARTS.index)
-    table = table.assign(rank=rank).sort_values(["rank", "image_id"], ignore_index=True)
-    columns = [
-        "image_id",
-        "label",
-        "positive",
-        "subject",
-        "fold",
-        "group",
-        "sha256",
-        "size",
-        "part",
-        "name",
-        "folder",
-    ]
-    text = [column for column in columns if column not in ("size", "positive")]
-    table[text] = table[text].astype(object)
-    return table[columns]
-
-
-@functools.cache
-def _links() -> dict[str, str]:
-    table = _index()
-    linked = table[table["group"] != table["subject"]]
-    return dict(zip(linked["subject"], linked["group"], strict=True))
+    part = table["part"].map(PARTS.index)
+    table = table.assign(rank=part).sort_values(["rank", "image_id"], ignore_index=True)
+    named = ["image_id", "label", "subject", "fold", "group", "sha256", "part", "name", "folder"]
+    table[named] = table[named].astype(object)
+    return table[_COLUMNS]

@@ -118,10 +118,8 @@ def verify(folder: str | os.PathLike, progress: bool = False) -> Verification:
             "expected names like UID_11_1_2_all.bmp."
         )
     rows += [("missing", "", path, "") for path in index["release"] if path not in named]
+    rows.sort(key=lambda row: (list(STATUSES).index(row[0]), *row[1:]))
     table = pd.DataFrame(rows, columns=["status", "path", "release", "detail"], dtype=object)
-    table["status"] = pd.Categorical(table["status"], list(STATUSES), ordered=True)
-    table = table.sort_values(["status", "path", "release"], ignore_index=True)
-    table["status"] = table["status"].astype(object)
     unchanged = table["release"][table["status"].isin(["intact", "renamed", "misplaced"])]
     index["there"] = index["release"].isin(unchanged)
     parts = index.groupby("part")["there"].agg(files="size", there="sum").loc[list(PARTS)]
@@ -147,7 +145,8 @@ def _compare(
             continue
         wrong = _wrong_folder(file, known.label, known.fold)
         status = "misplaced" if wrong else "intact"
-        status = "second copy" if known.release in there else status
+        if known.release in there:
+            status = "second copy"
         there.add(known.release)
         rows.append((status, file.relative, known.release, wrong))
     # Under another name a file counts only where the release's own name is not there.

@@ -103,7 +103,7 @@ def make(
 def save(leukocytes: Leukocytes, folder: str | os.PathLike) -> pd.DataFrame:
     """Write each image to ``folder/<kind>/<image_id>.png``; return the catalog with paths.
 
-    The folder can be read by :func:`helpers.datasets.readers.labelled_cells.load`.
+    ``helpers.datasets.load("folders", folder, positive=...)`` reads the folder.
     """
     folder = Path(folder).absolute()
     catalog = leukocytes.catalog.copy()

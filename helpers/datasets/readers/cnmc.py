@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from helpers.base.errors import DatasetError
 from helpers.catalog.table import UNLABELLED
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
 
@@ -41,12 +42,31 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     rows : list of dict
         Catalog columns without `path` and `sha256`, and the `file`.
     left_out : list of (path, reason)
-        Images with another kind of name, or with another class than their folder.
+        Images with another kind of name, or with another class than their folder, and
+        label tables after the first.
+
+    Raises
+    ------
+    DatasetError
+        When two label tables contradict each other.
     """
     rows: list[dict] = []
     left_out: list[LeftOut] = []
-    tables = [table for table in map(_labels, files) if table is not None]
-    labels = pd.concat(tables).to_dict("index") if tables else {}
+    labels: dict[str, dict] = {}
+    first = ""
+    for file in files:
+        table = _labels(file)
+        if table is None:
+            continue
+        for name, row in table.to_dict("index").items():
+            if labels.setdefault(name, row) != row:
+                raise DatasetError(
+                    f"{first} and {file.relative} differ in the label or the subject of {name}: "
+                    "remove the table that is wrong."
+                )
+        if first:
+            left_out.append((file.relative, f"a second label table; the first is {first}"))
+        first = first or file.relative
     for file in files:
         if file.ending not in IMAGE_ENDINGS:
             continue
@@ -114,4 +134,5 @@ def _labels(file: File) -> pd.DataFrame | None:
     keys = table["new_names"].map(lambda name: PurePosixPath(name.strip()).name.lower())
     found = pd.DataFrame({"label": label.to_numpy(), "subject": subject.str.upper().to_numpy()})
     found["positive"] = (found["label"] == POSITIVE).astype(int)
-    return found.set_index(keys.to_numpy()).dropna()
+    found = found.set_index(keys.to_numpy()).dropna()
+    return found[~found.index.duplicated()]

@@ -16,7 +16,7 @@ from collections import Counter
 from helpers.base.errors import DatasetError
 from helpers.catalog.table import UNLABELLED
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
-from helpers.datasets.readers import tables
+from helpers.datasets.readers.tables import Tables
 from helpers.datasets.sampling import of_one_class
 
 EXPECTED = "one folder a class with its images, such as healthy/1.png and sick/2.png"
@@ -28,7 +28,7 @@ PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOut]]:
-    """Return a row for each image in a class folder.
+    """Return a row for each image whose class is told by a folder or by a table.
 
     The class folders are those next to each other at the top. If only one folder
     with images is there, its sub-folders are the classes; if the folders at the
@@ -36,16 +36,16 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
     the `fold`. Images deeper down belong to their class folder. A folder called
     ``unlabelled`` holds images whose class is not known.
 
-    Subjects come from any CSV file with a column ``image`` (a file name, or a path
-    below the data folder) and a column ``subject``. Images without a line in it are left
-    out. Without such a table each image is its own subject.
+    Any CSV file with a column ``image`` (a file name, or a path below the data
+    folder) may tell the ``subject`` and the ``label`` of each image. Where one tells
+    labels, folders are no classes. Images without a line in it are left out. Without
+    a table of subjects each image is its own subject.
 
     Parameters
     ----------
     files : list of File
     positive : str
-        Name of the class folder that is the positive class; all others are
-        negative. Capitals do not matter.
+        Name of the positive class; all others are negative. Capitals do not matter.
 
     Returns
     -------
@@ -56,29 +56,33 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
     Raises
     ------
     DatasetError
-        When `positive` is empty or no class folder is called so, or a table of
-        subjects contradicts itself.
+        When `positive` is empty or no class is called so, or a table contradicts itself.
     """
     images = [file for file in files if file.ending in IMAGE_ENDINGS]
-    depth, parted = _class_level(images, positive)
-    rows, left_out = [], []
+    tables = Tables([file for file in files if file.ending not in IMAGE_ENDINGS], images)
+    by_folder = "label" not in tables.told
+    depth, parted = _class_level(images, positive) if by_folder else (0, False)
+    rows, left_out = [], tables.left_out
     for file in images:
-        if len(file.folders) <= depth:
+        known = tables.known.get(file.relative, {})
+        if by_folder and len(file.folders) <= depth:
             left_out.append((file.relative, "in no class folder"))
-            continue
-        label = unicodedata.normalize("NFC", file.folders[depth])
-        fold = file.folders[depth - 1].lower() if parted else ""
-        name = file.relative.split("/", depth - parted)[-1]
-        row = {"image_id": name.removesuffix(name[-len(file.ending) :]), "label": label}
-        rows.append(row | {"fold": fold, "split": "", "file": file})
-    _tell_apart(rows)
-    if rows:
-        chosen = _positive_label(Counter(row["label"] for row in rows), positive)
-        for row in rows:
-            known = row["label"] != UNLABELLED
-            row["positive"] = int(row["label"] == chosen) if known else None
-            row["subject"] = row["image_id"]
-    return _with_subjects(rows, left_out, files)
+        elif tables.told - known.keys():
+            left_out.append((file.relative, f"not in {' or '.join(tables.names)}"))
+        else:
+            name = file.relative.split("/", depth - parted)[-1]
+            label = file.folders[depth] if by_folder else known["label"]
+            row = {"image_id": name[: -len(file.ending)], "subject": known.get("subject")}
+            row |= {"label": unicodedata.normalize("NFC", label), "split": "", "file": file}
+            rows.append(row | {"fold": file.folders[depth - 1].lower() if parted else ""})
+    counts = Counter(row["image_id"] for row in rows)
+    chosen = _positive_label(Counter(row["label"] for row in rows), positive) if rows else ""
+    for row in rows:
+        if counts[row["image_id"]] > 1:  # two names that differ in their ending alone
+            row["image_id"] += row["file"].name[-len(row["file"].ending) :]
+        row["subject"] = row["subject"] or row["image_id"]
+        row["positive"] = None if row["label"] == UNLABELLED else int(row["label"] == chosen)
+    return rows, left_out
 
 
 def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
@@ -114,19 +118,19 @@ def _class_level(images: list[File], positive: str) -> tuple[int, bool]:
 
 
 def _positive_label(classes: Counter, positive: str) -> str:
-    """Return the class folder called `positive`, or say which ones there are."""
+    """Return the class called `positive`, or say which ones there are."""
     named = [name for name in classes if name != UNLABELLED]
     counts = ", ".join(f"{name!r} ({classes[name]} images)" for name in sorted(named))
     if not positive:
         raise DatasetError(
             "The data set folders needs the name of the positive class, the one to be found: "
-            f"set POSITIVE (positive) to one of the class folders, {counts}."
+            f"set POSITIVE (positive) to one of the classes, {counts}."
         )
     same = [name for name in named if _plain(name) == _plain(positive)]
     exact = [name for name in same if name == unicodedata.normalize("NFC", positive)]
     if len(same) != 1 and len(exact) != 1:
         raise DatasetError(
-            f"No class folder with images is called {positive!r} (POSITIVE); there are {counts}."
+            f"No class with images is called {positive!r} (POSITIVE); there are {counts}."
         )
     return (exact or same)[0]
 
@@ -134,74 +138,3 @@ def _positive_label(classes: Counter, positive: str) -> str:
 def _plain(name: str) -> str:
     # Some systems write é as one character, others as e and an accent.
     return unicodedata.normalize("NFC", name).strip().casefold()
-
-
-def _tell_apart(rows: list[dict]) -> None:
-    """Give images whose names differ in their ending alone an id with the ending."""
-    counts = Counter(row["image_id"] for row in rows)
-    for row in rows:
-        if counts[row["image_id"]] > 1:
-            row["image_id"] += row["file"].name[-len(row["file"].ending) :]
-
-
-def _with_subjects(
-    rows: list[dict], left_out: list[LeftOut], files: list[File]
-) -> tuple[list[dict], list[LeftOut]]:
-    """Return the rows with their subjects, if a table tells them, and what is left out."""
-    subjects: dict[str, tuple[str, str]] = {}
-    sources = []
-    names = tables.Names(row["file"] for row in rows)
-    for file in files:
-        if file.ending in IMAGE_ENDINGS:
-            continue
-        found = _subjects(file, names, subjects) if file.ending == ".csv" else None
-        if found is None:
-            left_out.append((file.relative, "no image, and no table of images and subjects"))
-        else:
-            sources.append(file.name)
-            left_out += found
-    if not sources:
-        return rows, left_out
-    known = [row for row in rows if row["file"].relative in subjects]
-    left_out += [
-        (row["file"].relative, f"not in {' or '.join(sources)}")
-        for row in rows
-        if row["file"].relative not in subjects
-    ]
-    for row in known:
-        row["subject"] = subjects[row["file"].relative][0]
-    return known, left_out
-
-
-def _subjects(
-    file: File, names: tables.Names, subjects: dict[str, tuple[str, str]]
-) -> list[LeftOut] | None:
-    """Add the subjects that a table tells to `subjects`; None if it is no table of subjects."""
-    try:
-        table = tables.read(file.path)
-    except DatasetError:
-        return None
-    image = tables.column(table, tables.IMAGE_COLUMNS)
-    subject = tables.column(table, tables.SUBJECT_COLUMNS)
-    if image is None or subject is None:
-        return None
-    left_out = []
-    for line, (name, who) in enumerate(zip(table[image], table[subject], strict=True), start=2):
-        name, who, where = name.strip(), who.strip(), f"{file.relative}, row {line}"
-        if not name and not who:
-            continue  # an empty line
-        if not name or not who:
-            raise DatasetError(f"{where}: the {'subject' if name else 'image'} is missing.")
-        meant = names[name]
-        if len(meant) > 1:
-            both = " and ".join(repr(one.relative) for one in meant[:2])
-            raise DatasetError(f"{where}: {name!r} may be {both}; write it with its folder.")
-        if not meant:
-            left_out.append((where, "row that names no image in a class folder"))
-            continue
-        before = subjects.setdefault(meant[0].relative, (who, where))
-        if before[0] != who:
-            raise DatasetError(
-                f"{where}: {name!r} is of subject {who!r}, but {before[1]} says {before[0]!r}."
-            )
-    return left_out

@@ -1,78 +1,142 @@
-"""CSV tables that lie beside images and tell something of each: its label or its subject."""
+"""CSV tables that lie beside images and tell the class or the subject of each."""
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
 from helpers.base.errors import DatasetError
-from helpers.datasets.files import File
+from helpers.datasets.files import File, LeftOut
 
-#: Names of columns, as :func:`plain` writes them.
-IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "image_id", "path", "img", "name")
-SUBJECT_COLUMNS = ("subject", "patient", "patient_id", "subject_id", "slide", "donor")
-
-
-def plain(name: str) -> str:
-    """Return a name in lower case, its words joined by ``_``."""
-    return re.sub(r"[^a-z0-9]+", "_", str(name).strip().lower()).strip("_")
+#: What a table may tell, and the names of such a column: lower case, words joined by ``_``.
+COLUMNS = {
+    "image": ("image", "file", "filename", "file_name", "image_id", "path", "img", "name"),
+    "label": ("label", "class", "class_label", "category", "kind", "type", "cell_type"),
+    "subject": ("subject", "patient", "patient_id", "subject_id", "slide", "donor"),
+}
 
 
-def read(path: str | Path) -> pd.DataFrame:
-    """Return a table whose columns are parted by commas, semicolons or tabs; all are strings.
+class Tables:
+    """What the CSV tables of a data folder tell of its images.
+
+    A table has a column of images and one of labels or of subjects, or both. Its
+    columns are separated by commas, semicolons or tabs.
+
+    Parameters
+    ----------
+    files : iterable of File
+        The files beside the images.
+    images : list of File
+
+    Attributes
+    ----------
+    known : dict
+        By an image's relative path, what is known of it: ``label``, ``subject``.
+    told : set of str
+        What the tables tell: ``label``, ``subject``, both or nothing.
+    names : list of str
+        The tables' names.
+    left_out : list of (path, reason)
+        Files that are no such table, and rows that name no image.
 
     Raises
     ------
     DatasetError
-        When the file is missing or is not such a table.
+        When a row lacks an entry, may mean several images or contradicts another row.
     """
+
+    def __init__(self, files: Iterable[File], images: list[File]):
+        self.known: dict[str, dict[str, str]] = defaultdict(dict)
+        self.told: set[str] = set()
+        self.names: list[str] = []
+        self.left_out: list[LeftOut] = []
+        self._rows: dict[tuple[str, str], str] = {}
+        self._images = _by_name(images)
+        for file in files:
+            table = _read(file) if file.ending == ".csv" else None
+            if table is None:
+                self.left_out.append((file.relative, "no image, and no table of images"))
+                continue
+            self.names.append(file.name)
+            self.told |= set(table) - {"image"}
+            for line, entry in enumerate(table.to_dict("records"), start=2):
+                if any(entry.values()):
+                    self._add(f"{file.relative}, row {line}", entry)
+
+    def _add(self, where: str, entry: dict[str, str]) -> None:
+        for column, value in entry.items():
+            if not value:
+                raise DatasetError(f"{where}: the {column} is missing.")
+        name = entry.pop("image")
+        meant = self._find(name)
+        if not meant:
+            self.left_out.append((where, "row that names no image"))
+            return
+        if len(meant) > 1:
+            both = " and ".join(map(repr, meant[:2]))
+            raise DatasetError(f"{where}: {name!r} may be {both}; write it with its folder.")
+        for column, value in entry.items():
+            before = self.known[meant[0]].setdefault(column, value)
+            row = self._rows.setdefault((meant[0], column), where)
+            if before != value:
+                raise DatasetError(
+                    f"{where}: {name!r} is of {column} {value!r}, but {row} says {before!r}."
+                )
+
+    def _find(self, name: str) -> list[str]:
+        """Return the relative paths of the images that `name` may mean.
+
+        A table made on another machine holds absolute paths of that machine: the
+        longest end of such a path that is here counts.
+        """
+        name = name.replace("\\", "/").removeprefix("./").lower()
+        parts = name.split("/")
+        absolute = name.startswith("/") or re.match(r"[a-z]:/", name)
+        for start in range(len(parts) if absolute else 1):
+            end = "/".join(parts[start:])
+            # Spreadsheets drop zeros that file names keep: 7 for 007.
+            padded = end.zfill(3) if end.isdigit() else end
+            if found := self._images.get(end) or self._images.get(padded):
+                return found
+        return []
+
+
+def _by_name(images: list[File]) -> dict[str, list[str]]:
+    """Return images by all their names: with folders or not, with ending or not, lower case."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)  # a dict keeps the order, a set does not
+    for file in images:
+        parts = file.relative.lower().split("/")
+        for start in range(len(parts)):
+            name = "/".join(parts[start:])
+            names[name][file.relative] = None
+            names[name.removesuffix(file.ending)][file.relative] = None
+    return {name: list(paths) for name, paths in names.items()}
+
+
+def _read(file: File) -> pd.DataFrame | None:
+    """Return a table's columns that count, as in `COLUMNS`; None if `file` is no such table."""
     try:
-        with open(path, encoding="utf-8-sig") as stream:
+        with open(file.path, encoding="utf-8-sig") as stream:
             head = stream.readline()
-        separator = max(",;\t", key=head.count)
-        return pd.read_csv(
-            path,
+        table = pd.read_csv(
+            file.path,
             dtype=str,
             keep_default_na=False,
-            sep=separator,
+            sep=max(",;\t", key=head.count),
             encoding="utf-8-sig",
             skip_blank_lines=False,  # so that a row's number is its line in the file
         )
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DatasetError(f"{path} cannot be read as a table: {problem}.") from error
-
-
-def column(table: pd.DataFrame, wanted: Iterable[str]) -> str | None:
-    """Return the table's first column that is called by one of the `wanted` names."""
-    names = {plain(name): name for name in table.columns}
-    return next((names[name] for name in wanted if name in names), None)
-
-
-class Names:
-    """The images of a folder by the names that a table may call them.
-
-    A name may have its folders or not, its ending or not, and capitals or not.
-    """
-
-    def __init__(self, images: Iterable[File]):
-        self._files: dict[str, list[File]] = {}
-        for file in images:
-            parts = file.relative.lower().split("/")
-            for start in range(len(parts)):
-                name = "/".join(parts[start:])
-                self._files.setdefault(name, []).append(file)
-                self._files.setdefault(name.removesuffix(file.ending), []).append(file)
-
-    def __getitem__(self, name: str) -> list[File]:
-        """Return the files that `name` may mean; none, or more than one where it is unclear."""
-        name = name.strip().replace("\\", "/").removeprefix("./").lower()
-        # Tables drop zeros that file names keep: 7 for 007.
-        padded = name.zfill(3) if name.isdigit() else name
-        for one in (name, name.lstrip("/"), padded):
-            if one in self._files:
-                return list({file.relative: file for file in self._files[one]}.values())
-        return []
+    except (OSError, ValueError):  # pandas' own errors are ValueErrors
+        return None
+    plain = {re.sub(r"[\W_]+", "_", name.lower()).strip("_"): name for name in table.columns}
+    found = {
+        what: next(plain[name] for name in names if name in plain)
+        for what, names in COLUMNS.items()
+        if plain.keys() & set(names)
+    }
+    if "image" not in found or len(found) == 1:
+        return None
+    return pd.DataFrame({what: table[name].str.strip() for what, name in found.items()})

@@ -1,0 +1,109 @@
+"""What counts as an image file: told by Pillow from the header, without decoding the pixels."""
+
+from __future__ import annotations
+
+import os
+import string
+from typing import BinaryIO, NamedTuple
+
+from PIL import Image
+
+#: File name endings and the format that each promises.
+IMAGE_ENDINGS = {
+    ".bmp": "BMP",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".png": "PNG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+#: Larger images are refused: a small file may hold so many pixels that the memory does not do.
+MOST_PIXELS = 100_000_000
+_FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
+# The mark that ends a complete file stands in its last bytes; some programs write more after it.
+_END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
+_TAIL = 4096
+_TOO_LARGE = f"more than {MOST_PIXELS // 1_000_000} megapixels"
+_TEXT = string.printable.encode()
+
+
+class ImageInfo(NamedTuple):
+    """What the header of an image file says.
+
+    Attributes
+    ----------
+    problem : str
+        Why the file cannot be used, in a few words, or ``""``.
+    format : str
+        ``BMP``, ``JPEG``, ``PNG`` or ``TIFF``; ``""`` for anything else.
+    width, height : int
+        In pixels; 0 when unknown.
+    bgr_rows : tuple of int, or None
+        For an uncompressed BMP of 24 bits, bottom row first: where its pixels
+        start in the file, and the length of a row, both in bytes.
+    """
+
+    problem: str
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    bgr_rows: tuple[int, int] | None = None
+
+
+def sniff(file: BinaryIO) -> ImageInfo:
+    """Return what an open file holds, judged by its content and not by its name.
+
+    Parameters
+    ----------
+    file : binary file
+        Must allow `seek`. Only the header and, for JPEG and PNG, the last
+        bytes are read. The position in the file changes.
+
+    Raises
+    ------
+    OSError
+        When the disk cannot read the file.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    try:
+        image = Image.open(file, formats=_FORMATS)
+    except Image.DecompressionBombError:
+        return ImageInfo(_TOO_LARGE)
+    except Exception as error:  # on damaged headers, Pillow's parsers raise errors of many kinds
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        return ImageInfo(_what_else(file, size))
+    # Cameras store several pictures in one JPEG file, which Pillow calls MPO.
+    kind = "JPEG" if image.format == "MPO" else image.format
+    bgr_rows = None
+    if image.width * image.height > MOST_PIXELS:
+        problem = _TOO_LARGE
+    else:
+        complete = True
+        if kind in _END_MARKS:
+            file.seek(max(0, size - _TAIL))
+            complete = _END_MARKS[kind] in file.read(_TAIL)
+        elif kind == "BMP":
+            ((codec, _, start, arguments),) = image.tile
+            if codec == "raw":  # not compressed
+                mode, row_length, direction = arguments
+                complete = size >= start + row_length * image.height
+                bgr_rows = (start, row_length) if (mode, direction) == ("BGR", -1) else None
+        problem = "" if complete else "cut off before its end"
+    return ImageInfo(problem, kind, image.width, image.height, bgr_rows)
+
+
+def _what_else(file: BinaryIO, size: int) -> str:
+    """Return in a few words what a file is that holds no image."""
+    if size == 0:
+        return "empty file"
+    file.seek(0)
+    start = file.read(512)
+    if start.startswith(b"version https://git-lfs"):
+        return "git-lfs pointer, to be fetched with `git lfs pull`"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "web page, not an image"  # what a download without a login gives
+    if not start.translate(None, _TEXT):
+        return "text, not an image"
+    return "no readable BMP, JPEG, PNG or TIFF image"
