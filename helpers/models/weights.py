@@ -9,14 +9,13 @@ of its arrays are right.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import sys
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pooch
 
 from helpers.base.errors import ModelError
 from helpers.base.files import atomic_path
@@ -172,7 +171,7 @@ def _verify_once(path: Path, name: str, size: int, changed: int) -> str:
     import h5py
 
     kind, _, expected = _HASHES.get(name, "").partition(":")
-    actual = pooch.file_hash(str(path), kind) if kind else ""
+    actual = _file_hash(path, kind) if kind else ""
     if actual != expected:
         raise ModelError(
             f"{path} is not the file that its name says, or not all of it: its {kind} is "
@@ -185,7 +184,12 @@ def _verify_once(path: Path, name: str, size: int, changed: int) -> str:
         raise ModelError(
             f"{path} is not a whole HDF5 file ({size} bytes): remove it and fetch it again."
         ) from error
-    return pooch.file_hash(str(path), "sha256")
+    return _file_hash(path, "sha256")
+
+
+def _file_hash(path: Path, kind: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, kind).hexdigest()
 
 
 def _given_folder() -> Path | None:
@@ -213,6 +217,10 @@ def _download(backbone: str) -> Path | None:
         return None
     folder, name, *_ = _FILES[backbone]
     path = _cache() / name
+    with warnings.catch_warnings():
+        # pooch imports a progress bar for notebooks, which warns where ipywidgets is missing.
+        warnings.simplefilter("ignore")
+        import pooch
     # The bar is for a terminal; on a page it would be an output.
     download = pooch.HTTPDownloader(sys.stderr.isatty(), chunk_size=2**18, timeout=TIME_LIMIT)
     try:

@@ -2,6 +2,8 @@
 
 import hashlib
 import http.server
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -191,3 +193,9 @@ class TestDownload:
         assert weights.find("mobilenetv2").source == "random"
         assert weights.find("mobilenetv2").source == "random"
         assert host.asked == 1
+
+
+def test_the_progress_bar_of_notebooks_is_imported_only_for_a_download():
+    code = "import sys, helpers.models.weights; print('pooch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
