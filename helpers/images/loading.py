@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterator
@@ -156,8 +157,12 @@ def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool, workers:
     with open(path, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-    with tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar:
-        for problems in _problems(_rows(catalog), shape[1], crop, workers, path):
+    with (
+        tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar,
+        # After an error, nobody may still write to the file when it is removed.
+        contextlib.closing(_problems(_rows(catalog), shape[1], crop, workers, path)) as batches,
+    ):
+        for problems in batches:
             for problem in problems:
                 if problem is not None:
                     raise problem
