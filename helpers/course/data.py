@@ -30,7 +30,7 @@ def verify(
     from helpers.base.files import write_csv
     from helpers.datasets.copies import verify as checks
 
-    result = checks.verify(folder, progress=True)
+    result = checks.verify(folder)
     typer.echo("\n".join(result.lines(None if everything else 5)))
     if out is not None:
         write_csv(out, result.table)

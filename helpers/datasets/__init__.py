@@ -125,7 +125,7 @@ def load_with_report(
     files, left_out = data_files.scan(
         folder, getattr(reader, "MASKS", False), getattr(reader, "EVERY_FILE", False)
     )
-    memory = data_files.Memory(folder, progress=True)
+    memory = data_files.Memory(folder)
     given = (positive,) if name == "folders" else ()
     rows, unfit = reader.read(files, *given)
     rows, broken = _sound(rows, memory, reader.SIZES)

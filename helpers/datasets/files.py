@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import filelock
+from tqdm import tqdm
 
 from helpers.base.files import write_text
 from helpers.base.image_files import IMAGE_ENDINGS, sniff
@@ -206,17 +207,14 @@ class Memory:
     ----------
     folder : path-like
         The data folder.
-    progress : bool
-        Show a progress bar while many files are hashed.
     trust : bool
         False reads every file again, and stores the new results.
     """
 
-    def __init__(self, folder: str | os.PathLike, progress: bool = False, trust: bool = True):
+    def __init__(self, folder: str | os.PathLike, trust: bool = True):
         self.folder = os.path.abspath(folder)
         name = hashlib.sha256(self.folder.encode()).hexdigest()[:16]
         self.store = artifacts_folder() / "hashes" / f"{name}.json"
-        self.progress = progress
         self._known = self._read() if trust else {}
 
     def contents(self, files: Iterable[File]) -> list[Content]:
@@ -237,13 +235,9 @@ class Memory:
             if what not in self._known[file.relative]:
                 todo.append(file)
         with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as threads:
-            results = zip(todo, threads.map(compute, todo), strict=True)
-            if self.progress and what == "sha256":
-                from tqdm import tqdm
-
-                bar = {"desc": "Hashing", "unit": "file", "delay": 5, "leave": False}
-                results = tqdm(results, total=len(todo), **bar)
-            for count, (file, value) in enumerate(results, start=1):
+            bar = {"desc": "Reading", "unit": "file", "delay": 5, "leave": False}
+            results = tqdm(threads.map(compute, todo), total=len(todo), **bar)
+            for count, (file, value) in enumerate(zip(todo, results, strict=True), start=1):
                 self._known[file.relative][what] = value
                 if count % _SAVE_EVERY == 0:
                     self._write()

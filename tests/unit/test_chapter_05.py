@@ -18,6 +18,7 @@ from helpers.exercises.checking import exercises
 from helpers.images import loading as images
 from tests.conftest import SHARED
 from tests.unit.chapter_page import code_cells, solutions, verdict
+from tests.unit.redrawn import redrawn_frame
 
 CELLS = code_cells("05")
 
@@ -43,7 +44,7 @@ def _defines(node):
 def cells():
     recipe = frames.recipe_of("smoke")
     names = frames.plan(recipe)["image_id"]
-    return [frames.redraw(recipe, names.iloc[place]) for place in (3, 33, 66, 99, 132)]
+    return [redrawn_frame(recipe, names.iloc[place]) for place in (3, 33, 66, 99, 132)]
 
 
 def test_dice_on_the_page_is_that_of_helpers():

@@ -19,6 +19,7 @@ from helpers import catalog
 from helpers.base.errors import CellError, CourseError
 from helpers.cells import features, shape, texture
 from helpers.datasets.drawn import frames as phantom
+from tests.unit.redrawn import redrawn_frame
 
 
 def grid(side=240):
@@ -47,7 +48,7 @@ def measured(nucleus, cell=None):
 def phantoms():
     recipe = phantom.recipe_of("smoke")
     names = phantom.plan(recipe)["image_id"]
-    return [phantom.redraw(recipe, names.iloc[place]) for place in (0, 40, 90, 159)]
+    return [redrawn_frame(recipe, names.iloc[place]) for place in (0, 40, 90, 159)]
 
 
 def test_a_feature_has_a_name_a_unit_and_a_family():

@@ -6,6 +6,7 @@ from PIL import Image
 from helpers import catalog
 from helpers.cells import features, segmentation
 from helpers.datasets.drawn import frames as phantom
+from tests.unit.redrawn import redrawn_frame
 
 CELLS = 160
 
@@ -18,7 +19,7 @@ def cells(tmp_path_factory):
     rows = []
     for name in phantom.plan(recipe)["image_id"][:CELLS:4]:
         path = folder / f"{name}.bmp"
-        Image.fromarray(phantom.redraw(recipe, name).frame).save(path)
+        Image.fromarray(redrawn_frame(recipe, name).frame).save(path)
         rows += [{"image_id": f"{name}_{i}", "path": path, "label": "all"} for i in range(4)]
     return catalog.make(rows)
 
@@ -34,7 +35,7 @@ def test_read_segment_and_measure(benchmark, cells, workers):
 @pytest.mark.parametrize("step", ["segment", "measure"])
 def test_one_cell(benchmark, step):
     recipe = phantom.recipe_of("smoke")
-    image = phantom.redraw(recipe, phantom.plan(recipe)["image_id"][0]).frame
+    image = redrawn_frame(recipe, phantom.plan(recipe)["image_id"][0]).frame
     parts = segmentation.segment_cell(image)
     if step == "segment":
         benchmark(segmentation.segment_cell, image)

@@ -18,6 +18,7 @@ from helpers.datasets.drawn.brushes import filled
 from helpers.datasets.drawn.frame_cell import TRAITS, draw_cell
 from helpers.datasets.drawn.frames import Recipe
 from helpers.datasets.drawn.optics import Style
+from tests.unit.redrawn import redrawn_frame
 
 TINY = Profile("tiny", 48, 48, 12, 48, 1, 1, 8, 10)
 
@@ -31,7 +32,7 @@ def digests(root):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    return frames.draw(tmp_path_factory.mktemp("phantoms"), TINY, seed=24, workers=2)
+    return frames.draw(tmp_path_factory.mktemp("phantoms"), TINY, seed=24)
 
 
 @pytest.fixture
@@ -92,10 +93,11 @@ def test_byte_identical_files_are_the_planned_ones(drawn):
     assert len(set(found.values())) == plan["source"].nunique() < len(plan)
 
 
-def test_bytes_follow_from_the_seed_and_not_from_the_workers(drawn, tmp_path):
-    assert digests(frames.draw(tmp_path / "one", TINY, seed=24, workers=1)) == digests(drawn)
+def test_bytes_follow_from_the_seed_and_not_from_the_cores(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "cores", lambda: 1)
+    assert digests(frames.draw(tmp_path / "one", TINY, seed=24)) == digests(drawn)
     recipe, other = frames.recipe_of(TINY, 24), frames.recipe_of(TINY, 25)
-    first, second = (frames.redraw(r, frames.plan(r)["image_id"][0]).frame for r in (recipe, other))
+    first, second = (redrawn_frame(r, frames.plan(r)["image_id"][0]).frame for r in (recipe, other))
     assert not np.array_equal(first, second)
 
 
@@ -107,7 +109,7 @@ def test_the_truth_belongs_to_the_file(drawn):
         assert np.array_equal(known.frame, image)
         assert known.label == row.label
         assert np.array_equal(
-            known.frame, frames.redraw(frames.recipe_of(TINY, 24), row.image_id).frame
+            known.frame, redrawn_frame(frames.recipe_of(TINY, 24), row.image_id).frame
         )
 
 
@@ -166,7 +168,7 @@ def test_a_folder_names_its_recipe_and_the_code_of_the_module_that_draws(drawn):
 
 def test_two_at_once_are_safe(drawn, remembered, tmp_path):
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda _: frames.draw(tmp_path, TINY, seed=24, workers=1), range(2)))
+        list(pool.map(lambda _: frames.draw(tmp_path, TINY, seed=24), range(2)))
     assert digests(tmp_path) == digests(drawn)
 
 
@@ -180,8 +182,9 @@ def test_a_stopped_drawing_is_completed(drawn, remembered, tmp_path, monkeypatch
 
     with monkeypatch.context() as patch:
         patch.setattr(frames, "_write", stop)
+        patch.setattr(folder, "cores", lambda: 1)
         with pytest.raises(KeyboardInterrupt):
-            frames.draw(tmp_path, TINY, seed=24, workers=1)
+            frames.draw(tmp_path, TINY, seed=24)
     assert not (tmp_path / "phantoms_finished.json").exists()
     whole = sorted(tmp_path.rglob("*.bmp"))
     assert 1 < len(whole) < 48
@@ -192,8 +195,7 @@ def test_a_stopped_drawing_is_completed(drawn, remembered, tmp_path, monkeypatch
 
 def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
     code = (
-        "import sys; from helpers.datasets.drawn import frames; "
-        "frames.draw(sys.argv[1], 'smoke', workers=1)"
+        "import sys; from helpers.datasets.drawn import frames; frames.draw(sys.argv[1], 'smoke')"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=os.getcwd())
     deadline = time.monotonic() + 30
@@ -267,7 +269,5 @@ def test_benchmark_of_drawing(benchmark, tmp_path):
         pytest.skip("measured with --benchmark-enable")
     profile = Profile("timed", 64, 64, 16, 48, 1, 1, 8, 10)
     folders = (tmp_path / str(number) for number in range(100))
-    benchmark.pedantic(
-        lambda: frames.draw(next(folders), profile, workers=2), rounds=3, warmup_rounds=1
-    )
+    benchmark.pedantic(lambda: frames.draw(next(folders), profile), rounds=3, warmup_rounds=1)
     assert 64 / benchmark.stats.stats.min >= 60

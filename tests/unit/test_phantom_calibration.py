@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from helpers.datasets.drawn import frames
+from tests.unit.redrawn import redrawn_frame
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "cnmc"
 
@@ -78,7 +79,7 @@ def measured(images: pd.DataFrame, recipe: frames.Recipe) -> pd.DataFrame:
     frames.styles(recipe)
 
     def one(image_id: str) -> dict[str, float]:
-        return statistics(frames.redraw(recipe, image_id).frame)
+        return statistics(redrawn_frame(recipe, image_id).frame)
 
     with ThreadPoolExecutor() as pool:
         return pd.DataFrame(list(pool.map(one, images["image_id"])))

@@ -16,6 +16,7 @@ from helpers.datasets.drawn import fields, folder
 from helpers.datasets.drawn.field_cell import draw_cell, platelet, red_cell
 from helpers.datasets.drawn.fields import Recipe
 from helpers.datasets.drawn.optics import Style
+from tests.unit.redrawn import redrawn_field
 
 TINY = Recipe(2, 5, 36, 0.2)
 
@@ -29,7 +30,7 @@ def digests(root):
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    return fields.draw(tmp_path_factory.mktemp("fields"), TINY, workers=2)
+    return fields.draw(tmp_path_factory.mktemp("fields"), TINY)
 
 
 def test_the_plan_is_sn_ams():
@@ -102,7 +103,7 @@ def test_nuclei_are_darker_than_cytoplasm_and_glass_is_brightest(drawn):
 
 def test_bytes_follow_from_the_seed(drawn):
     other = Recipe(2, 5, 36, 0.2, seed=25)
-    first, second = (fields.redraw(recipe, "MM_1").image for recipe in (TINY, other))
+    first, second = (redrawn_field(recipe, "MM_1").image for recipe in (TINY, other))
     assert not np.array_equal(first, second)
 
 
@@ -121,13 +122,14 @@ def test_a_finished_folder_is_left_as_it_is_and_a_stopped_one_completed(
         write(*arguments)
 
     monkeypatch.setattr(fields, "_write", stop)
+    monkeypatch.setattr(folder, "cores", lambda: 1)
     with pytest.raises(KeyboardInterrupt):
-        fields.draw(tmp_path, TINY, workers=1)
+        fields.draw(tmp_path, TINY)
     monkeypatch.undo()
     assert not (tmp_path / "phantom_fields_finished.json").exists()
     (tmp_path / ".ALL_1-half.bmp").write_bytes(b"BM")
     with ThreadPoolExecutor(2) as pool:  # and two at once are safe
-        list(pool.map(lambda _: fields.draw(tmp_path, TINY, workers=1), range(2)))
+        list(pool.map(lambda _: fields.draw(tmp_path, TINY), range(2)))
     assert digests(tmp_path) == digests(drawn)
 
 
@@ -156,7 +158,7 @@ def test_what_is_not_ours_is_left_alone(drawn, tmp_path):
     with pytest.raises(DatasetError, match="is no phantom field"):
         fields.truth(kept)
     with pytest.raises(DatasetError, match="No phantom field is called"):
-        fields.redraw(TINY, "ALL_77")
+        fields.truth(drawn / "ALL_77.bmp")
     with pytest.raises(DatasetError, match="cells in 2 fields"):
         fields.plan(Recipe(2, 2, 100, 0.2))
     with pytest.raises(DatasetError, match="cannot be drawn"):
@@ -242,6 +244,4 @@ def test_benchmark_of_drawing_fields(benchmark, tmp_path):
         pytest.skip("measured with --benchmark-enable")
     folders = (tmp_path / str(number) for number in range(100))
     recipe = Recipe(4, 4, 60, 0.25)
-    benchmark.pedantic(
-        lambda: fields.draw(next(folders), recipe, workers=2), rounds=3, warmup_rounds=1
-    )
+    benchmark.pedantic(lambda: fields.draw(next(folders), recipe), rounds=3, warmup_rounds=1)

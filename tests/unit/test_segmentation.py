@@ -15,6 +15,7 @@ from helpers.datasets.drawn import fields as phantom_fields
 from helpers.datasets.drawn import frames as phantom
 from helpers.datasets.drawn import leukocytes
 from tests.unit import simulated_smears
+from tests.unit.redrawn import redrawn_field, redrawn_frame
 
 WHITE, PLASMA, NUCLEUS = (238, 234, 228), (196, 190, 224), (92, 48, 140)
 RED = (224, 150, 140)
@@ -40,7 +41,7 @@ def disc_mask(x, y, radius, shape=(120, 120)):
 def phantoms():
     recipe = phantom.recipe_of("quick")
     chosen = phantom.plan(recipe)["image_id"].iloc[::60]
-    return [phantom.redraw(recipe, image_id) for image_id in chosen]
+    return [redrawn_frame(recipe, image_id) for image_id in chosen]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def simulated():
 def fields():
     """Drawn fields, and what was found in each."""
     few = phantom_fields.Recipe(3, 5, 49, 0.25)
-    drawn = [phantom_fields.redraw(few, name) for name in phantom_fields.plan(few)["name"][:6]]
+    drawn = [redrawn_field(few, name) for name in phantom_fields.plan(few)["name"][:6]]
     return drawn, [segment_field(field.image) for field in drawn]
 
 

@@ -16,6 +16,7 @@ from helpers.images import loading as image_files
 from helpers.predictions import metrics
 from helpers.studies import baselines, lineup
 from tests.conftest import SHARED
+from tests.unit.redrawn import redrawn_frame
 
 RNG = np.random.default_rng(0)
 
@@ -143,7 +144,7 @@ def phantoms():
     table = phantom.plan(recipe).groupby("subject", sort=False).head(2).reset_index(drop=True)
     number = table.groupby("label")["subject"].transform(lambda names: pd.factorize(names)[0])
     table["split"] = number.map(lambda n: ("train", "test", "val", "train", "test")[n % 5])
-    frames = [phantom.redraw(recipe, name).frame for name in table["image_id"]]
+    frames = [redrawn_frame(recipe, name).frame for name in table["image_id"]]
     pixels = np.stack([image_files.prepare(frame, 48) for frame in frames])
     table["positive"] = (table["label"] == "all").astype(int)
     return table[["image_id", "subject", "label", "positive", "split"]], pixels

@@ -23,6 +23,7 @@ from helpers.course.data import app
 from helpers.datasets.drawn import fields as drawn_fields
 from helpers.datasets.drawn.fields import Recipe
 from helpers.datasets.readers import snam
+from tests.unit.redrawn import redrawn_field
 
 FEW = Recipe(3, 5, 40, 0.2)
 
@@ -30,7 +31,7 @@ FEW = Recipe(3, 5, 40, 0.2)
 @functools.cache
 def redrawn(name):
     """Return the truth about a drawn field."""
-    return drawn_fields.redraw(FEW, name)
+    return redrawn_field(FEW, name)
 
 
 @pytest.fixture(scope="module")

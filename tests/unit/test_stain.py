@@ -15,6 +15,7 @@ from helpers.datasets.drawn import frames as drawn_frames
 from helpers.datasets.drawn import leukocytes
 from helpers.images import stain
 from tests.conftest import ROOT, SHARED
+from tests.unit.redrawn import redrawn_frame
 
 RECIPE = drawn_frames.Recipe(60, 12, 24)
 FRAMES = sorted((SHARED / "cnmc").rglob("*.bmp"))
@@ -25,7 +26,7 @@ def frames():
     """Return two frames each of six subjects, and the subjects."""
     plan = drawn_frames.plan(RECIPE)
     plan = plan[plan["source"] == plan["image_id"]].groupby("subject").head(2)[:12]
-    images = [drawn_frames.redraw(RECIPE, name).frame[::2, ::2] for name in plan["image_id"]]
+    images = [redrawn_frame(RECIPE, name).frame[::2, ::2] for name in plan["image_id"]]
     return images, plan["subject"].to_numpy()
 
 
@@ -231,6 +232,6 @@ def test_neither_torch_nor_tensorflow_is_imported():
 
 @pytest.mark.parametrize("method", stain.METHODS)
 def test_speed(benchmark, method):
-    frame = drawn_frames.redraw(RECIPE, drawn_frames.plan(RECIPE)["image_id"][0]).frame
+    frame = redrawn_frame(RECIPE, drawn_frames.plan(RECIPE)["image_id"][0]).frame
     normaliser = fitted([frame], method)
     benchmark(normaliser.transform, frame, frame.any(axis=2))

@@ -82,15 +82,13 @@ class Verification:
         return lines
 
 
-def verify(folder: str | os.PathLike, progress: bool = False) -> Verification:
+def verify(folder: str | os.PathLike) -> Verification:
     """Read every file below `folder` and compare it with the index of the C-NMC release.
 
     Parameters
     ----------
     folder : path-like
         Any copy or part of the release, in any layout.
-    progress : bool
-        Show a bar when it takes more than a few seconds.
 
     Returns
     -------
@@ -108,7 +106,7 @@ def verify(folder: str | os.PathLike, progress: bool = False) -> Verification:
     index["release"] = index["folder"] + "/" + index["name"]
     files, left_out = data_files.scan(folder)
     files = [file for file in files if file.ending in IMAGE_ENDINGS]
-    hashes = Memory(folder, progress=progress, trust=False).hashes(files)
+    hashes = Memory(folder, trust=False).hashes(files)
     rows = _compare(files, hashes, index)
     rows += [("extra", path, "", reason) for path, reason in left_out]
     named = {release for _, _, release, _ in rows}

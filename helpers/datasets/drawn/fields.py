@@ -73,7 +73,6 @@ def draw(
     profile: str | Profile | Recipe = "quick",
     seed: int = DEFAULT_SEED,
     laboratories: bool = False,
-    workers: int | None = None,
 ) -> Path:
     """Draw a profile's fields into `folder`, once, in SN-AM's names.
 
@@ -87,13 +86,11 @@ def draw(
     profile : str, Profile or Recipe
         How many fields and cells; the fields are scaled, see `SIZES`.
     seed : int
-        Same seed, same bytes, whatever the number of workers.
+        Same seed, same bytes, whatever the number of cores.
     laboratories : bool
         False: light and stain of a field have nothing to do with its class.
         True: ALL and MM fields come from two laboratories with light of different
         colour, so that empty glass alone tells the classes apart.
-    workers : int, optional
-        Threads; None for one a core.
 
     Returns
     -------
@@ -106,12 +103,7 @@ def draw(
         When `folder` holds such fields that the course did not draw, or phantom
         fields of another recipe.
     """
-    return _SET.draw_once(folder, recipe_of(profile, seed, laboratories), _write, workers)
-
-
-def redraw(recipe: Recipe, name: str) -> Field:
-    """Draw the field called `name` (a file's name without its ending) again."""
-    return _draw(recipe, _SET.row(recipe, name))
+    return _SET.draw_once(folder, recipe_of(profile, seed, laboratories), _write)
 
 
 def truth(path: str | os.PathLike) -> Field:

@@ -52,7 +52,6 @@ class DrawnSet:
         folder: str | os.PathLike,
         recipe: Any,
         draw: Callable[[Path, Any, Any], object],
-        workers: int | None = None,
     ) -> Path:
         """Fill a folder with drawn images, unless the same were drawn there before.
 
@@ -65,8 +64,6 @@ class DrawnSet:
         draw : callable
             Takes folder, recipe and a row of the plan and draws the row's files,
             unless they are there already.
-        workers : int, optional
-            Threads; None for one a core.
 
         Returns
         -------
@@ -88,7 +85,7 @@ class DrawnSet:
         def make(temporary: Path) -> None:
             self._clear(folder, stamp, finished)
             write_json(folder / self.marker, stamp)
-            with ThreadPoolExecutor(workers or cores()) as pool:
+            with ThreadPoolExecutor(cores()) as pool:
                 rows = self.plan(recipe).itertuples()
                 for _ in pool.map(lambda row: draw(folder, recipe, row), rows):
                     pass
@@ -126,7 +123,8 @@ class DrawnSet:
         Raises
         ------
         DatasetError
-            When the course did not draw the image, or did so with other code.
+            When the course did not draw the image, or did so with other code, or when
+            the recipe has no image of that name.
         """
         path = Path(path)
         folder = next((one for one in path.parents if _read(one / self.marker)), None)
@@ -139,21 +137,11 @@ class DrawnSet:
                 "draw them anew."
             )
         recipe = self.recipe(**stamp)
-        return recipe, self.row(recipe, path.stem)
-
-    def row(self, recipe: Any, name: str) -> Any:
-        """Return the row of the plan for the image called `name`, as a named tuple.
-
-        Raises
-        ------
-        DatasetError
-            When the recipe has no such image.
-        """
         plan = self.plan(recipe)
         names = plan.iloc[:, 0]
-        if not (names == name).any():
-            raise DatasetError(f"No {self.noun} is called {name!r}, first is {names[0]!r}.")
-        return next(plan[names == name].itertuples())
+        if not (names == path.stem).any():
+            raise DatasetError(f"No {self.noun} is called {path.stem!r}, first is {names[0]!r}.")
+        return recipe, next(plan[names == path.stem].itertuples())
 
 
 def are_drawn(folder: str | os.PathLike) -> bool:

@@ -56,10 +56,7 @@ class Recipe:
 
 
 def draw(
-    folder: str | os.PathLike,
-    profile: str | Profile = "quick",
-    seed: int = DEFAULT_SEED,
-    workers: int | None = None,
+    folder: str | os.PathLike, profile: str | Profile = "quick", seed: int = DEFAULT_SEED
 ) -> Path:
     """Draw a profile's phantoms into `folder`, once, in C-NMC's layout.
 
@@ -71,9 +68,7 @@ def draw(
     profile : str or Profile
         How many frames of how many subjects.
     seed : int
-        Same seed, same bytes, whatever the number of workers.
-    workers : int, optional
-        Threads; None for one a core.
+        Same seed, same bytes, whatever the number of cores.
 
     Returns
     -------
@@ -91,30 +86,7 @@ def draw(
     A few frames appear a second time, byte for byte, under another subject of the
     same class in another fold, as 99 groups of files do in the real release.
     """
-    return _SET.draw_once(folder, recipe_of(profile, seed), _write, workers)
-
-
-def redraw(recipe: Recipe, image_id: str) -> Phantom:
-    """Draw one frame again, with the truth about it, in a few milliseconds.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Of the set.
-    image_id : str
-        The file's name without its ending.
-
-    Returns
-    -------
-    Phantom
-        The same pixels as the file, with the masks of nucleus and cytoplasm.
-
-    Raises
-    ------
-    DatasetError
-        When the set has no such image.
-    """
-    return draw_cell(*_arguments(recipe, _SET.row(recipe, image_id)))
+    return _SET.draw_once(folder, recipe_of(profile, seed), _write)
 
 
 def truth(path: str | os.PathLike) -> Phantom:
