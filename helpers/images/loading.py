@@ -86,12 +86,10 @@ def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
     ImageError
         When a frame holds no cell.
     """
-    return preparing.prepare(image, size, crop).copy()
+    return preparing.prepare(image, size, crop)
 
 
-def load_images(
-    catalog: pd.DataFrame, size: int = 96, crop: bool = True, workers: int | None = None
-) -> np.ndarray:
+def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.ndarray:
     """Return the images of a catalog, in its order; from disk if they were prepared before.
 
     Parameters
@@ -103,9 +101,6 @@ def load_images(
         Side of the images in pixels.
     crop : bool
         As in :func:`prepare`.
-    workers : int, optional
-        Number of cores to use; all by default. Each holds one batch of
-        images in memory.
 
     Returns
     -------
@@ -128,13 +123,11 @@ def load_images(
     return kept(
         settings.artifacts_folder() / "images" / f"{_key(catalog, size, crop)}.npy",
         lambda path: read_array(path, shape, "uint8"),
-        lambda path: _build(path, catalog, shape, crop, workers),
+        lambda path: _build(path, catalog, shape, crop),
     )
 
 
-def readable(
-    catalog: pd.DataFrame, crop: bool = True, workers: int | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def readable(catalog: pd.DataFrame, crop: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the catalog without the images that :func:`load_images` cannot use.
 
     Returns
@@ -144,7 +137,7 @@ def readable(
     left_out : pandas.DataFrame
         `image_id`, `path` and `problem` (one sentence) of each other row.
     """
-    batches = _problems(_rows(catalog), 8, crop, workers)
+    batches = _problems(_rows(catalog), 8, crop)
     problems = [problem for batch in batches for problem in batch]
     bad = np.array([problem is not None for problem in problems], bool)
     left_out = catalog.loc[bad, ["image_id", "path"]].reset_index(drop=True)
@@ -152,7 +145,7 @@ def readable(
     return catalog[~bad].reset_index(drop=True), left_out
 
 
-def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool, workers: int | None):
+def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool):
     """Write the array of all images to an existing, empty file."""
     with open(path, "wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -160,7 +153,7 @@ def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool, workers:
     with (
         tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar,
         # After an error, nobody may still write to the file when it is removed.
-        contextlib.closing(_problems(_rows(catalog), shape[1], crop, workers, path)) as batches,
+        contextlib.closing(_problems(_rows(catalog), shape[1], crop, path)) as batches,
     ):
         for problems in batches:
             for problem in problems:
@@ -170,17 +163,13 @@ def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool, workers:
 
 
 def _problems(
-    rows: list[tuple[str, str]],
-    size: int,
-    crop: bool,
-    workers: int | None,
-    path: Path | None = None,
+    rows: list[tuple[str, str]], size: int, crop: bool, path: Path | None = None
 ) -> Iterator[list[ImageError | None]]:
     """Prepare all images in batches; yield what is wrong with each image or None, in order.
 
     Where `path` is given, an ``.npy`` file with its header, the images are appended to it.
     """
-    workers = workers or cores()
+    workers = cores()
     start = 0 if path is None else path.stat().st_size
     jobs = []
     for first in range(0, len(rows), _BATCH):

@@ -233,10 +233,11 @@ def test_the_array_is_aligned_read_only_and_on_disk(rows, artifacts):
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_any_order_and_any_number_of_threads_give_aligned_rows(rows, workers):
+def test_any_order_and_any_number_of_threads_give_aligned_rows(rows, workers, monkeypatch):
     shuffled = rows.sample(frac=1, random_state=1)
     order = shuffled.index.to_numpy()
-    loaded = load_images(shuffled, 32, workers=workers)
+    monkeypatch.setattr(images, "cores", lambda: workers)
+    loaded = load_images(shuffled, 32)
     np.testing.assert_array_equal(loaded, expected(rows)[order])
 
 
@@ -331,6 +332,7 @@ def test_nothing_is_printed_where_no_terminal_is(rows, capfd):
 def processes(monkeypatch):
     """Let even a small build be shared with other processes, two images at a time."""
     monkeypatch.setattr(images, "PROCESSES_FROM", 0)
+    monkeypatch.setattr(images, "cores", lambda: 2)
     monkeypatch.setattr(images, "_BATCH", 2)
     from joblib.externals import loky
 
@@ -364,7 +366,7 @@ def test_processes_give_the_same(rows, processes, done_here):
     copies["original"] = copies["image_id"]
     copies["image_id"] += "-" + copies["transform"]
     everything = catalog.make(pd.concat([rows, copies]))
-    np.testing.assert_array_equal(load_images(everything, 32, workers=3), expected(everything))
+    np.testing.assert_array_equal(load_images(everything, 32), expected(everything))
     assert len(processes) == 1
     assert len(done_here) < 39  # the others did something
 
@@ -373,7 +375,7 @@ def test_processes_name_the_first_corrupt_image(rows, processes, done_here, arti
     for row in (66, 31, 11):
         Path(rows["path"].iloc[row]).write_bytes(b"BM")
     with pytest.raises(ImageError, match=r"f11\.bmp cannot be used as an image"):
-        load_images(rows, 32, workers=2)
+        load_images(rows, 32)
     assert not [file for file in artifacts.iterdir() if file.suffix != ".lock"]
 
 
@@ -387,21 +389,22 @@ def test_the_work_of_a_killed_process_is_done_here(rows, processes, done_here, p
 
     killer = threading.Thread(target=kill)
     killer.start()
-    np.testing.assert_array_equal(load_images(rows, 32, workers=2), expected(rows))
+    np.testing.assert_array_equal(load_images(rows, 32), expected(rows))
     killer.join()
 
 
 SLOW = """
 import sys, time
 from helpers import catalog, images
-from helpers.images import preparing
+from helpers.images import loading, preparing
+loading.cores = lambda: 1
 prepare = preparing.read_and_prepare
 def slowly(*all_):
     time.sleep(float(sys.argv[2]))
     return prepare(*all_)
 preparing.read_and_prepare = slowly
 print("ready", flush=True)
-images.load_images(catalog.read(sys.argv[1]), 32, workers=1)
+images.load_images(catalog.read(sys.argv[1]), 32)
 print("done", flush=True)
 """
 

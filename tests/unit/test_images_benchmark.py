@@ -38,25 +38,27 @@ def frames(tmp_path_factory):
     return catalog.make(rows)
 
 
-def build(table, folder, workers):
-    images._build(folder / "images.npy", table, (len(table), 96, 96, 3), True, workers)
+def build(table, folder):
+    images._build(folder / "images.npy", table, (len(table), 96, 96, 3), True)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_decode_crop_resize_and_write(benchmark, frames, tmp_path, workers):
+def test_decode_crop_resize_and_write(benchmark, frames, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(images, "cores", lambda: workers)
     benchmark.extra_info["images"] = FRAMES
-    benchmark(build, frames, tmp_path, workers)
+    benchmark(build, frames, tmp_path)
     assert np.load(tmp_path / "images.npy", mmap_mode="r").shape == (FRAMES, 96, 96, 3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_build_of_thousands(benchmark, frames, tmp_path, workers):
+def test_a_build_of_thousands(benchmark, frames, tmp_path, monkeypatch, workers):
     """As large as the training set of C-NMC: in smaller builds, processes do not pay."""
+    monkeypatch.setattr(images, "cores", lambda: workers)
     table = pd.concat([frames] * 27, ignore_index=True)
     table["image_id"] = [f"{i:05d}" for i in range(len(table))]
     benchmark.extra_info["images"] = len(table)
-    benchmark.pedantic(build, (table, tmp_path, workers), rounds=3)
+    benchmark.pedantic(build, (table, tmp_path), rounds=3)
 
 
 @pytest.mark.parametrize("kept", ["fresh memory", "kept memory"])
