@@ -125,7 +125,7 @@ def imports(source: str, module: str = "helpers", is_package: bool = False) -> t
                 origin = ".".join([*parts[: len(parts) - node.level + 1], origin]).rstrip(".")
             names += [f"{origin}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Call) and _name(node.func) in ("import_module", "__import__"):
-            names.append(_dynamic(node, base))
+            names.append(_dynamic(node))
     return tuple(name for name in names if re.match(r"helpers(\.|\*|$)", name))
 
 
@@ -141,23 +141,13 @@ def _modules(package: Path) -> dict[str, Path]:
     return modules
 
 
-def _dynamic(call: ast.Call, base: str) -> str:
-    argument = call.args[0] if call.args else None
-    if isinstance(argument, ast.Constant):
-        name = str(argument.value)
-        return f"{base}{name}" if name.startswith(".") else name
-    start = ""
-    if isinstance(argument, ast.JoinedStr) and argument.values:
-        first = argument.values[0]
-        if isinstance(first, ast.Constant):
-            start = str(first.value)
-        elif isinstance(first, ast.FormattedValue) and _name(first.value) == "__name__":
-            start = f"{base}."
-    if start.startswith("."):
-        start = base + start
-    if start and not start.startswith("helpers"):
-        return start  # another package's module
-    return f"{start or 'helpers'}*"
+def _dynamic(call: ast.Call) -> str:
+    """Return the name that a call imports: the known beginning and a star if it is built."""
+    argument, star = (call.args or [None])[0], ""
+    if isinstance(argument, ast.JoinedStr):
+        argument, star = (argument.values or [None])[0], "*"
+    name = str(argument.value) if isinstance(argument, ast.Constant) else ""
+    return "helpers*" if not name or name.startswith(".") else name + star
 
 
 def _name(node: ast.expr) -> str:

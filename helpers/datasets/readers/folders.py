@@ -15,7 +15,7 @@ from collections import Counter
 
 from helpers.base.errors import DatasetError
 from helpers.catalog.table import UNLABELLED
-from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
+from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
 from helpers.datasets.readers.tables import Tables
 from helpers.datasets.sampling import of_one_class
 
@@ -23,6 +23,7 @@ EXPECTED = "one folder a class with its images, such as healthy/1.png and sick/2
 SIZES = None  # images of any size
 #: Every file is looked at: one that is no image is named in the report.
 EVERY_FILE = True
+settle = of_one_class
 #: Folders that part a data set and are no classes.
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
@@ -83,11 +84,6 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
         row["subject"] = row["subject"] or row["image_id"]
         row["positive"] = None if row["label"] == UNLABELLED else int(row["label"] == chosen)
     return rows, left_out
-
-
-def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
-    """Leave out images that lie there under two classes: nobody knows which one is right."""
-    return of_one_class(rows, memory)
 
 
 def notes(rows: list[dict]) -> list[str]:

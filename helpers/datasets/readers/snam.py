@@ -60,7 +60,8 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
         if "mask" in file.stem.lower():
             mask = _MASK.fullmatch(file.stem)
             if mask:
-                masks[_plain(mask[1]), _kind(mask[2])].append(file)
+                kind = next(kind for kind in KINDS if mask[2].lower() in KINDS[kind])
+                masks[_plain(mask[1]), kind].append(file)
             else:
                 left_out.append((file.relative, "mask of no known kind"))
             continue
@@ -76,10 +77,10 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
         rows.append({**row, "masks": {}, "file": file})
     used: set[str] = set()
     for row in rows:
+        # The masks of MM_5_also_ref_image may be called MM_5.
+        short = re.match(r"(ALL|MM)_\d+|.*", row["image_id"])[0]
         for kind in KINDS:
-            found = masks.get((_plain(row["file"].stem), kind)) or masks.get(
-                (_plain(_numbered(row["image_id"])), kind)
-            )
+            found = masks.get((_plain(row["file"].stem), kind)) or masks.get((_plain(short), kind))
             if found:
                 # Of several copies the one beside the image.
                 nearest = min(found, key=lambda mask: (mask.folders != row["file"].folders,))
@@ -162,15 +163,5 @@ def _role(rest: str, file: File) -> str:
     return "field" if _NUMBER.fullmatch(rest) else ""
 
 
-def _numbered(name: str) -> str:
-    """Return ``MM_5`` for ``MM_5_also_ref_image``; other names as they are."""
-    found = re.match(r"(ALL|MM)_\d+", name)
-    return found[0] if found else name
-
-
 def _plain(name: str) -> str:
     return re.sub(r"[_\- ]+", "_", name).lower()
-
-
-def _kind(word: str) -> str:
-    return next(kind for kind, names in KINDS.items() if word.lower() in names)
