@@ -56,7 +56,7 @@ def decode(path: str | os.PathLike) -> np.ndarray:
         When the file is missing, holds no image, or is damaged.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb") as file:
             info = sniff(file)
             content = _content(file)
     except OSError as error:
@@ -84,12 +84,8 @@ def _content(file: BinaryIO) -> np.ndarray:
     """Return all bytes of an open file, in scratch memory."""
     content = SCRATCH.array("content", file.seek(0, os.SEEK_END))
     file.seek(0)
-    end = 0
-    while end < content.size:
-        count = file.readinto(content[end:])
-        if not count:
-            raise OSError("it became shorter while it was read")
-        end += count
+    if file.readinto(content) < content.size:
+        raise OSError("it became shorter while it was read")
     return content
 
 

@@ -20,7 +20,7 @@ from helpers.base.files import kept, read_array
 from helpers.base.runtime import cores
 from helpers.images import preparing
 from helpers.images.decoding import decode
-from helpers.images.preparing import is_frame, prepare_rows
+from helpers.images.preparing import prepare_rows
 
 if TYPE_CHECKING:  # the processes that share a large build start without pandas
     import pandas as pd
@@ -28,15 +28,6 @@ if TYPE_CHECKING:  # the processes that share a large build start without pandas
 #: From this many images on, processes do the work: they take most of a second to start.
 PROCESSES_FROM = 3000
 _BATCH = 64  # images that a thread or a process prepares, and holds in memory, at a time
-
-__all__ = [
-    "ImageError",
-    "is_frame",
-    "load_images",
-    "prepare",
-    "read_image",
-    "readable",
-]
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -86,7 +77,7 @@ def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
     ImageError
         When a frame holds no cell.
     """
-    return preparing.prepare(image, size, crop)
+    return preparing.prepare(image, size, crop).copy()
 
 
 def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.ndarray:

@@ -15,7 +15,7 @@ from helpers import datasets
 from helpers.cells import features, segmentation
 from helpers.datasets.drawn import frames
 from helpers.exercises.checking import exercises
-from helpers.images import loading as images
+from helpers import images
 from tests.conftest import SHARED
 from tests.unit.chapter_page import code_cells, solutions, verdict
 from tests.unit.redrawn import redrawn_frame

@@ -164,6 +164,7 @@ def _lay_red_cells(rng, density, look: Look, radius: float, placed: list) -> Non
     x, y, turn = rng.uniform(0, width), rng.uniform(0, height), 0.0
     centres = np.array([place for place, _ in placed])
     reach = np.array([len(patch.cell) / 2 for _, patch in placed])
+    objects = []
     for _ in range(count):
         if rng.uniform() < look.chains:
             turn += 0.5 * rng.standard_normal()
@@ -172,19 +173,15 @@ def _lay_red_cells(rng, density, look: Look, radius: float, placed: list) -> Non
             x, y = rng.uniform(-size, width + size), rng.uniform(-size, height + size)
             turn = rng.uniform(0, 2 * np.pi)
         cell = red_cell(rng, size * exp(0.06 * rng.standard_normal()), look.pallor, look.red_hue)
-        if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > 0.88 * reach + size * 0.8).all():
-            _lay(density, cell * np.float32(look.strength), x, y)
+        objects.append((cell, x, y, 0.88 * reach + size * 0.8))
     for _ in range(int(rng.poisson(3.5))):
         x, y = rng.uniform(0, width), rng.uniform(0, height)
         spot = platelet(rng, radius * rng.uniform(0.10, 0.17))
-        if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > reach + size * 0.3).all():
-            _lay(density, spot * np.float32(look.strength), x, y)
-
-
-def _lay(density: np.ndarray, patch: np.ndarray, x: float, y: float) -> None:
-    height, width = density.shape[:2]
-    inside, part = _overlap(len(patch), x, y, width, height)
-    density[inside] += patch[part]
+        objects.append((spot, x, y, reach + size * 0.3))
+    for patch, x, y, gap in objects:
+        if (np.hypot(centres[:, 0] - x, centres[:, 1] - y) > gap).all():
+            inside, part = _overlap(len(patch), x, y, width, height)
+            density[inside] += patch[part] * np.float32(look.strength)
 
 
 def _overlap(side: int, x: float, y: float, width: int, height: int) -> tuple[tuple, tuple]:
