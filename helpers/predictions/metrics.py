@@ -100,13 +100,12 @@ def bootstrap_interval(
     predictions: pd.DataFrame,
     metric: str | Callable[[pd.DataFrame], float],
     resamples: int = 1000,
-    level: float = 0.95,
     by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
     method: str = "t",
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of a metric; whole subjects are resampled.
+    """Return the 95 % bootstrap interval of a metric; whole subjects are resampled.
 
     Parameters
     ----------
@@ -117,8 +116,6 @@ def bootstrap_interval(
         number (slower: it is called once for each resample).
     resamples : int
         Number of resamples; each draws as many subjects as there are, with replacement.
-    level : float
-        The share of studies like this one whose interval should contain the true value.
     by : str
         Column that defines the clusters: rows of the same value are drawn together.
         ``"image_id"`` draws single images; that treats the cells of a person as
@@ -128,7 +125,7 @@ def bootstrap_interval(
     threshold : float
         From this score up an image is predicted positive; not used for a callable.
     method : {"t", "percentile"}
-        ``percentile`` takes the middle `level` of the resampled values: easy to
+        ``percentile`` takes the middle 95 % of the resampled values: easy to
         understand, but too narrow with few subjects. ``t`` takes as many
         standard errors to both sides as Student's t asks for with so few
         subjects; named metrics are transformed to the logit scale for it, so
@@ -144,7 +141,7 @@ def bootstrap_interval(
     Raises
     ------
     PredictionsError
-        When the table, the metric, `by`, `level`, `resamples` or `method` is not valid.
+        When the table, the metric, `by`, `resamples` or `method` is not valid.
 
     Notes
     -----
@@ -163,21 +160,20 @@ def bootstrap_interval(
     Hesterberg 2015, doi:10.1080/00031305.2015.1089789 (few clusters);
     Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x (clusters).
     """
-    cluster, draws = draw(predictions, resamples, level, by, seed)
+    cluster, draws = draw(predictions, resamples, seed, by)
     if callable(metric):
         metric = next((name for name, known in METRICS.items() if known is metric), metric)
     if callable(metric):
         result = resampling.of_any(predictions, metric, cluster, draws)
     else:
         result = resample(predictions, [metric], cluster, draws, threshold)[metric]
-    return result.interval(level, method)
+    return result.interval(method)
 
 
 def report(
     predictions: pd.DataFrame,
     metrics: Iterable[str] | None = None,
     resamples: int = 1000,
-    level: float = 0.95,
     by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
@@ -189,15 +185,13 @@ def report(
     :data:`METRICS`, by default all. All metrics are of the same resamples.
     """
     names = list(METRICS if metrics is None else metrics)
-    cluster, draws = draw(predictions, resamples, level, by, seed)
+    cluster, draws = draw(predictions, resamples, seed, by)
     results = resample(predictions, names, cluster, draws, threshold)
-    rows = [(name, results[name].value, *results[name].interval(level, method)) for name in names]
+    rows = [(name, results[name].value, *results[name].interval(method)) for name in names]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
 
 
-def per_subject(
-    predictions: pd.DataFrame, threshold: float = 0.5, level: float = 0.95
-) -> pd.DataFrame:
+def per_subject(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
     """Return the predictions of each subject summed up: one row a subject, sorted by name.
 
     Returns
@@ -237,7 +231,9 @@ def per_subject(
         )
         .reset_index()
     )
-    interval = proportion_confint(table["right"], table["images"], 1 - level, method="wilson")
+    interval = proportion_confint(
+        table["right"], table["images"], 1 - resampling.LEVEL, method="wilson"
+    )
     for index, name, limit in zip((5, 6), ("low", "high"), interval, strict=True):
         table.insert(index, name, limit.clip(0, 1))  # rounding may leave 0..1
     return table
@@ -310,7 +306,7 @@ _NEEDS = {
 
 
 def draw(
-    predictions: pd.DataFrame, resamples: int, level: float, by: str, seed: int
+    predictions: pd.DataFrame, resamples: int, seed: int, by: str = "subject"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the cluster of each row, and how often each cluster is in each resample.
 
@@ -318,11 +314,8 @@ def draw(
     :func:`resampled` takes.
     """
     check(predictions)
-    if not 0 < level < 1 or resamples < 1:
-        raise PredictionsError(
-            f"An interval needs a level between 0 and 1 and at least one resample; "
-            f"got level {level} and {resamples} resamples."
-        )
+    if resamples < 1:
+        raise PredictionsError(f"An interval needs at least one resample; got {resamples}.")
     if by not in predictions:
         raise PredictionsError(
             f"The predictions have no column {by!r} to resample by; "

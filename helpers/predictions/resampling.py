@@ -17,6 +17,8 @@ from helpers.base.errors import PredictionsError
 
 #: How an interval is computed from the resampled values.
 METHODS = ("t", "percentile")
+#: The share of studies like this one whose interval should contain the true value.
+LEVEL = 0.95
 _BLOCK = 1 << 20  # weights in memory at once: resamples x rows, eight megabytes
 _ROUNDING = 1e-9  # a standard error below this is rounding
 
@@ -194,8 +196,8 @@ class Resampled:
         """Whether the value has no interval: it is NaN, or there are too few clusters."""
         return bool(np.isnan(self.value) or len(self.known) == 0 or self.freedom < 1)
 
-    def interval(self, level: float, method: str = "t") -> tuple[float, float]:
-        """Return the interval by one of `METHODS`; NaN where it is undefined.
+    def interval(self, method: str = "t") -> tuple[float, float]:
+        """Return the interval of `LEVEL` by one of `METHODS`; NaN where it is undefined.
 
         Raises
         ------
@@ -209,8 +211,8 @@ class Resampled:
         if self.undefined:
             return float("nan"), float("nan")
         if method == "t":
-            return self._by_error(level)
-        low, high = np.quantile(self.known, [(1 - level) / 2, (1 + level) / 2])
+            return self._by_error()
+        low, high = np.quantile(self.known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)
 
     def p_value(self) -> float:
@@ -224,14 +226,14 @@ class Resampled:
             return 1.0 if abs(self.value) < _ROUNDING else 0.0
         return float(2 * special.stdtr(self.freedom, -abs(self.value) / error))
 
-    def _by_error(self, level: float) -> tuple[float, float]:
+    def _by_error(self) -> tuple[float, float]:
         """Return the interval of as many standard errors as Student's t asks for."""
         from scipy import special  # importing `scipy.stats` would take most of a second
 
         error = self.error
         if error < _ROUNDING:
-            return self._without_error(level)
-        distance = special.stdtrit(self.freedom, (1 + level) / 2)
+            return self._without_error()
+        distance = special.stdtrit(self.freedom, (1 + LEVEL) / 2)
         if self.bounds is None:
             ends = self.value + distance * error * np.array([-1, 1])
             if self.widest is not None:
@@ -250,10 +252,10 @@ class Resampled:
         ends = [*ends, self.value]
         if self.value in self.bounds:
             # At a bound (all images right) the resamples vary too little.
-            ends += self._without_error(level)
+            ends += self._without_error()
         return float(min(ends)), float(max(ends))
 
-    def _without_error(self, level: float) -> tuple[float, float]:
+    def _without_error(self) -> tuple[float, float]:
         """Return the interval of a value that is the same in every resample.
 
         At a bound (no subject with an error) it is the exact binomial interval of
@@ -262,7 +264,7 @@ class Resampled:
         if self.bounds is None:
             return self.value, self.value
         low, high = self.bounds
-        reach = (high - low) * (1 - ((1 - level) / 2) ** (1 / (self.freedom + 1)))
+        reach = (high - low) * (1 - ((1 - LEVEL) / 2) ** (1 / (self.freedom + 1)))
         if self.value >= high - _ROUNDING:
             return float(high - reach), float(high)
         if self.value <= low + _ROUNDING:

@@ -67,7 +67,7 @@ def test_intervals_of_nearly_perfect_models_are_too_sure(subjects, least, most):
 def test_bands_cover_at_each_place_but_the_ends(kind):
     """At the ends a curve hangs on the one highest or lowest score, which no resample can tell."""
     places = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
-    how = {"resamples": 1, "points": 11, "by": "image_id"}
+    how = {"resamples": 1, "points": 11}
     truth = curves.band(study(99, subjects=6000), kind, **how).set_index("x")["value"]
     truth.index = truth.index.to_numpy().round(1)
     held, studies = np.zeros(len(places)), 200
