@@ -239,44 +239,6 @@ def per_subject(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataFra
     return table
 
 
-def resampled(
-    predictions: pd.DataFrame,
-    names: Iterable[str],
-    cluster: np.ndarray,
-    draws: np.ndarray,
-    threshold: float = 0.5,
-) -> dict[str, np.ndarray]:
-    """Return the value of each named metric in each resample, float64 (resamples,).
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-        Labelled predictions of n images.
-    names : iterable of str
-        Of :data:`METRICS`.
-    cluster : numpy.ndarray
-        int64, shape (n,): the number of each image's cluster.
-    draws : numpy.ndarray
-        int64, shape (resamples, clusters): how often each cluster was drawn.
-    threshold : float
-        From this score up an image is predicted positive.
-    """
-    names = [_known(name) for name in names]
-    truth = _truth(predictions)
-    values = {}
-    if {"auc", "average_precision"} & set(names):
-        score = predictions["score"].to_numpy(dtype=float)
-        areas = resampling.areas(score, truth, cluster, draws)
-        values.update(zip(("auc", "average_precision"), areas, strict=True))
-    # The counts of a resample are sums of its clusters' counts: one matrix product for all.
-    cell = 2 * truth + _positive(predictions, threshold)
-    counts = resampling.sums(cell, 4, cluster, draws).T
-    for name in names:
-        if name not in values:
-            values[name] = resampling.from_counts(name, *counts)
-    return {name: values[name] for name in names}
-
-
 #: The metrics by name, in the order of a report.
 METRICS: dict[str, Callable[..., float]] = {
     function.__name__: function
@@ -311,7 +273,7 @@ def draw(
     """Return the cluster of each row, and how often each cluster is in each resample.
 
     Parameters are those of :func:`bootstrap_interval`; the result is what
-    :func:`resampled` takes.
+    :func:`resample` takes.
     """
     check(predictions)
     if resamples < 1:
@@ -330,16 +292,33 @@ def resample(
     names: Iterable[str],
     cluster: np.ndarray,
     draws: np.ndarray,
-    threshold: float,
+    threshold: float = 0.5,
 ) -> dict[str, resampling.Resampled]:
     """Return the named metrics with their values in all resamples, ready for an interval.
 
-    Parameters are those of :func:`resampled`.
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Labelled predictions of n images.
+    names : iterable of str
+        Of :data:`METRICS`.
+    cluster : numpy.ndarray
+        int64, shape (n,): the number of each image's cluster.
+    draws : numpy.ndarray
+        int64, shape (resamples, clusters): how often each cluster was drawn.
+    threshold : float
+        From this score up an image is predicted positive.
     """
-    names, count = list(names), draws.shape[1]
-    original = np.ones((1, count), dtype=np.int64)
-    values = resampled(predictions, names, cluster, np.concatenate([original, draws]), threshold)
+    names = [_known(name) for name in names]
     truth = _truth(predictions)
+    draws = np.vstack([np.ones((1, draws.shape[1]), dtype=np.int64), draws])  # first the original
+    # The counts of a resample are sums of its clusters' counts: one matrix product for all.
+    cell = 2 * truth + _positive(predictions, threshold)
+    values = resampling.from_counts(*resampling.sums(cell, 4, cluster, draws).T)
+    if {"auc", "average_precision"} & set(names):
+        score = predictions["score"].to_numpy(dtype=float)
+        areas = resampling.areas(score, truth, cluster, draws)
+        values.update(zip(("auc", "average_precision"), areas, strict=True))
     return {
         name: resampling.Resampled(
             float(values[name][0]),
@@ -390,5 +369,5 @@ def _positive(predictions: pd.DataFrame, threshold: float) -> np.ndarray:
 
 def _value(name: str, predictions: pd.DataFrame, threshold: float) -> float:
     everything = np.zeros(len(predictions), dtype=np.int64)
-    once = np.ones((1, 1), dtype=np.int64)
-    return float(resampled(predictions, [name], everything, once, threshold)[name][0])
+    none = np.empty((0, 1), dtype=np.int64)
+    return resample(predictions, [name], everything, none, threshold)[name].value

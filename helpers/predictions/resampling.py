@@ -115,33 +115,28 @@ def areas(
 
 
 def from_counts(
-    name: str, tn: np.ndarray, fp: np.ndarray, fn: np.ndarray, tp: np.ndarray
-) -> np.ndarray:
-    """Return the named metric of each resample from its four counts; undefined ones are NaN."""
+    tn: np.ndarray, fp: np.ndarray, fn: np.ndarray, tp: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the metrics of each resample by name from its four counts; undefined ones are NaN."""
+    images, positives, negatives = tp + tn + fp + fn, tp + fn, tn + fp
+    truth, predicted = positives * negatives, (tp + fp) * (tn + fn)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: the metric is undefined
-        if name == "accuracy":
-            return (tp + tn) / (tp + tn + fp + fn)
-        if name == "balanced_accuracy":
-            return (tp / (tp + fn) + tn / (tn + fp)) / 2
-        if name == "sensitivity":
-            return tp / (tp + fn)
-        if name == "specificity":
-            return tn / (tn + fp)
-        if name == "precision":
-            return tp / (tp + fp)
-        if name == "mcc":
-            truth, predicted = (tp + fn) * (tn + fp), (tp + fp) * (tn + fn)
-            value = (tp * tn - fp * fn) / np.sqrt(truth * np.where(predicted == 0, 1, predicted))
-            return np.where(truth == 0, np.nan, value)
-        positive = 2 * tp / (2 * tp + fp + fn)
-        if name == "f1":
-            return positive
-        negative = 2 * tn / (2 * tn + fp + fn)
-        # A class without images has weight 0, although its F1 is NaN.
-        shares = (tp + fn) / (tp + tn + fp + fn)
-        return np.where(shares > 0, shares * positive, 0) + np.where(
-            shares < 1, (1 - shares) * negative, 0
-        )
+        sensitivity, specificity = tp / positives, tn / negatives
+        f1, other_f1 = 2 * tp / (2 * tp + fp + fn), 2 * tn / (2 * tn + fp + fn)
+        shares = positives / images
+        mcc = (tp * tn - fp * fn) / np.sqrt(truth * np.where(predicted == 0, 1, predicted))
+        return {
+            "accuracy": (tp + tn) / images,
+            "balanced_accuracy": (sensitivity + specificity) / 2,
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "precision": tp / (tp + fp),
+            "f1": f1,
+            # A class without images has weight 0, although its F1 is NaN.
+            "weighted_f1": np.where(shares > 0, shares * f1, 0)
+            + np.where(shares < 1, (1 - shares) * other_f1, 0),
+            "mcc": np.where(truth == 0, np.nan, mcc),
+        }
 
 
 @dataclass(frozen=True, eq=False)
