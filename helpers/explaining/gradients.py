@@ -103,7 +103,7 @@ def differentiator(function: Callable) -> Callable[..., tuple[np.ndarray, np.nda
         import tensorflow as tf
 
         def by_tensorflow(*arrays: np.ndarray) -> tuple:
-            tensors = _tensors(arrays)
+            tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
             with tf.GradientTape() as tape:
                 tape.watch(tensors[0])
                 values, further = function(*tensors)
@@ -129,9 +129,3 @@ def differentiator(function: Callable) -> Callable[..., tuple[np.ndarray, np.nda
         f"Keras runs on {backend!r}, but gradients are known on TensorFlow and JAX only: "
         "set KERAS_BACKEND to tensorflow or jax."
     )
-
-
-def _tensors(arrays: tuple[np.ndarray, ...]) -> list:
-    import keras
-
-    return [keras.ops.convert_to_tensor(array) for array in arrays]

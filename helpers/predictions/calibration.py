@@ -23,12 +23,7 @@ TEMPERATURES = (0.02, 50.0)
 
 
 def reliability(
-    predictions: pd.DataFrame,
-    count: int = 10,
-    resamples: int = 1000,
-    level: float = 0.95,
-    by: str = "subject",
-    seed: int = 24,
+    predictions: pd.DataFrame, count: int = 10, resamples: int = 1000, seed: int = 24
 ) -> pd.DataFrame:
     """Return mean score and share of positives in each of `count` bins of equal width.
 
@@ -39,7 +34,7 @@ def reliability(
     count : int
         Number of bins; empty ones are left out. A bin contains its left edge, the
         last one also 1.
-    resamples, level, by, seed
+    resamples, seed
         Of the intervals, as in :func:`helpers.predictions.metrics.bootstrap_interval`.
 
     Returns
@@ -51,7 +46,7 @@ def reliability(
     truth, score = _read(predictions)
     bins = _bins(score, count)
     edges = np.linspace(0, 1, count + 1)
-    cluster, draws = metrics.draw(predictions, resamples, level, by, seed)
+    cluster, draws = metrics.draw(predictions, resamples, seed)
     sums = resampling.sums(2 * bins + truth, 2 * count, cluster, draws)
     with np.errstate(invalid="ignore"):
         shares = sums[:, 1::2] / (sums[:, ::2] + sums[:, 1::2])
@@ -65,7 +60,7 @@ def reliability(
             (0, 1),
             0.5 / (inside.sum() + 1),
         )
-        limits = share.interval(level)
+        limits = share.interval()
         bin_edges = edges[number], edges[number + 1]
         rows.append((*bin_edges, inside.sum(), score[inside].mean(), share.value, *limits))
     columns = ["left", "right", "images", "score", "share", "low", "high"]
@@ -183,11 +178,7 @@ def fit_isotonic(validation: pd.DataFrame) -> Isotonic:
 
 
 def report(
-    tables: dict[str, pd.DataFrame],
-    count: int = 10,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 24,
+    tables: dict[str, pd.DataFrame], count: int = 10, resamples: int = 1000, seed: int = 24
 ) -> pd.DataFrame:
     """Return ECE, Brier score and log loss of named tables (before, after), one row a table.
 
@@ -198,14 +189,14 @@ def report(
     rows = []
     for name, table in tables.items():
         truth, score = _read(table)
-        cluster, draws = metrics.draw(table, resamples, level, "subject", seed)
+        cluster, draws = metrics.draw(table, resamples, seed)
         loss, clusters = (score - truth) ** 2, draws.shape[1]
         total = np.bincount(cluster, weights=loss, minlength=clusters)
         values = draws @ total / (draws @ np.bincount(cluster, minlength=clusters))
         brier_score = resampling.Resampled(
             float(loss.mean()), values, clusters - 1, (0, 1), 0.5 / (len(loss) + 1)
         )
-        limits = brier_score.interval(level)
+        limits = brier_score.interval()
         rows.append((name, ece(table, count), loss.mean(), *limits, log_loss(table)))
     columns = ["table", "ece", "brier", "brier_low", "brier_high", "log_loss"]
     return pd.DataFrame(rows, columns=columns)

@@ -16,8 +16,9 @@ import pandas as pd
 
 from helpers import catalog
 from helpers.base.errors import PredictionsError
-from helpers.predictions import metrics, resampling
+from helpers.predictions import metrics
 from helpers.predictions.alignment import align
+from helpers.predictions.resampling import LEVEL, Resampled
 
 
 class Difference(NamedTuple):
@@ -49,7 +50,7 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     )
 
 
-def delong(first: pd.DataFrame, second: pd.DataFrame, level: float = 0.95) -> Difference:
+def delong(first: pd.DataFrame, second: pd.DataFrame) -> Difference:
     """Compare two areas under the ROC curve on the same images, assuming independent cells.
 
     The variance is computed from ranks, in n log n time. Where it is estimated as zero
@@ -92,7 +93,7 @@ def delong(first: pd.DataFrame, second: pd.DataFrame, level: float = 0.95) -> Di
         p_value, reach = (1.0, 0.0) if alike else (np.nan, np.nan)
     else:
         p_value = 2 * stats.norm.sf(abs(difference) / error)
-        reach = stats.norm.ppf((1 + level) / 2) * error
+        reach = stats.norm.ppf((1 + LEVEL) / 2) * error
     values = (*areas, difference, difference - reach, difference + reach, p_value)
     return Difference(*map(float, values))
 
@@ -102,8 +103,6 @@ def paired_bootstrap(
     second: pd.DataFrame,
     metric: str = "auc",
     resamples: int = 2000,
-    level: float = 0.95,
-    by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
 ) -> Difference:
@@ -117,7 +116,7 @@ def paired_bootstrap(
         Labelled predictions of the same images.
     metric : str
         A name in :data:`helpers.predictions.metrics.METRICS`.
-    resamples, level, by, seed, threshold
+    resamples, seed, threshold
         As in :func:`helpers.predictions.metrics.bootstrap_interval`, by ``t``.
 
     Returns
@@ -137,11 +136,11 @@ def paired_bootstrap(
     it is conservative (tests/unit/test_coverage.py).
     """
     tables = paired(first, second)
-    cluster, draws = metrics.draw(tables[0], resamples, level, by, seed)
+    cluster, draws = metrics.draw(tables[0], resamples, seed)
     one, other = (
         metrics.resample(table, [metric], cluster, draws, threshold)[metric] for table in tables
     )
-    return _difference(one, other, one - other, level)
+    return _difference(one, other, one - other)
 
 
 def unpaired_bootstrap(
@@ -149,8 +148,6 @@ def unpaired_bootstrap(
     second: pd.DataFrame,
     metric: str = "auc",
     resamples: int = 2000,
-    level: float = 0.95,
-    by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
 ) -> Difference:
@@ -162,22 +159,17 @@ def unpaired_bootstrap(
     """
     results = []
     for table, own_seed in ((first, seed), (second, seed + 1)):
-        cluster, draws = metrics.draw(table, resamples, level, by, own_seed)
+        cluster, draws = metrics.draw(table, resamples, own_seed)
         results.append(metrics.resample(table, [metric], cluster, draws, threshold)[metric])
     one, other = results
-    difference = resampling.Resampled(
+    difference = Resampled(
         one.value - other.value, one.values - other.values, _welch(one, other), widest=one.range
     )
-    return _difference(one, other, difference, level)
+    return _difference(one, other, difference)
 
 
 def compare(
-    tables: Mapping[str, pd.DataFrame],
-    metric: str = "auc",
-    resamples: int = 2000,
-    level: float = 0.95,
-    seed: int = 24,
-    threshold: float = 0.5,
+    tables: Mapping[str, pd.DataFrame], metric: str = "auc", resamples: int = 2000, seed: int = 24
 ) -> pd.DataFrame:
     """Compare each pair of models on the same images by three tests, with Holm's correction.
 
@@ -209,36 +201,19 @@ def compare(
     rows = []
     for first, second in combinations(tables, 2):
         pair = tables[first], tables[second]
-        result = paired_bootstrap(
-            *pair, metric, resamples=resamples, level=level, seed=seed, threshold=threshold
-        )
-        rows.append(
-            {
-                "first": first,
-                "second": second,
-                "difference": result.difference,
-                "low": result.low,
-                "high": result.high,
-                "p_mcnemar": _p_mcnemar(*pair, threshold),
-                "p_delong": _p_delong(*pair),
-                "p_subjects": result.p_value,
-            }
-        )
-    table = pd.DataFrame(rows)
+        _, _, *interval, p_subjects = paired_bootstrap(*pair, metric, resamples, seed)
+        rows.append((first, second, *interval, _p_mcnemar(*pair), _p_delong(*pair), p_subjects))
+    columns = ["first", "second", "difference", "low", "high", "p_mcnemar", "p_delong"]
+    table = pd.DataFrame(rows, columns=[*columns, "p_subjects"])
     return table.assign(p_holm=multipletests(table["p_subjects"], method="holm")[1])
 
 
-def _difference(
-    one: resampling.Resampled,
-    other: resampling.Resampled,
-    difference: resampling.Resampled,
-    level: float,
-) -> Difference:
-    limits = difference.interval(level)
+def _difference(one: Resampled, other: Resampled, difference: Resampled) -> Difference:
+    limits = difference.interval()
     return Difference(one.value, other.value, difference.value, *limits, difference.p_value())
 
 
-def _welch(one: resampling.Resampled, other: resampling.Resampled) -> float:
+def _welch(one: Resampled, other: Resampled) -> float:
     """Return the degrees of freedom of the difference of two independent values.
 
     Satterthwaite 1946, doi:10.2307/3002019.
@@ -251,12 +226,12 @@ def _welch(one: resampling.Resampled, other: resampling.Resampled) -> float:
     return sum(parts) ** 2 / (parts[0] ** 2 / one.freedom + parts[1] ** 2 / other.freedom)
 
 
-def _p_mcnemar(first: pd.DataFrame, second: pd.DataFrame, threshold: float) -> float:
+def _p_mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     """Return McNemar's p-value; exact with fewer than 25 images that only one model has right."""
     from statsmodels.stats.contingency_tables import mcnemar
 
     one, other = (
-        (table["score"].to_numpy(dtype=float) >= threshold) == catalog.target(table)
+        (table["score"].to_numpy(dtype=float) >= 0.5) == catalog.target(table)
         for table in paired(first, second)
     )
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())

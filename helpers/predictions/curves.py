@@ -60,16 +60,13 @@ def band(
     predictions: pd.DataFrame,
     kind: Kind = "roc",
     resamples: int = 1000,
-    level: float = 0.95,
-    by: str = "subject",
     seed: int = 24,
     points: int = 101,
-    method: str = "t",
 ) -> pd.DataFrame:
     """Return a curve with its confidence band: at each x, the interval of its height.
 
     The intervals are pointwise: the band contains the true height at an x, but
-    not the whole true curve, with confidence `level` (tests/unit/test_coverage.py).
+    not the whole true curve, with confidence 0.95 (tests/unit/test_coverage.py).
 
     Parameters
     ----------
@@ -78,7 +75,7 @@ def band(
     kind : {"roc", "precision_recall"}
         Sensitivity against false positive rate, interpolated between the scores; or
         precision against sensitivity, at the highest score that reaches the sensitivity.
-    resamples, level, by, seed, method
+    resamples, seed
         As in :func:`helpers.predictions.metrics.bootstrap_interval`.
     points : int
         Values of x, evenly from 0 to 1 (a precision-recall curve has none at 0).
@@ -97,7 +94,7 @@ def band(
             f'A band is of a "roc" or a "precision_recall" curve at two points or more; '
             f"got {kind!r} at {points}."
         )
-    cluster, draws = metrics.draw(predictions, resamples, level, by, seed)
+    cluster, draws = metrics.draw(predictions, resamples, seed)
     truth = metrics.truth_of_both_classes(predictions, "A curve")
     score, count = predictions["score"].to_numpy(dtype=float), draws.shape[1]
     x_values = np.linspace(0, 1, points)[int(kind != "roc") :]
@@ -115,7 +112,7 @@ def band(
         # The denominator: all positives for a sensitivity, those found for a precision.
         grain = 0.5 / (truth.sum() * (1 if kind == "roc" else x) + 1)
         height = resampling.Resampled(float(column[0]), column[1:], freedom, (0, 1), grain)
-        limits = height.interval(level, method)
+        limits = height.interval()
         if kind == "roc" and x == 1 and not np.isnan(limits[0]):
             limits = (1.0, 1.0)  # with every image predicted positive, sensitivity is 1
         rows.append((x, height.value, *limits))

@@ -55,16 +55,9 @@ def pairs(tables: Tables) -> pd.DataFrame:
         spread = a.mean() * (1 - a.mean()) * b.mean() * (1 - b.mean())
         cross = both * neither - only_a * only_b
         total = both * neither + only_a * only_b
-        result.append(
-            {
-                "first": first,
-                "second": second,
-                "disagreement": float((a != b).mean()),
-                "double_fault": neither,
-                "correlation": cross / np.sqrt(spread) if spread > 0 else np.nan,
-                "q": cross / total if total > 0 else np.nan,
-            }
-        )
+        phi = cross / np.sqrt(spread) if spread > 0 else np.nan
+        q = cross / total if total > 0 else np.nan
+        result.append((first, second, float((a != b).mean()), neither, phi, q))
     columns = ["first", "second", "disagreement", "double_fault", "correlation", "q"]
     return pd.DataFrame(result, columns=columns)
 

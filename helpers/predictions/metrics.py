@@ -100,13 +100,12 @@ def bootstrap_interval(
     predictions: pd.DataFrame,
     metric: str | Callable[[pd.DataFrame], float],
     resamples: int = 1000,
-    level: float = 0.95,
     by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
     method: str = "t",
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of a metric; whole subjects are resampled.
+    """Return the 95 % bootstrap interval of a metric; whole subjects are resampled.
 
     Parameters
     ----------
@@ -117,8 +116,6 @@ def bootstrap_interval(
         number (slower: it is called once for each resample).
     resamples : int
         Number of resamples; each draws as many subjects as there are, with replacement.
-    level : float
-        The share of studies like this one whose interval should contain the true value.
     by : str
         Column that defines the clusters: rows of the same value are drawn together.
         ``"image_id"`` draws single images; that treats the cells of a person as
@@ -128,7 +125,7 @@ def bootstrap_interval(
     threshold : float
         From this score up an image is predicted positive; not used for a callable.
     method : {"t", "percentile"}
-        ``percentile`` takes the middle `level` of the resampled values: easy to
+        ``percentile`` takes the middle 95 % of the resampled values: easy to
         understand, but too narrow with few subjects. ``t`` takes as many
         standard errors to both sides as Student's t asks for with so few
         subjects; named metrics are transformed to the logit scale for it, so
@@ -144,7 +141,7 @@ def bootstrap_interval(
     Raises
     ------
     PredictionsError
-        When the table, the metric, `by`, `level`, `resamples` or `method` is not valid.
+        When the table, the metric, `by`, `resamples` or `method` is not valid.
 
     Notes
     -----
@@ -163,21 +160,20 @@ def bootstrap_interval(
     Hesterberg 2015, doi:10.1080/00031305.2015.1089789 (few clusters);
     Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x (clusters).
     """
-    cluster, draws = draw(predictions, resamples, level, by, seed)
+    cluster, draws = draw(predictions, resamples, seed, by)
     if callable(metric):
         metric = next((name for name, known in METRICS.items() if known is metric), metric)
     if callable(metric):
         result = resampling.of_any(predictions, metric, cluster, draws)
     else:
         result = resample(predictions, [metric], cluster, draws, threshold)[metric]
-    return result.interval(level, method)
+    return result.interval(method)
 
 
 def report(
     predictions: pd.DataFrame,
     metrics: Iterable[str] | None = None,
     resamples: int = 1000,
-    level: float = 0.95,
     by: str = "subject",
     seed: int = 24,
     threshold: float = 0.5,
@@ -189,15 +185,13 @@ def report(
     :data:`METRICS`, by default all. All metrics are of the same resamples.
     """
     names = list(METRICS if metrics is None else metrics)
-    cluster, draws = draw(predictions, resamples, level, by, seed)
+    cluster, draws = draw(predictions, resamples, seed, by)
     results = resample(predictions, names, cluster, draws, threshold)
-    rows = [(name, results[name].value, *results[name].interval(level, method)) for name in names]
+    rows = [(name, results[name].value, *results[name].interval(method)) for name in names]
     return pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
 
 
-def per_subject(
-    predictions: pd.DataFrame, threshold: float = 0.5, level: float = 0.95
-) -> pd.DataFrame:
+def per_subject(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
     """Return the predictions of each subject summed up: one row a subject, sorted by name.
 
     Returns
@@ -237,48 +231,12 @@ def per_subject(
         )
         .reset_index()
     )
-    interval = proportion_confint(table["right"], table["images"], 1 - level, method="wilson")
+    interval = proportion_confint(
+        table["right"], table["images"], 1 - resampling.LEVEL, method="wilson"
+    )
     for index, name, limit in zip((5, 6), ("low", "high"), interval, strict=True):
         table.insert(index, name, limit.clip(0, 1))  # rounding may leave 0..1
     return table
-
-
-def resampled(
-    predictions: pd.DataFrame,
-    names: Iterable[str],
-    cluster: np.ndarray,
-    draws: np.ndarray,
-    threshold: float = 0.5,
-) -> dict[str, np.ndarray]:
-    """Return the value of each named metric in each resample, float64 (resamples,).
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-        Labelled predictions of n images.
-    names : iterable of str
-        Of :data:`METRICS`.
-    cluster : numpy.ndarray
-        int64, shape (n,): the number of each image's cluster.
-    draws : numpy.ndarray
-        int64, shape (resamples, clusters): how often each cluster was drawn.
-    threshold : float
-        From this score up an image is predicted positive.
-    """
-    names = [_known(name) for name in names]
-    truth = _truth(predictions)
-    values = {}
-    if {"auc", "average_precision"} & set(names):
-        score = predictions["score"].to_numpy(dtype=float)
-        areas = resampling.areas(score, truth, cluster, draws)
-        values.update(zip(("auc", "average_precision"), areas, strict=True))
-    # The counts of a resample are sums of its clusters' counts: one matrix product for all.
-    cell = 2 * truth + _positive(predictions, threshold)
-    counts = resampling.sums(cell, 4, cluster, draws).T
-    for name in names:
-        if name not in values:
-            values[name] = resampling.from_counts(name, *counts)
-    return {name: values[name] for name in names}
 
 
 #: The metrics by name, in the order of a report.
@@ -310,19 +268,16 @@ _NEEDS = {
 
 
 def draw(
-    predictions: pd.DataFrame, resamples: int, level: float, by: str, seed: int
+    predictions: pd.DataFrame, resamples: int, seed: int, by: str = "subject"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the cluster of each row, and how often each cluster is in each resample.
 
     Parameters are those of :func:`bootstrap_interval`; the result is what
-    :func:`resampled` takes.
+    :func:`resample` takes.
     """
     check(predictions)
-    if not 0 < level < 1 or resamples < 1:
-        raise PredictionsError(
-            f"An interval needs a level between 0 and 1 and at least one resample; "
-            f"got level {level} and {resamples} resamples."
-        )
+    if resamples < 1:
+        raise PredictionsError(f"An interval needs at least one resample; got {resamples}.")
     if by not in predictions:
         raise PredictionsError(
             f"The predictions have no column {by!r} to resample by; "
@@ -337,16 +292,33 @@ def resample(
     names: Iterable[str],
     cluster: np.ndarray,
     draws: np.ndarray,
-    threshold: float,
+    threshold: float = 0.5,
 ) -> dict[str, resampling.Resampled]:
     """Return the named metrics with their values in all resamples, ready for an interval.
 
-    Parameters are those of :func:`resampled`.
+    Parameters
+    ----------
+    predictions : pandas.DataFrame
+        Labelled predictions of n images.
+    names : iterable of str
+        Of :data:`METRICS`.
+    cluster : numpy.ndarray
+        int64, shape (n,): the number of each image's cluster.
+    draws : numpy.ndarray
+        int64, shape (resamples, clusters): how often each cluster was drawn.
+    threshold : float
+        From this score up an image is predicted positive.
     """
-    names, count = list(names), draws.shape[1]
-    original = np.ones((1, count), dtype=np.int64)
-    values = resampled(predictions, names, cluster, np.concatenate([original, draws]), threshold)
+    names = [_known(name) for name in names]
     truth = _truth(predictions)
+    draws = np.vstack([np.ones((1, draws.shape[1]), dtype=np.int64), draws])  # first the original
+    # The counts of a resample are sums of its clusters' counts: one matrix product for all.
+    cell = 2 * truth + _positive(predictions, threshold)
+    values = resampling.from_counts(*resampling.sums(cell, 4, cluster, draws).T)
+    if {"auc", "average_precision"} & set(names):
+        score = predictions["score"].to_numpy(dtype=float)
+        areas = resampling.areas(score, truth, cluster, draws)
+        values.update(zip(("auc", "average_precision"), areas, strict=True))
     return {
         name: resampling.Resampled(
             float(values[name][0]),
@@ -397,5 +369,5 @@ def _positive(predictions: pd.DataFrame, threshold: float) -> np.ndarray:
 
 def _value(name: str, predictions: pd.DataFrame, threshold: float) -> float:
     everything = np.zeros(len(predictions), dtype=np.int64)
-    once = np.ones((1, 1), dtype=np.int64)
-    return float(resampled(predictions, [name], everything, once, threshold)[name][0])
+    none = np.empty((0, 1), dtype=np.int64)
+    return resample(predictions, [name], everything, none, threshold)[name].value

@@ -17,6 +17,8 @@ from helpers.base.errors import PredictionsError
 
 #: How an interval is computed from the resampled values.
 METHODS = ("t", "percentile")
+#: The share of studies like this one whose interval should contain the true value.
+LEVEL = 0.95
 _BLOCK = 1 << 20  # weights in memory at once: resamples x rows, eight megabytes
 _ROUNDING = 1e-9  # a standard error below this is rounding
 
@@ -113,33 +115,28 @@ def areas(
 
 
 def from_counts(
-    name: str, tn: np.ndarray, fp: np.ndarray, fn: np.ndarray, tp: np.ndarray
-) -> np.ndarray:
-    """Return the named metric of each resample from its four counts; undefined ones are NaN."""
+    tn: np.ndarray, fp: np.ndarray, fn: np.ndarray, tp: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the metrics of each resample by name from its four counts; undefined ones are NaN."""
+    images, positives, negatives = tp + tn + fp + fn, tp + fn, tn + fp
+    truth, predicted = positives * negatives, (tp + fp) * (tn + fn)
     with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: the metric is undefined
-        if name == "accuracy":
-            return (tp + tn) / (tp + tn + fp + fn)
-        if name == "balanced_accuracy":
-            return (tp / (tp + fn) + tn / (tn + fp)) / 2
-        if name == "sensitivity":
-            return tp / (tp + fn)
-        if name == "specificity":
-            return tn / (tn + fp)
-        if name == "precision":
-            return tp / (tp + fp)
-        if name == "mcc":
-            truth, predicted = (tp + fn) * (tn + fp), (tp + fp) * (tn + fn)
-            value = (tp * tn - fp * fn) / np.sqrt(truth * np.where(predicted == 0, 1, predicted))
-            return np.where(truth == 0, np.nan, value)
-        positive = 2 * tp / (2 * tp + fp + fn)
-        if name == "f1":
-            return positive
-        negative = 2 * tn / (2 * tn + fp + fn)
-        # A class without images has weight 0, although its F1 is NaN.
-        shares = (tp + fn) / (tp + tn + fp + fn)
-        return np.where(shares > 0, shares * positive, 0) + np.where(
-            shares < 1, (1 - shares) * negative, 0
-        )
+        sensitivity, specificity = tp / positives, tn / negatives
+        f1, other_f1 = 2 * tp / (2 * tp + fp + fn), 2 * tn / (2 * tn + fp + fn)
+        shares = positives / images
+        mcc = (tp * tn - fp * fn) / np.sqrt(truth * np.where(predicted == 0, 1, predicted))
+        return {
+            "accuracy": (tp + tn) / images,
+            "balanced_accuracy": (sensitivity + specificity) / 2,
+            "sensitivity": sensitivity,
+            "specificity": specificity,
+            "precision": tp / (tp + fp),
+            "f1": f1,
+            # A class without images has weight 0, although its F1 is NaN.
+            "weighted_f1": np.where(shares > 0, shares * f1, 0)
+            + np.where(shares < 1, (1 - shares) * other_f1, 0),
+            "mcc": np.where(truth == 0, np.nan, mcc),
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +191,8 @@ class Resampled:
         """Whether the value has no interval: it is NaN, or there are too few clusters."""
         return bool(np.isnan(self.value) or len(self.known) == 0 or self.freedom < 1)
 
-    def interval(self, level: float, method: str = "t") -> tuple[float, float]:
-        """Return the interval by one of `METHODS`; NaN where it is undefined.
+    def interval(self, method: str = "t") -> tuple[float, float]:
+        """Return the interval of `LEVEL` by one of `METHODS`; NaN where it is undefined.
 
         Raises
         ------
@@ -209,8 +206,8 @@ class Resampled:
         if self.undefined:
             return float("nan"), float("nan")
         if method == "t":
-            return self._by_error(level)
-        low, high = np.quantile(self.known, [(1 - level) / 2, (1 + level) / 2])
+            return self._by_error()
+        low, high = np.quantile(self.known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return float(low), float(high)
 
     def p_value(self) -> float:
@@ -224,14 +221,14 @@ class Resampled:
             return 1.0 if abs(self.value) < _ROUNDING else 0.0
         return float(2 * special.stdtr(self.freedom, -abs(self.value) / error))
 
-    def _by_error(self, level: float) -> tuple[float, float]:
+    def _by_error(self) -> tuple[float, float]:
         """Return the interval of as many standard errors as Student's t asks for."""
         from scipy import special  # importing `scipy.stats` would take most of a second
 
         error = self.error
         if error < _ROUNDING:
-            return self._without_error(level)
-        distance = special.stdtrit(self.freedom, (1 + level) / 2)
+            return self._without_error()
+        distance = special.stdtrit(self.freedom, (1 + LEVEL) / 2)
         if self.bounds is None:
             ends = self.value + distance * error * np.array([-1, 1])
             if self.widest is not None:
@@ -250,10 +247,10 @@ class Resampled:
         ends = [*ends, self.value]
         if self.value in self.bounds:
             # At a bound (all images right) the resamples vary too little.
-            ends += self._without_error(level)
+            ends += self._without_error()
         return float(min(ends)), float(max(ends))
 
-    def _without_error(self, level: float) -> tuple[float, float]:
+    def _without_error(self) -> tuple[float, float]:
         """Return the interval of a value that is the same in every resample.
 
         At a bound (no subject with an error) it is the exact binomial interval of
@@ -262,7 +259,7 @@ class Resampled:
         if self.bounds is None:
             return self.value, self.value
         low, high = self.bounds
-        reach = (high - low) * (1 - ((1 - level) / 2) ** (1 / (self.freedom + 1)))
+        reach = (high - low) * (1 - ((1 - LEVEL) / 2) ** (1 / (self.freedom + 1)))
         if self.value >= high - _ROUNDING:
             return float(high - reach), float(high)
         if self.value <= low + _ROUNDING:

@@ -18,63 +18,48 @@ PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0
 _RATES = ("sensitivity", "specificity")
 
 
-def threshold_for(
-    validation: pd.DataFrame, sensitivity: float | None = None, specificity: float | None = None
-) -> float:
-    """Return the threshold that just reaches a required sensitivity, or specificity.
+def threshold_for(validation: pd.DataFrame, sensitivity: float) -> float:
+    """Return the largest threshold that reaches a required sensitivity.
 
-    An image is predicted positive from the threshold up. For a sensitivity the
-    result is the *largest* threshold that reaches it on `validation`, so that
-    specificity is as high as possible; for a specificity the *smallest*. Images of
-    equal score are on the same side, so the value reached may exceed the required one.
+    An image is predicted positive from the threshold up. The threshold is the largest,
+    so that specificity is as high as possible. Images of equal score are on the same
+    side, so the sensitivity on `validation` may exceed the required one.
 
     Parameters
     ----------
     validation : pandas.DataFrame
         Labelled predictions, not those of the test set.
-    sensitivity, specificity : float
-        The required value, above 0 and up to 1; give one of the two.
+    sensitivity : float
+        The required value, above 0 and up to 1.
 
     Returns
     -------
     float
-        For a sensitivity a score of `validation`; for a specificity the smallest
-        number above a score.
+        A score of `validation`.
 
     Raises
     ------
     PredictionsError
-        When both or neither is given, the value is not in (0, 1], or the class
-        that it needs is missing.
+        When the sensitivity is not in (0, 1], or no image is positive.
     """
-    if (sensitivity is None) == (specificity is None):
-        raise PredictionsError("Give either a sensitivity or a specificity, not both or neither.")
-    name = "sensitivity" if specificity is None else "specificity"
-    required = sensitivity if specificity is None else specificity
-    if not 0 < required <= 1:
-        raise PredictionsError(f"A {name} must be above 0 and at most 1; got {required}.")
+    if not 0 < sensitivity <= 1:
+        raise PredictionsError(f"A sensitivity must be above 0 and at most 1; got {sensitivity}.")
     truth = catalog.target(check(validation))
-    positive = name == "sensitivity"
-    scores = np.sort(validation["score"].to_numpy(dtype=float)[truth == int(positive)])
+    scores = np.sort(validation["score"].to_numpy(dtype=float)[truth == 1])
     if not len(scores):
         raise PredictionsError(
-            f"No image of the validation table is {'positive' if positive else 'negative'}, "
-            f"so its {name} is undefined."
+            "No image of the validation table is positive, so its sensitivity is undefined."
         )
     # The number of images that must be right; in floating point 0.07 * 100 is above 7.
-    count = int(np.ceil(required * len(scores) - 1e-9))
-    if positive:
-        return float(scores[len(scores) - count])
-    return float(np.nextafter(scores[count - 1], np.inf))
+    count = int(np.ceil(sensitivity * len(scores) - 1e-9))
+    return float(scores[len(scores) - count])
 
 
 def carried_over(
     validation: pd.DataFrame,
     test: pd.DataFrame,
-    sensitivity: float | None = None,
-    specificity: float | None = None,
+    sensitivity: float,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 24,
 ) -> pd.DataFrame:
     """Choose a threshold on `validation` and return its sensitivity and specificity on `test`.
@@ -88,18 +73,14 @@ def carried_over(
         `metric` ("sensitivity", "specificity"), `threshold`, `value`, `low`,
         `high` (interval over subjects).
     """
-    threshold = threshold_for(validation, sensitivity, specificity)
-    table = metrics.report(
-        test, _RATES, resamples=resamples, level=level, seed=seed, threshold=threshold
-    )
+    threshold = threshold_for(validation, sensitivity)
+    table = metrics.report(test, _RATES, resamples=resamples, seed=seed, threshold=threshold)
     table.insert(1, "threshold", threshold)
     return table
 
 
 def predictive_values(
-    sensitivity: float | np.ndarray,
-    specificity: float | np.ndarray,
-    prevalence: float | np.ndarray,
+    sensitivity: float | np.ndarray, specificity: float | np.ndarray, prevalence: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the positive and the negative predictive value by Bayes' rule.
 
@@ -135,7 +116,6 @@ def by_prevalence(
     threshold: float = 0.5,
     prevalences: Iterable[float] = PREVALENCES,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 24,
 ) -> pd.DataFrame:
     """Return the predictive values at each prevalence, with intervals over subjects.
@@ -149,7 +129,7 @@ def by_prevalence(
         Labelled predictions of both classes.
     prevalences : iterable of float
         Each 0..1.
-    threshold, resamples, level, seed
+    threshold, resamples, seed
         As in :func:`helpers.predictions.metrics.bootstrap_interval`.
 
     Returns
@@ -164,7 +144,7 @@ def by_prevalence(
         When a class is missing from `predictions`.
     """
     prevalences = [float(prevalence) for prevalence in prevalences]
-    (rates,) = _rates(predictions, [threshold], resamples, level, seed)
+    (rates,) = _rates(predictions, [threshold], resamples, seed)
     freedom, grain = (min(getattr(rate, name) for rate in rates) for name in ("freedom", "grain"))
     rows = []
     for prevalence in prevalences:
@@ -179,7 +159,7 @@ def by_prevalence(
                 (0, 1),
                 grain * min(prevalence, 1 - prevalence),
             )
-            row += [result.value, *result.interval(level)]
+            row += [result.value, *result.interval()]
         rows.append(row)
     return pd.DataFrame(rows, columns=["prevalence", *_with_limits(("ppv", "npv"))])
 
@@ -188,7 +168,6 @@ def by_threshold(
     predictions: pd.DataFrame,
     thresholds: Iterable[float] = tuple(np.linspace(0.02, 0.98, 49).round(2)),
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 24,
 ) -> pd.DataFrame:
     """Return sensitivity and specificity at each threshold, with intervals over subjects.
@@ -198,7 +177,7 @@ def by_threshold(
     predictions : pandas.DataFrame
         Labelled predictions of both classes.
     thresholds : iterable of float
-    resamples, level, seed
+    resamples, seed
         As in :func:`helpers.predictions.metrics.bootstrap_interval`; the resamples are
         the same at each threshold.
 
@@ -216,11 +195,11 @@ def by_threshold(
     thresholds = [float(threshold) for threshold in thresholds]
     rows = []
     for threshold, rates in zip(
-        thresholds, _rates(predictions, thresholds, resamples, level, seed), strict=True
+        thresholds, _rates(predictions, thresholds, resamples, seed), strict=True
     ):
         row = [threshold]
         for rate in rates:
-            row += [rate.value, *rate.interval(level)]
+            row += [rate.value, *rate.interval()]
         rows.append(row)
     return pd.DataFrame(rows, columns=["threshold", *_with_limits(_RATES)])
 
@@ -230,10 +209,10 @@ def _with_limits(names: Iterable[str]) -> list[str]:
 
 
 def _rates(
-    predictions: pd.DataFrame, thresholds: list[float], resamples: int, level: float, seed: int
+    predictions: pd.DataFrame, thresholds: list[float], resamples: int, seed: int
 ) -> Iterator[list[resampling.Resampled]]:
     """Yield sensitivity and specificity at each threshold, from the same resamples."""
-    cluster, draws = metrics.draw(predictions, resamples, level, "subject", seed)
+    cluster, draws = metrics.draw(predictions, resamples, seed)
     metrics.truth_of_both_classes(predictions, "A pair of sensitivity and specificity")
     for threshold in thresholds:
         rates = metrics.resample(predictions, _RATES, cluster, draws, threshold)

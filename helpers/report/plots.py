@@ -90,9 +90,7 @@ def class_colours(table: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def by_name(
-    tables: pd.DataFrame | Mapping[str, pd.DataFrame],
-) -> dict[str, pd.DataFrame]:
+def by_name(tables: pd.DataFrame | Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the tables by name; a single table has the name ``""``."""
     return {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
 
@@ -201,7 +199,6 @@ def draw_curves(
     predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
     kind: curves.Kind,
     resamples: int = 0,
-    level: float = 0.95,
     seed: int = 24,
 ) -> None:
     """Draw the curve of each named table of predictions, with the area below it in the legend.
@@ -227,10 +224,10 @@ def draw_curves(
             axis.plot([], [], label=f"{lead}one class only: no curve", **line)
             continue
         if resamples:
-            low, high = metrics.bootstrap_interval(table, metric, resamples, level, seed=seed)
+            low, high = metrics.bootstrap_interval(table, metric, resamples, seed=seed)
             limits = "" if np.isnan(low) else f" ({low:.3f} to {high:.3f})"
         if resamples and len(tables) <= _BANDS:
-            heights = curves.band(table, kind, resamples, level, seed=seed)
+            heights = curves.band(table, kind, resamples, seed=seed)
             draw_band(axis, heights["x"], heights["low"], heights["high"], line)
         points = curves.roc(table) if kind == "roc" else curves.precision_recall(table)
         _, x, y = points.columns

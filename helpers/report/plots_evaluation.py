@@ -22,10 +22,7 @@ from helpers.report.plots import REFERENCE, WIDTH, draw_band, draw_curves, style
 
 
 def roc_bands(
-    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 24,
+    predictions: pd.DataFrame | Mapping[str, pd.DataFrame], resamples: int = 1000, seed: int = 24
 ) -> Figure:
     """Draw ROC curves with their bands over subjects, and AUC with its interval in the legend.
 
@@ -35,19 +32,16 @@ def roc_bands(
         Labelled predictions; with a mapping, one curve for each name. A table
         of one class has no curve; the legend says so. With more than three
         curves there are no bands.
-    resamples, level, seed
+    resamples, seed
         As in :func:`helpers.predictions.curves.band`.
     """
     figure, axis = plt.subplots(figsize=(5.6, 5.2))
-    draw_curves(axis, predictions, "roc", resamples, level, seed)
+    draw_curves(axis, predictions, "roc", resamples, seed)
     return figure
 
 
 def precision_recall_bands(
-    predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 24,
+    predictions: pd.DataFrame | Mapping[str, pd.DataFrame], resamples: int = 1000, seed: int = 24
 ) -> Figure:
     """Draw precision against sensitivity with bands over subjects, and average precision.
 
@@ -60,7 +54,7 @@ def precision_recall_bands(
         if 0 < share < 1:
             axis.axhline(share, label=f"guessing, AP {share:.3f}", **REFERENCE)
             break
-    draw_curves(axis, predictions, "precision_recall", resamples, level, seed)
+    draw_curves(axis, predictions, "precision_recall", resamples, seed)
     return figure
 
 
@@ -68,7 +62,6 @@ def reliability(
     predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
     count: int = 10,
     resamples: int = 1000,
-    level: float = 0.95,
     seed: int = 24,
 ) -> Figure:
     """Draw the share of positives against the mean score of each bin, and a histogram of scores.
@@ -77,7 +70,7 @@ def reliability(
     ----------
     predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
         Labelled predictions; with a mapping, one line for each name.
-    count, resamples, level, seed
+    count, resamples, seed
         As in :func:`helpers.predictions.calibration.reliability`; error bars are the
         intervals over subjects.
     """
@@ -87,7 +80,7 @@ def reliability(
     axis.plot([0, 1], [0, 1], label="as the score says", **REFERENCE)
     tables = plots.by_name(predictions)
     for index, (name, table) in enumerate(tables.items()):
-        bins = calibration.reliability(table, count, resamples, level, seed=seed)
+        bins = calibration.reliability(table, count, resamples, seed)
         error = calibration.ece(table, count)
         line = style(index)
         # Shifted, so that error bars at the same score are not on top of each other.
@@ -181,11 +174,7 @@ def forest(
 
 
 def per_subject(
-    predictions: pd.DataFrame,
-    threshold: float = 0.5,
-    level: float = 0.95,
-    names: int = 60,
-    who: str = "subjects",
+    predictions: pd.DataFrame, threshold: float = 0.5, names: int = 60, who: str = "subjects"
 ) -> Figure:
     """Draw each subject's accuracy with its interval, sorted within each class.
 
@@ -193,14 +182,14 @@ def per_subject(
     ----------
     predictions : pandas.DataFrame
         Labelled predictions.
-    threshold, level : float
+    threshold : float
         As in :func:`helpers.predictions.metrics.per_subject`.
     names : int
         With more subjects than this, the axis has no names.
     who : str
         What the subjects are: ``"blocks of files"`` if the patients are unknown.
     """
-    table = metrics.per_subject(predictions, threshold, level)
+    table = metrics.per_subject(predictions, threshold)
     known = catalog.classes(predictions)
     classes = sorted(set(table["label"]))  # with ``all/hem`` for a subject of both classes
     classes.sort(key=lambda name: known.index(name) if name in known else len(known))

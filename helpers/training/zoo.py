@@ -30,6 +30,7 @@ from helpers.training import batches, compute, frozen, runs
 if TYPE_CHECKING:
     import keras
 
+_BATCH = 64  # images predicted at once
 #: What the record says about each stage.
 _STAGE_FACTS = ("best_epoch", "epochs", "epoch_seconds", "images_per_second", "batch_size")
 
@@ -180,7 +181,6 @@ def predict(
     model: keras.Model,
     catalog: pd.DataFrame,
     images: np.ndarray | None = None,
-    batch_size: int = 64,
 ) -> pd.DataFrame:
     """Return the model's score of every image of a catalog.
 
@@ -193,8 +193,6 @@ def predict(
     images : numpy.ndarray, optional
         uint8, row by row the catalog's images; by default read and cropped
         from their files, in the size that the model takes.
-    batch_size : int
-        Images predicted at once.
 
     Returns
     -------
@@ -209,7 +207,7 @@ def predict(
         When the model does not go from square RGB images to one probability.
     """
     images = frozen.images_of(catalog, require_classifier(model), images)
-    return prediction_tables.make(catalog, _scores(model, images, batch_size))
+    return prediction_tables.make(catalog, _scores(model, images, _BATCH))
 
 
 def predict_file(

@@ -1,5 +1,7 @@
 """Curves are scikit-learn's, and their bands hold what resampling the rows gives."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from helpers.base.errors import PredictionsError
-from helpers.predictions import curves, metrics
+from helpers.predictions import curves, metrics, resampling
 from tests.unit.evaluation_tables import study, table
 
 mixed = st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40).filter(
@@ -60,11 +62,13 @@ def test_the_height_of_a_curve_on_paper():
 
 
 @pytest.mark.parametrize("kind", ["roc", "precision_recall"])
-def test_a_band_is_what_curves_of_drawn_subjects_are(kind):
+def test_a_band_is_what_curves_of_drawn_subjects_are(kind, monkeypatch):
     """The percentiles at each place, of tables made row by row."""
+    by_percentiles = functools.partialmethod(resampling.Resampled.interval, "percentile")
+    monkeypatch.setattr(resampling.Resampled, "interval", by_percentiles)
     predictions = study(0, subjects=12, each=(3, 8))
-    band = curves.band(predictions, kind, resamples=60, points=11, method="percentile")
-    cluster, draws = metrics.draw(predictions, 60, 0.95, "subject", 24)
+    band = curves.band(predictions, kind, resamples=60, points=11)
+    cluster, draws = metrics.draw(predictions, 60, 24)
     heights = []
     for draw in draws:
         rows = np.repeat(np.arange(len(cluster)), draw[cluster])
@@ -78,14 +82,15 @@ def test_a_band_is_what_curves_of_drawn_subjects_are(kind):
     assert band["high"].tolist() == pytest.approx(high.tolist())
 
 
-@pytest.mark.parametrize("method", ["t", "percentile"])
 @pytest.mark.parametrize("kind", ["roc", "precision_recall"])
-def test_a_band_lies_about_its_curve(kind, method):
-    band = curves.band(study(1), kind, resamples=200, method=method)
+def test_a_band_lies_about_its_curve(kind):
+    predictions = study(1)
+    band = curves.band(predictions, kind, resamples=200)
     assert band[["value", "low", "high"]].stack().between(0, 1).all()
     inside = (band["low"] <= band["value"]) & (band["value"] <= band["high"])
     assert inside.mean() > 0.95
-    naive = curves.band(study(1), kind, resamples=200, method=method, by="image_id")
+    each_its_own = predictions.assign(subject=predictions["image_id"])
+    naive = curves.band(each_its_own, kind, resamples=200)
     wide = (band["high"] - band["low"]).mean()
     assert wide > 1.5 * (naive["high"] - naive["low"]).mean()
 
@@ -108,10 +113,9 @@ def test_where_a_curve_is_at_its_top_the_band_is_neither_pinched_nor_torn(subjec
     assert (pure["low"] <= limit + 1e-9).all()
 
 
-@pytest.mark.parametrize("method", ["t", "percentile"])
-def test_who_calls_all_positive_finds_all_for_sure(method):
+def test_who_calls_all_positive_finds_all_for_sure():
     """Where no subject is missed, an interval leaves room below 1; here there is none to leave."""
-    band = curves.band(study(3, subjects=9), resamples=50, method=method)
+    band = curves.band(study(3, subjects=9), resamples=50)
     assert band.iloc[-1].tolist() == [1, 1, 1, 1]
 
 

@@ -145,7 +145,7 @@ def test_the_interval_by_t_of_a_mean_is_the_textbooks():
     draws = resampling.draw(25, 10_000, 0)
     drawn = resampling.Resampled(numbers.mean(), draws @ numbers / 25, freedom=24)
     wanted = stats.t.interval(0.95, 24, numbers.mean(), stats.sem(numbers))
-    assert drawn.interval(0.95, "t") == pytest.approx(wanted, abs=0.002)
+    assert drawn.interval("t") == pytest.approx(wanted, abs=0.002)
     shifted = resampling.Resampled(numbers.mean() - 0.4, draws @ numbers / 25 - 0.4, 24)
     assert shifted.p_value() == pytest.approx(stats.ttest_1samp(numbers, 0.4).pvalue, rel=0.1)
 
@@ -302,8 +302,8 @@ def test_unknown_names_are_refused():
         metrics.bootstrap_interval(predictions, "accuracy", by="patient")
     with pytest.raises(PredictionsError, match="no interval by 'bayes'"):
         metrics.report(predictions, method="bayes")
-    with pytest.raises(PredictionsError, match="level 95"):
-        metrics.bootstrap_interval(predictions, "accuracy", level=95)
+    with pytest.raises(PredictionsError, match="at least one resample; got 0"):
+        metrics.bootstrap_interval(predictions, "accuracy", resamples=0)
 
 
 def test_several_positive_classes_are_one_side():

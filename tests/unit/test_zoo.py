@@ -52,7 +52,7 @@ def trained(frames, tmp_path_factory):
 @pytest.fixture
 def predictions(trained, frames, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
-    return zoo.predict(trained, frames, batch_size=16)
+    return zoo.predict(trained, frames)
 
 
 def test_predictions_follow_the_catalog(predictions, frames):
@@ -92,7 +92,7 @@ def test_a_threshold_and_names_are_taken(trained, frames):
 
 def test_batches_do_not_change_scores(trained, frames, predictions, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
-    other = zoo.predict(trained, frames, images.load_images(frames, SIZE), batch_size=7)
+    other = zoo.predict(trained, frames, images.load_images(frames, SIZE))
     assert list(other["score"]) == pytest.approx(list(predictions["score"]), abs=1e-5)
 
 
