@@ -189,7 +189,7 @@ def report(
     level: float = 0.95,
     seed: int = 24,
 ) -> pd.DataFrame:
-    """Return ECE, Brier score and log loss of named tables (before, after), one row a table.
+    """Return ECE, Brier score and log loss of named tables (before, after), one row per table.
 
     Columns are `table`, `ece`, `brier`, `brier_low`, `brier_high`, `log_loss`.
     The interval is over subjects. ECE has none: noise within the bins increases
