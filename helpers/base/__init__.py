@@ -1,1 +1,1 @@
-"""Errors, files, settings, provenance: what every other room stands on."""
+"""Errors, files, settings, provenance: used by every other room."""

@@ -42,7 +42,7 @@ def upstream(names: Iterable[str], package: Path = PACKAGE, exercises: str = "")
     Parameters
     ----------
     names : iterable of str
-        Modules (``helpers.report.plots``), names in them (``helpers.report.plots.show``), or
+        Modules (``helpers.report.plots``), names in them (``helpers.report.plots.style``), or
         the beginning of names and a star.
     package : pathlib.Path
         The folder of `helpers`.
@@ -68,7 +68,7 @@ def upstream(names: Iterable[str], package: Path = PACKAGE, exercises: str = "")
                 prefix = f"helpers.exercises.chapter_{exercises}"
             waiting += [known for known in modules if known.startswith(prefix)]
             continue
-        # `from helpers.report.plots import show` names a function: its module counts.
+        # `from helpers.report.plots import style` names a function: its module counts.
         while name and name not in modules:
             name = name.rpartition(".")[0]
         if name and name not in sources:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # `course --help` should not wait for NumPy and pandas
     import pandas as pd
 
 T = TypeVar("T")
-#: Error numbers of a disk that is full, over its quota, read-only or not ours.
+#: Error numbers of a disk that is full, over its quota, read-only, or closed to this user.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -57,10 +57,10 @@ def kept(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path.with_name(f".{path.stem}.lock")):
-            result = read(path)  # another process may have made it meanwhile
+            result = read(path)  # another process may have written it meanwhile
             if result is None:
                 for stale in path.parent.glob(f".{path.stem}-*{path.suffix}"):
-                    stale.unlink(missing_ok=True)  # of a process that was killed
+                    stale.unlink(missing_ok=True)  # left by a process that was killed
                 with atomic_path(path) as temporary:
                     make(temporary)
                 result = read(path)
@@ -80,7 +80,7 @@ def kept(
 def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
     """Hold the lock file `path`; go on without a lock if the file system does not support it.
 
-    While another process holds it, wait; before that, print the sentence `waiting`, if given.
+    Wait while another process holds it; print the sentence `waiting`, if given, before waiting.
     """
     lock = filelock.FileLock(path)
     try:
@@ -146,9 +146,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> Path:
-    """Write `text` as UTF-8 to `path`, whole or not at all.
+    """Write `text` as UTF-8 to `path`, completely or not at all.
 
-    Bytes of file names that are no UTF-8 are written as they are.
+    Bytes of file names that are not UTF-8 are written unchanged.
     """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -156,7 +156,7 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
 
 
 def printable(text: object) -> str:
-    """Return `text` with a question mark in a box where a file name is no UTF-8."""
+    """Return `text` with a replacement character where a file name is not UTF-8."""
     return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 

@@ -1,4 +1,4 @@
-"""What counts as an image file: told by Pillow from the header, without decoding the pixels."""
+"""Whether a file is an image: Pillow reads its header and does not decode the pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-#: File name endings and the format that each promises.
+#: File name endings and the format that each stands for.
 IMAGE_ENDINGS = {
     ".bmp": "BMP",
     ".jpg": "JPEG",
@@ -17,10 +17,10 @@ IMAGE_ENDINGS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-#: Larger images are refused: a small file may hold so many pixels that the memory does not do.
+#: Larger images are refused: a small file may unpack to more pixels than fit into memory.
 MOST_PIXELS = 100_000_000
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
-# The mark that ends a complete file stands in its last bytes; some programs write more after it.
+# A complete file has this end mark in its last bytes; some programs write more after it.
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _TAIL = 4096
 _TOO_LARGE = f"more than {MOST_PIXELS // 1_000_000} megapixels"
@@ -95,7 +95,7 @@ def sniff(file: BinaryIO) -> ImageInfo:
 
 
 def _what_else(file: BinaryIO, size: int) -> str:
-    """Return in a few words what a file is that holds no image."""
+    """Return a few words that describe a file without an image."""
     if size == 0:
         return "empty file"
     file.seek(0)
@@ -103,7 +103,7 @@ def _what_else(file: BinaryIO, size: int) -> str:
     if start.startswith(b"version https://git-lfs"):
         return "git-lfs pointer, to be fetched with `git lfs pull`"
     if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
-        return "web page, not an image"  # what a download without a login gives
+        return "web page, not an image"  # the result of a download without a login
     if not start.translate(None, _TEXT):
         return "text, not an image"
     return "no readable BMP, JPEG, PNG or TIFF image"

@@ -36,11 +36,11 @@ def environment() -> dict:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Return the version of each package that is installed."""
-    found = {}
+    result = {}
     for name in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            result[name] = importlib.metadata.version(name)
+    return result
 
 
 def keras_version() -> dict:
@@ -70,10 +70,10 @@ def device() -> str:
 
 
 def commit(root: Path | None = None) -> str | None:
-    """Return the commit of the clone at `root`, by default of this code's own, or None.
+    """Return the commit of the clone at `root` (by default, the clone of this code), or None.
 
-    It has 40 digits, and ``+`` where tracked files differ from it. Of code that pip
-    installed, it is the commit that was installed.
+    It has 40 digits, and ``+`` if tracked files differ from it. For code that pip
+    installed, it is the installed commit.
     """
     clone = root or Path(__file__).resolve().parents[2]
     # The helpers may be installed inside another project's repository.

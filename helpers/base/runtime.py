@@ -57,7 +57,7 @@ class _Finder(importlib.abc.MetaPathFinder):
             def exec_module(module: ModuleType) -> None:
                 with held_back():
                     load(module)
-                # Its Python part warns of retracing whenever a notebook uses a second
+                # The Python part of TensorFlow warns of retracing whenever a notebook uses a second
                 # model. The level is set after the import, which resets it in a notebook.
                 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
@@ -69,8 +69,8 @@ class _Finder(importlib.abc.MetaPathFinder):
 def held_back(noise: re.Pattern[bytes] = _NOISE) -> Iterator[None]:
     """Hold back what the block writes to file descriptor 2; then pass on all but the noise.
 
-    C++ libraries write there past Python's ``sys.stderr``. Everything is passed on
-    when the block raises.
+    C++ libraries write there directly, not through Python's ``sys.stderr``. If the block
+    raises an error, everything is passed on.
 
     Parameters
     ----------

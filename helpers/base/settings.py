@@ -69,7 +69,7 @@ PROFILES = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The checked parameters of a chapter; :func:`read` makes them."""
+    """The checked parameters of a chapter; :func:`read` returns them."""
 
     dataset: str
     profile: Profile
@@ -86,7 +86,7 @@ class Settings:
         return path
 
     def as_dict(self) -> dict:
-        """Return the settings as plain values, as a run record keeps them."""
+        """Return the settings as plain values, as they are stored in a run record."""
         return {
             "dataset": self.dataset,
             "profile": asdict(self.profile),
@@ -121,7 +121,7 @@ def read(
     Raises
     ------
     SettingsError
-        When a name is unknown, the folder is not there, or `positive` does not
+        When a name is unknown, the folder does not exist, or `positive` does not
         belong to the data set.
     """
     check_dataset(dataset, positive)
@@ -135,7 +135,7 @@ def read(
 
 
 def check_dataset(dataset: str, positive: str = "") -> None:
-    """Raise SettingsError when a data set is unknown, or knows its positive class itself."""
+    """Raise SettingsError when a data set is unknown, or `positive` is not for it."""
     if dataset not in DATASETS:
         raise SettingsError(f"DATASET is {dataset!r}, but must be one of {', '.join(DATASETS)}.")
     if positive and dataset != "folders":
@@ -155,19 +155,19 @@ def profile_of(name: str | Profile) -> Profile:
 
 
 def _computing(profile: Profile) -> Profile:
-    """Return the profile with what the environment says about how to compute."""
+    """Return the profile changed by the environment variables about computing."""
     choices = {
         "precision": ("float32", "mixed", "bfloat16", "float16"),
         "xla": ("0", "1"),
         "devices": ("one", "all"),
     }
-    for field, known in choices.items():
+    for field, allowed in choices.items():
         name = f"COURSE_{field.upper()}"
         value = os.environ.get(name)
         if not value:
             continue
-        if value not in known:
-            raise SettingsError(f"{name} is {value!r}, but must be one of {', '.join(known)}.")
+        if value not in allowed:
+            raise SettingsError(f"{name} is {value!r}, but must be one of {', '.join(allowed)}.")
         profile = replace(profile, **{field: value == "1" if field == "xla" else value})
     return profile
 
@@ -185,7 +185,7 @@ def artifacts_folder() -> Path:
 
 
 def course_root() -> Path | None:
-    """Return the clone that the working directory lies in, or None outside of one."""
+    """Return the clone that contains the working directory, or None."""
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if (folder / "_toc.yml").is_file() and (folder / "helpers").is_dir():

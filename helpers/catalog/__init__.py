@@ -1,4 +1,4 @@
-"""The catalog: a table with one row an image, and how it is split, balanced and augmented."""
+"""The catalog: a table with one row per image, and how it is split, balanced and augmented."""
 
 from helpers.catalog.table import (
     COLUMNS,

@@ -25,15 +25,15 @@ def balance_by_copies(catalog: pd.DataFrame, seed: int = 24) -> pd.DataFrame:
 
     The size is the mean of the classes' sizes, rounded down: 4432 `all` and
     1964 `hem` become 3198 and 3198. From a larger class, images drawn at random
-    are left out; a smaller class gets mirrored and rotated copies. Their transforms are
+    are left out. A smaller class gets mirrored and rotated copies. Their transforms are
     `PAPER_TRANSFORMS`, and the two transposes only where these are not enough.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
-        Split, without copies; left as it is.
+        Split, without copies; it is not changed.
     seed : int
-        Seed of the random draw; the order of the rows does not matter.
+        Seed of the random draw; the order of the rows has no influence.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def balance_by_copies(catalog: pd.DataFrame, seed: int = 24) -> pd.DataFrame:
         if goal > 8 * size:
             raise CatalogError(
                 f"Class {label!r} has {size} training images; even all 7 symmetries "
-                f"of each do not make the {goal} wanted: use class_weights or balanced_batches."
+                f"of each give fewer than the {goal} wanted: use class_weights or balanced_batches."
             )
         copies.append(_copies(catalog.loc[members], goal - size, rng))
     if copies:
@@ -130,7 +130,7 @@ def balanced_batches(
     Raises
     ------
     CatalogError
-        When the first batch is asked for, if there are fewer than two classes or
+        When the first batch is requested, if there are fewer than two classes or
         `batch_size` is not a multiple of their number.
     """
     names, classes = np.unique(np.asarray(targets), return_inverse=True)

@@ -1,9 +1,9 @@
 """Assigns groups of very different sizes to splits so that every split gets its share.
 
 Why not scikit-learn's ``StratifiedGroupKFold``: it assigns one group after the other,
-takes none back, and knows equal folds only. With two dozen uneven subjects its splits
+never moves a group again, and supports equal folds only. With two dozen uneven subjects its splits
 miss the wanted share of a class by 15 percentage points on average, those of this
-search by 2 (tests/unit/test_splitting.py).
+search by 2 (test_splitting.py).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def allot(
     rng : numpy.random.Generator
         Source of the random starts.
     needs : ndarray, shape (sides,)
-        How important it is that a side has every class; it decides which side
-        goes without where a class has too few groups.
+        How important it is that a side has every class; if a class has too
+        few groups, the least important sides get none of it.
 
     Returns
     -------
     ndarray of int, shape (groups,)
     """
     present = (counts > 0).astype(float)
-    # Of each group: its share of the images and of the groups of each class.
+    # For each group: its share of the images and of the groups of each class.
     features = np.stack([counts / counts.sum(axis=0), present / present.sum(axis=0)])
     best = None
     for _ in range(_STARTS):
@@ -92,8 +92,8 @@ def _improve(
         gain, pick = _best(features[:, mover], side[mover], to, sums, now, shares, needs)
         step = [(mover[pick], to[pick])]
         # Candidate exchanges: pairs of groups on different sides, or a sample of the pairs.
-        few = groups * (groups - 1) // 2 <= _PAIRS
-        one, two = np.triu_indices(groups, 1) if few else rng.integers(groups, size=(2, _PAIRS))
+        every = groups * (groups - 1) // 2 <= _PAIRS
+        one, two = np.triu_indices(groups, 1) if every else rng.integers(groups, size=(2, _PAIRS))
         apart = side[one] != side[two]
         one, two = one[apart], two[apart]
         if len(one):

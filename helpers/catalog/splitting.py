@@ -1,7 +1,7 @@
-"""Splits that keep a person's images on one side, and the audit that proves it.
+"""Splits that keep a person's images on one side, and an audit that checks it.
 
 Every function takes a catalog and returns a new one with the same rows in the
-same order, so that an image array made from the one stays aligned with the
+same order, so that an image array made for one also fits the
 other. The result depends on the ids, labels, subjects and bytes of the images and
 on the seed. It does not depend on the order of the rows or on the files' folder.
 
@@ -31,14 +31,14 @@ _AUDIT_COLUMNS = ["kind", "name", "sides", "subjects", "images", "image_ids"]
 def split_at_random(
     catalog: pd.DataFrame, fractions: Sequence[float] = FRACTIONS, seed: int = 24
 ) -> pd.DataFrame:
-    """Return the catalog split image by image, stratified by label: the papers' way.
+    """Return the catalog split image by image, stratified by label, as in the papers.
 
     Cells of one person are then in several splits; :func:`audit_leakage` counts them.
 
     Parameters
     ----------
     catalog : pandas.DataFrame
-        As loaded; left as it is.
+        As loaded; it is not changed.
     fractions : three floats that sum to 1
         Of train, val and test.
     seed : int
@@ -101,7 +101,7 @@ def split_by_subject(
     Parameters
     ----------
     catalog : pandas.DataFrame
-        As loaded; left as it is.
+        As loaded; it is not changed.
     fractions : three floats that sum to 1
         Of train, val and test: shares of the images of each class.
     seed : int
@@ -134,7 +134,7 @@ def split_by_subject(
 def folds_by_subject(
     catalog: pd.DataFrame, k: int = 5, seed: int = 24, nearest: bool = False
 ) -> pd.DataFrame:
-    """Return the catalog with `fold` set to ``"0"`` .. ``str(k - 1)``, linked subjects whole.
+    """Return the catalog with `fold` set to ``"0"`` .. ``str(k - 1)``, linked subjects together.
 
     The search is that of :func:`split_by_subject`, with k equal shares.
     :func:`official_folds` turns any of the folds into the test set.
@@ -142,7 +142,7 @@ def folds_by_subject(
     Parameters
     ----------
     catalog : pandas.DataFrame
-        Left as it is. Unlabelled rows and the release's own test rows get
+        It is not changed. Unlabelled rows and the release's own test rows get
         the fold ``""``; otherwise `split` is ignored.
     k : int
         Number of folds, 2 or more.
@@ -175,7 +175,7 @@ def official_folds(
     Parameters
     ----------
     catalog : pandas.DataFrame
-        As loaded, or from :func:`folds_by_subject`; left as it is.
+        As loaded, or from :func:`folds_by_subject`; it is not changed.
     test_fold, val_fold : str
         Names of folds; `val_fold` may be None for no validation split.
 
@@ -213,8 +213,8 @@ def link_subjects(catalog: pd.DataFrame) -> pd.DataFrame:
     edges, nodes = [], len(names)
     for column in ("sha256", "group"):
         shared, values = pd.factorize(catalog[column].replace("", pd.NA))
-        known = shared >= 0  # an empty field links nobody
-        edges.append((subject[known], nodes + shared[known]))
+        filled = shared >= 0  # an empty entry links no subjects
+        edges.append((subject[filled], nodes + shared[filled]))
         nodes += len(values)
     start, end = np.concatenate(edges, axis=1)
     graph = coo_array((np.ones(len(start)), (start, end)), shape=(nodes, nodes))
@@ -315,7 +315,7 @@ def _prepare(catalog: pd.DataFrame) -> pd.Series:
 
 
 def _wanted(fractions: Sequence[float]) -> dict[str, float]:
-    """Check the fractions; return that of each split."""
+    """Check the fractions; return them by split."""
     shares = np.array([float(value) for value in fractions])
     within = ((shares >= 0) & (shares <= 1)).all()
     if len(shares) != 3 or not within or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
@@ -372,7 +372,7 @@ def _allot(
             )
     if complaints:
         problem = (
-            f"with {len(counts)} groups of linked subjects kept whole, {'; '.join(complaints)}"
+            f"with {len(counts)} groups of linked subjects kept together, {'; '.join(complaints)}"
         )
         if not nearest:
             raise CatalogError(

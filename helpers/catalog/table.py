@@ -1,4 +1,4 @@
-"""The catalog: a table with one row an image, which every step hands on."""
+"""The catalog: a table with one row per image, used by every step."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def make(
     positive : str or iterable of str, optional
         Name of the positive class, or names of several. It fills the column
         `positive`; every other labelled class is negative. Without it the rows
-        bring that column along, or it stays empty: such a catalog can be split
-        and looked at, but it asks no question of two classes (see :func:`target`).
+        have that column already, or it stays empty: such a catalog can be split
+        and displayed, but no model can be trained on it (see :func:`target`).
 
     Returns
     -------
@@ -85,9 +85,9 @@ def make(
 
 
 def truth(column: pd.Series) -> pd.Series:
-    """Return a column `positive` as Int64: 0, 1, or missing where nobody knows.
+    """Return a column `positive` as Int64: 0, 1, or missing where unknown.
 
-    Numbers, booleans and digits read from a text file are taken alike.
+    Numbers, booleans and digits from a text file are all accepted.
 
     Raises
     ------
@@ -104,13 +104,13 @@ def truth(column: pd.Series) -> pd.Series:
 
 
 def check(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return `catalog` as it is when it is sound, raise otherwise.
+    """Return `catalog` unchanged if it is valid; raise an error otherwise.
 
     Raises
     ------
     CatalogError
         When it is empty, a column is missing or holds missing values, an id
-        stands twice, a split is unknown, or an augmented copy is outside training.
+        occurs twice, a split is unknown, or an augmented copy is outside training.
     """
     missing = [column for column in COLUMNS if column not in catalog]
     if missing:
@@ -126,7 +126,7 @@ def check(catalog: pd.DataFrame) -> pd.DataFrame:
     repeated = catalog["image_id"][catalog["image_id"].duplicated()].unique()
     if len(repeated):
         raise CatalogError(
-            f"{len(repeated)} image ids stand more than once in the catalog, first {repeated[0]!r}."
+            f"{len(repeated)} image ids occur more than once in the catalog, first {repeated[0]!r}."
         )
     unknown = sorted(set(catalog["split"]) - {"", *SPLITS})
     if unknown:
@@ -152,13 +152,13 @@ def sides(catalog: pd.DataFrame) -> tuple[list[str], list[str]]:
 
     Works on predictions as well. A side without rows is an empty list.
     """
-    known = truth(catalog["positive"])
-    negative, positive = (sorted(set(catalog["label"][known == side])) for side in (0, 1))
+    column = truth(catalog["positive"])
+    negative, positive = (sorted(set(catalog["label"][column == side])) for side in (0, 1))
     return negative, positive
 
 
 def class_names(catalog: pd.DataFrame) -> tuple[str, str]:
-    """Return what to call the negative and the positive class: ``("hem", "all")``.
+    """Return names for the negative and the positive class: ``("hem", "all")``.
 
     Several classes of one side are joined: ``early/pre/pro``. A side without
     rows is called ``negative`` or ``positive``. Works on predictions as well.
@@ -170,8 +170,8 @@ def class_names(catalog: pd.DataFrame) -> tuple[str, str]:
 def target(catalog: pd.DataFrame) -> np.ndarray:
     """Return the column `positive` as an array: 1 or 0 for each row, int8, shape (n,).
 
-    Works on predictions as well. Which class is positive was said once, by who
-    read the data: it does not depend on which other rows are there.
+    Works on predictions as well. The reader of the data set decides which
+    class is positive: this does not depend on the other rows.
 
     Raises
     ------
@@ -183,22 +183,22 @@ def target(catalog: pd.DataFrame) -> np.ndarray:
             "The table lacks the column `positive`, 1 for rows of the positive class and 0 for "
             "the others: catalog.make(rows, positive=...) adds it."
         )
-    known = truth(catalog["positive"])
+    column = truth(catalog["positive"])
     blank = int((catalog["label"] == UNLABELLED).sum()) if "label" in catalog else 0
     if blank:
         raise CatalogError(f"{blank} rows of the catalog are unlabelled: leave them out first.")
-    if known.isna().any():
+    if column.isna().any():
         raise CatalogError(
-            f"For {int(known.isna().sum())} rows nobody said whether their class is the positive "
-            "one: catalog.make(rows, positive=...) does."
+            f"For {int(column.isna().sum())} rows it is unknown whether their class is the "
+            "positive one: set it by catalog.make(rows, positive=...)."
         )
-    return known.to_numpy(dtype=np.int8)
+    return column.to_numpy(dtype=np.int8)
 
 
 def fingerprint(catalog: pd.DataFrame, columns: Iterable[str] = ("sha256", "transform")) -> str:
     """Return a hash of the named columns in row order, 16 hexadecimal digits.
 
-    The default names the pixels: same files in the same order, wherever they lie.
+    The default names the pixels: same files in the same order, in any folder.
     """
     digest = hashlib.sha256()
     for column in columns:
@@ -218,17 +218,17 @@ def read(path: str | os.PathLike) -> pd.DataFrame:
 
 
 def write(path: str | os.PathLike, catalog: pd.DataFrame) -> None:
-    """Write `catalog` as CSV, whole or not at all."""
+    """Write `catalog` as CSV, completely or not at all."""
     write_csv(path, check(catalog))
 
 
 def _is_positive(labels: pd.Series, positive: str | Iterable[str]) -> pd.Series:
     """Return 1 for labels in `positive`, 0 for other classes, missing for unlabelled rows."""
     names = {positive} if isinstance(positive, str) else set(positive)
-    found = set(labels) - {UNLABELLED}
-    if not names & found:
+    present = set(labels) - {UNLABELLED}
+    if not names & present:
         raise CatalogError(
             f"No row is of the positive class {', '.join(sorted(names))!r}; "
-            f"the classes are {', '.join(map(repr, sorted(found)))}."
+            f"the classes are {', '.join(map(repr, sorted(present)))}."
         )
     return labels.isin(names).astype("Int64").mask(labels == UNLABELLED)

@@ -112,7 +112,7 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
 
     Notes
     -----
-    No feature changes when the image is turned by a right angle or mirrored. For a
+    No feature changes when the image is turned by 90 degrees or mirrored. For a
     region of area A and perimeter P:
 
     - `perimeter` is Crofton's formula in four directions, as in
@@ -172,7 +172,7 @@ def measure(image: np.ndarray, nucleus: np.ndarray, cytoplasm: np.ndarray) -> di
 
 
 def table(catalog: pd.DataFrame, kind: str = "auto") -> pd.DataFrame:
-    """Return the features of a catalog's images, from disk where they were measured before.
+    """Return the features of a catalog's images, cached on disk.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def table(catalog: pd.DataFrame, kind: str = "auto") -> pd.DataFrame:
     pandas.DataFrame
         Indexed like the catalog: `image_id`, `cells` (how many were measured),
         `problem` (one sentence, or ""), then :data:`NAMES`. A row with a problem
-        has NaN for all features; one printed line tells how many there are.
+        has NaN for all features; one printed line says how many there are.
 
     Raises
     ------
@@ -284,7 +284,7 @@ def _checked(
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or len(set(shapes)) > 1:
         raise CellError(
             f"The image is {image.dtype} of shape {image.shape} and the masks of shapes "
-            f"{nucleus.shape} and {cytoplasm.shape}; wanted are uint8 (h, w, 3) and twice (h, w)."
+            f"{nucleus.shape} and {cytoplasm.shape}; expected: uint8 (h, w, 3), twice (h, w)."
         )
     nucleus, cytoplasm = nucleus.astype(bool, copy=False), cytoplasm.astype(bool, copy=False)
     if not nucleus.any():
@@ -301,7 +301,7 @@ def _window(mask: np.ndarray) -> tuple[slice, slice]:
 
 
 def _without_rim(nucleus: np.ndarray, diameter: float) -> np.ndarray:
-    """Return the nucleus without the outer 3 % of its diameter; a very small nucleus whole."""
+    """Return the nucleus without the outer 3 % of its diameter; all of a very small nucleus."""
     from skimage.morphology import disk
 
     core = cv2.erode(
@@ -339,10 +339,10 @@ def _key(catalog: pd.DataFrame, kind: str) -> str:
     import skimage
 
     digest = hashlib.sha256(catalogs.fingerprint(catalog).encode())
-    for path, known in zip(catalog["path"], catalog["sha256"], strict=True):
+    for path, sha256 in zip(catalog["path"], catalog["sha256"], strict=True):
         if not os.path.isfile(path):  # a file that is missing may come back
             digest.update(b"missing " + os.fsencode(path))
-        elif known == "":
+        elif sha256 == "":
             digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
     software = cv2.__version__, skimage.__version__, scipy.__version__
     digest.update(repr((kind, code.version(__name__), software)).encode())

@@ -25,16 +25,16 @@ from helpers.base.settings import DEFAULT_SEED, artifacts_folder
 from helpers.cells import segmentation
 from helpers.images.loading import read_image
 
-#: Side of a box in multiples of the longer side of its nucleus. A plasma cell needs the room:
-#: its nucleus does not lie in the middle of the cell.
+#: Side of a box in multiples of the longer side of its nucleus. A plasma cell needs more:
+#: its nucleus is not in the middle of the cell.
 MARGIN = 1.8
 #: Side of a background square as a share of the field's height, whatever the size of the cells.
 BACKGROUND_SIDE = 1 / 8
 _PER_FIELD = 6  # background squares of one field, at most
-_WORKING_SIDE = 1000  # nuclei are looked for in masks that are at most so large
+_WORKING_SIDE = 1000  # larger masks are reduced to this before nuclei are found
 #: A nucleus has at least this share of the field's area: anything smaller is a speck.
 _SPECK = 1 / 20_000
-#: Touching nuclei are parted where they are narrower than this share of their greatest width.
+#: Touching nuclei are separated where they are narrower than this share of their greatest width.
 _WAIST = 0.75
 
 
@@ -52,7 +52,7 @@ def crops(catalog: pd.DataFrame, size: int = 64) -> tuple[pd.DataFrame, np.ndarr
     Returns
     -------
     table : pandas.DataFrame
-        A catalog with one row a cell: `image_id` (``MM_3_c01``, numbered from top
+        A catalog with one row per cell: `image_id` (``MM_3_c01``, numbered from top
         to bottom), `path` and `subject` of the field, its `group` and `split`, and
         `sha256` of field and box; with `x`, `y`, `width`, `height` (the box in
         the field, pixels), `source` (``mask``, or ``segmentation`` where the
@@ -71,7 +71,7 @@ def crops(catalog: pd.DataFrame, size: int = 64) -> tuple[pd.DataFrame, np.ndarr
     Notes
     -----
     A nucleus that the border of the field cuts is left out; a box that would extend
-    over the border is moved inside. Touching nuclei are parted by a watershed. The
+    over the border is moved inside. Touching nuclei are separated by a watershed. The
     two nuclei of a binucleate cell give two crops of that cell.
     """
 
@@ -190,7 +190,7 @@ def _reduced(labels: np.ndarray) -> np.ndarray:
 
 
 def _parted(mask: np.ndarray) -> np.ndarray:
-    """Label the nuclei of a mask, int32; touching nuclei are parted by watershed.
+    """Label the nuclei of a mask, int32; touching nuclei are separated by watershed.
 
     The markers are the cores: the pixels of a piece that are far from its outline.
     Watershed: Vincent and Soille 1991, doi:10.1109/34.87344.
@@ -331,7 +331,7 @@ def _as_catalog(boxes: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
         width=boxes["side"],
         height=boxes["side"],
         source=np.where(rows["nucleus_mask"] == "", "segmentation", "mask"),
-        # Two crops of a field are two images; those of two equal files are the same ones.
+        # Crops of one field differ in this hash; the same box in two identical files does not.
         sha256=[
             hashlib.sha256(f"{file}:{x},{y},{side},{side}".encode()).hexdigest()
             for file, x, y, side in zip(

@@ -1,4 +1,4 @@
-"""Shape of a region: what its mask alone tells.
+"""Shape of a region: measured on its mask alone.
 
 Sizes are those of ``skimage.measure.regionprops``. Its convex hull takes longer than all
 other features of a cell together, so the hull is OpenCV's.

@@ -85,12 +85,12 @@ def patterns(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
         return dict.fromkeys((f"lbp_{name}" for name in PATTERN), float("nan"))
     middle = grey[1:-1, 1:-1]
     code = np.zeros(middle.shape, np.uint8)
-    known = mask[1:-1, 1:-1].copy()
+    complete = mask[1:-1, 1:-1].copy()
     for bit, (dy, dx) in enumerate(_AROUND):
         shifted = slice(1 + dy, height - 1 + dy), slice(1 + dx, width - 1 + dx)
         code |= (grey[shifted] >= middle).view(np.uint8) << np.uint8(bit)
-        known &= mask[shifted]
-    counts = np.bincount(_UNIFORM[code[known]], minlength=10)
+        complete &= mask[shifted]
+    counts = np.bincount(_UNIFORM[code[complete]], minlength=10)
     if not counts.sum():
         return dict.fromkeys((f"lbp_{name}" for name in PATTERN), float("nan"))
     shares = counts / counts.sum()

@@ -1,1 +1,1 @@
-"""What runs and publishes the course; no chapter imports it."""
+"""Code that runs and publishes the course; no chapter imports it."""

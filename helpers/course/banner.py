@@ -1,17 +1,17 @@
-"""What a published page says about its own run: the banner and the status page."""
+"""The run of a published page, described on it: the banner and the status page."""
 
 from __future__ import annotations
 
 import html
 
-#: What a page calls a data set.
+#: Names of the data sets on a page.
 NAMES = {
     "phantom": "phantom: cells drawn by the course itself, not photographed",
     "cnmc": "C-NMC 2019 (frames of single cells)",
     "taleqani": "Taleqani ALL (fields of many cells)",
     "all_idb": "ALL-IDB",
     "snam": "SN-AM (fields of many cells, ALL and MM)",
-    "folders": "a folder of images, one folder a class",
+    "folders": "a folder of images, one folder per class",
 }
 
 
@@ -87,7 +87,7 @@ def duration(seconds: float) -> str:
 
 
 def weights(record: dict) -> str:
-    """Return what is known of each backbone's weights, each sentence once: ``a, b: sentence``."""
+    """Return the notes on the weights of the backbones, each sentence once: ``a, b: sentence``."""
     names: dict[str, list[str]] = {}
     for text in record["weights"]:
         name, _, sentence = text.rpartition(": ")
@@ -96,7 +96,7 @@ def weights(record: dict) -> str:
 
 
 def _data_set(record: dict) -> str:
-    """Return what the run's images are; also that they were drawn, where the name hides it."""
+    """Return the name of the data set; say that images were drawn, if the name does not."""
     name = NAMES.get(record["dataset"], record["dataset"])
     if record.get("drawn") and record["dataset"] != "phantom":
         return f"{name}: of its layout, but drawn by the course itself, not photographed"
@@ -110,5 +110,5 @@ def _commit(record: dict) -> str:
 
 
 def _unbroken(text: str) -> str:
-    """Return `text` with spaces and hyphens at which no browser breaks the line."""
+    """Return `text` with spaces and hyphens replaced, so that no browser breaks the line there."""
     return text.replace(" ", "\u00a0").replace("-", "\u2011")

@@ -1,4 +1,4 @@
-"""Builds the HTML book from the executed chapters and publishes the whole book or nothing."""
+"""Builds the HTML book from the executed chapters and publishes the complete book or nothing."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _SEAL = ".course.json"
 
 
 def build(project: Project, run: Parameters) -> None:
-    """Publish the book of a run in ``_build/html``, unless it is there already.
+    """Publish the book of a run in ``_build/html``, unless it is published already.
 
-    Every chapter must have been executed with its present cells and helpers, and
+    Every chapter must have been executed with its current cells and helpers, and
     every page must pass :func:`helpers.course.checks.check_executed`. The book is
     built in another folder, where warnings count as errors, and replaces the old
     one only when it is complete.
@@ -90,7 +90,7 @@ def _stage(project: Project, pages: dict[str, dict], records: list[dict], folder
 
 
 def page(source: dict, executed: dict, record: dict) -> dict:
-    """Return the notebook to publish: the present text, the run's outputs, the banner.
+    """Return the notebook to publish: the current text, the run's outputs, the banner.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _shown(cell: dict, record: dict) -> dict:
 
 
 def _staged_config(config: str) -> str:
-    """Return the book's settings as it is built with.
+    """Return the settings with which the book is built.
 
     Execution is off, because the chapters were executed already. There are no launch
     buttons while the repository's address is the placeholder: they would lead nowhere.
@@ -193,7 +193,7 @@ def _sphinx(work: Path) -> Path:
 
 
 def _publish(built: Path, html: Path) -> None:
-    """Put `built` in the place of `html`; a kill between the two renames leaves ``html.old``."""
+    """Replace `html` by `built`; a kill between the two renames leaves ``html.old``."""
     (built / ".nojekyll").touch()  # without it, GitHub Pages drops folders that begin with _
     old = html.with_name(f"{html.name}.old")
     shutil.rmtree(old, ignore_errors=True)
@@ -219,7 +219,7 @@ def _published(html: Path) -> dict | None:
 
 
 def _seal(project: Project, run: Parameters, chapters: list[State]) -> dict:
-    """Return the run and a hash of all that the book is built from, this package included."""
+    """Return the run and a hash of everything that the book is built from, with this package."""
     files = [project.root / "_config.yml", project.root / "_toc.yml", project.lock]
     files += [state.chapter.path for state in chapters]
     files += sorted(path for path in (project.root / "book").rglob("*") if path.is_file())

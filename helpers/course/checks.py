@@ -1,4 +1,4 @@
-"""Checks of the chapters as their authors wrote them, and of their executed copies."""
+"""Checks of the chapters without outputs, and of their executed copies."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from helpers.base.code import imports
 from helpers.course.project import Chapter, Project
 from helpers.course.staleness import read_notebook, source_of, tags_of
 
-#: The parameters of every chapter, with the values that a reader finds in it.
+#: The parameters of every chapter, with their default values.
 DEFAULTS = {"DATASET": "phantom", "PROFILE": "quick", "SEED": 24, "DATA_DIR": "", "POSITIVE": ""}
 
-# Each of these tags means something to one of nbclient, nbval and jupyter-book, not to all.
+# Each of these tags has a meaning for only some of nbclient, nbval and jupyter-book.
 _TRAPS = {"raises-exception", "skip-execution", "nbval-skip", "nbval-raises-exception"}
 _MYST = re.compile(r"(?m)^\s*(?:`{3,}|:{3,})\s*\{[\w:-]+\}|\{[\w:-]+\}`[^`]|^\s*\([\w-]+\)=\s*$")
 _IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
@@ -161,7 +161,7 @@ def _markdown(notebook: dict) -> list[str]:
 
 
 def _figures(notebook: dict) -> list[str]:
-    """Return the figures with half a label; those without any are found in the executed copy."""
+    """Return the figures with only half a label; the executed copy shows those without any."""
     problems = []
     names = []
     for cell in _code(notebook):

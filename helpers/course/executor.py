@@ -1,4 +1,4 @@
-"""Runs one chapter and keeps its executed copy and its run record, or neither."""
+"""Runs one chapter and stores both its executed copy and its run record, or neither."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class Result:
-    """How one chapter came out; `failure` is empty when all of its cells ran."""
+    """The result of one chapter; `failure` is empty when all of its cells ran."""
 
     chapter: str
     seconds: float
@@ -60,7 +60,7 @@ def execute(
     """Run one chapter from its first cell to its last.
 
     The executed copy is written when every cell ran; the record follows and contains
-    the copy's hash, so that a run killed between the two counts as not done. A copy
+    the copy's hash, so that a run killed between the two is repeated. A copy
     that failed is kept in ``failed/``.
 
     Parameters
@@ -75,8 +75,8 @@ def execute(
     Raises
     ------
     RunError
-        When the notebook has not exactly one cell tagged ``parameters``, in which
-        case it would run with its defaults and say nothing.
+        When the notebook does not have exactly one cell tagged ``parameters``:
+        it would silently run with its defaults.
     """
     from nbclient import NotebookClient
     from nbformat import writes
@@ -142,10 +142,10 @@ def execute(
 
 
 def is_drawn(run: Parameters) -> bool:
-    """Return whether a run's images were drawn by the course, whatever its data set is called."""
+    """Return whether a run's images were drawn by the course, whatever the name of its data set."""
     if run.dataset == "phantom" or not run.data_dir:
         return run.dataset == "phantom"
-    from helpers.datasets.drawn.folder import are_drawn  # brings pandas along
+    from helpers.datasets.drawn.folder import are_drawn  # imports pandas
 
     return are_drawn(run.data_dir)
 

@@ -1,4 +1,4 @@
-"""The kernel that chapters run in: this very interpreter, with a known environment."""
+"""The kernel that chapters run in: the same Python interpreter, with a fixed environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 
 from helpers.base.runtime import cores
 
-# Evaluated after the last cell, since only the kernel knows what it ran on. A helper that
+# Evaluated after the last cell, since only the kernel knows its device. A helper that
 # loads pretrained weights notes them in `helpers.models.weights.WEIGHTS_USED`, a list of sentences.
 _PROBE = """
 def _probe():
@@ -90,7 +90,7 @@ class CourseKernelManager(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        """The one spec there is."""
+        """The only spec."""
         from ipykernel.kernelspec import get_kernel_dict
 
         own = get_kernel_dict()
@@ -111,7 +111,7 @@ def run_cells(
     variables : dict of str
         Environment variables of the kernel.
     log : file
-        Open for what the kernel's own machinery writes, which belongs to no cell.
+        Open for the messages of the kernel itself, which belong to no cell.
     stop : threading.Event
         Once it is set, the kernel is killed.
 
@@ -119,7 +119,7 @@ def run_cells(
     -------
     dict
         ``weights`` (list of str), ``backend`` (str) and ``gpu`` (list of str) of the kernel;
-        empty when the kernel cannot tell them.
+        empty when the kernel does not answer.
     """
     return asyncio.run(_run(client, variables, log, stop))
 

@@ -73,16 +73,16 @@ def parameters(
     helpers.base.settings.SettingsError
         When one of them is unknown, or a real data set comes without its folder.
     DatasetError
-        When no folder of a class in the data set ``folders`` is called `positive`.
+        When no folder of a class in the data set ``folders`` has the name `positive`.
     """
     checked = settings.read(dataset, profile, seed, data_dir, positive)
     if checked.data_dir is None and dataset != "phantom":
         raise settings.SettingsError(
-            f"The data set {dataset!r} needs DATA_DIR, the folder that its files lie in."
+            f"The data set {dataset!r} needs DATA_DIR, the folder with its files."
         )
     folder = "" if checked.data_dir is None else str(checked.data_dir)
     if dataset == "folders":
-        from helpers.datasets import files  # brings pandas along
+        from helpers.datasets import files  # imports pandas
         from helpers.datasets.readers import folders
 
         folders.read(files.scan(checked.data_dir)[0], positive)
@@ -186,7 +186,7 @@ def toc_files(path: Path) -> list[str]:
 
     def walk(node: dict) -> list[str]:
         below = [entry for key in ("parts", "chapters", "sections") for entry in node.get(key, [])]
-        here = [str(node[key]) for key in ("root", "file") if key in node]
-        return here + [name for entry in below for name in walk(entry)]
+        own = [str(node[key]) for key in ("root", "file") if key in node]
+        return own + [name for entry in below for name in walk(entry)]
 
     return walk(yaml.safe_load(path.read_text(encoding="utf-8")))

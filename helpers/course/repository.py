@@ -2,7 +2,7 @@
 
 ``[project.urls] Repository`` in ``pyproject.toml`` decides. The same address is in
 the chapters' set-up cells, the book's launch buttons, the README and the citation
-file, which are read where ``pyproject.toml`` is not (on Colab, on a phone);
+file, which are read without ``pyproject.toml`` (on Colab, on a phone);
 :func:`set_repository` changes all of them together.
 """
 
@@ -16,7 +16,7 @@ from helpers.base.errors import RunError
 from helpers.base.files import write_text
 from helpers.course.project import find
 
-#: The address before the course has one. Nothing published links to it.
+#: Stands for the address until it is set. Nothing published links to it.
 PLACEHOLDER = "https://github.com/OWNER/REPOSITORY"
 
 _HOST = "https://github.com/"
@@ -53,7 +53,7 @@ def url(root: str | Path | None = None) -> str:
 
 
 def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
-    """Replace the present address by `address` in every file; return the files that changed.
+    """Replace the current address by `address` in every file; return the files that changed.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
     ------
     RunError
         When it is not the address of a GitHub repository (Colab opens notebooks
-        from there), or ``pyproject.toml`` has no present one.
+        from there), or ``pyproject.toml`` has no address yet.
     """
     plain = address.strip().rstrip("/").removesuffix(".git")
     if not re.fullmatch(rf"{re.escape(_HOST)}[A-Za-z0-9-]+/[A-Za-z0-9._-]+", plain):
@@ -87,7 +87,7 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
             new = pattern.sub(lambda match: match[1] + new_name, old)
             if new != old:
                 changed[path] = new
-    # pyproject.toml last: it says what to replace, if this is stopped and started again.
+    # pyproject.toml last: after an interruption, it still has the old address to replace.
     for path in sorted(changed, key=lambda p: p.name == "pyproject.toml"):
         write_text(path, changed[path])
     return list(changed)

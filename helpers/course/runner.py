@@ -22,7 +22,7 @@ from helpers.course import staleness
 from helpers.course.executor import Result, copy_path, execute
 from helpers.course.project import Chapter, Parameters, Project
 
-#: Longest time of one cell, in seconds, where none is asked for.
+#: Longest time of one cell, in seconds, by default.
 CELL_TIMEOUT = {"smoke": 300, "quick": 900, "full": 6 * 3600}
 
 
@@ -70,18 +70,18 @@ def run_chapters(
     cell_timeout: int | None = None,
     artifacts: Path | None = None,
 ) -> list[Result]:
-    """Run every stale chapter and return how each came out.
+    """Run every stale chapter and return the results.
 
     Parameters
     ----------
     project, run
         Which clone, and with which parameters.
     only : list of str
-        Numbers or names of the chapters to look at; all when empty.
+        Numbers or names of the chapters to consider; all when empty.
     jobs : int
         Number of chapters that run at a time.
     force : bool
-        Run also what is up to date.
+        Run also the chapters that are up to date.
     cell_timeout : int, optional
         Longest time of a cell in seconds; by default from `CELL_TIMEOUT`.
     artifacts : pathlib.Path, optional

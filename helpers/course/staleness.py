@@ -36,7 +36,7 @@ def digest(project: Project, chapter: Chapter, run: Parameters) -> dict[str, str
     -------
     dict of str
         The keys of `REASONS`, each with 16 hexadecimal digits. Markdown is not
-        among them: a corrected sentence reaches the page without another run.
+        among them: a corrected sentence is published without another run.
     """
     cells = [c for c in read_notebook(chapter.path)["cells"] if c["cell_type"] == "code"]
     code = [source_of(cell) for cell in cells]
@@ -80,7 +80,7 @@ def folder_state(folder: Path) -> str:
     """Return a hash of the names, sizes and times of all files below `folder`.
 
     The contents are not read: for 15,000 images that would take half a minute. A folder
-    that links lead to several times counts once, and one that cannot be opened as closed.
+    with several links to it counts once; for one that cannot be opened, its error counts.
     """
     lines, seen = [], set()
     pending = [str(folder)]
@@ -138,7 +138,7 @@ def _weights_state() -> str:
 def _hash(*parts: str | bytes) -> str:
     digest = hashlib.sha256()
     for part in parts:
-        # Names of files that are no UTF-8 hold surrogates, which plain encoding refuses.
+        # File names that are not UTF-8 contain surrogates, which need this error handler.
         raw = part.encode(errors="surrogateescape") if isinstance(part, str) else part
         digest.update(str(len(raw)).encode() + b"\x1e" + raw)
     return digest.hexdigest()[:16]

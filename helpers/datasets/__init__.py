@@ -47,7 +47,7 @@ def load(
     ----------
     name : str or Settings
         ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``, or ``folders``
-        for images of one's own, one folder a class. A chapter's :class:`Settings`
+        for images of one's own, one folder per class. A chapter's :class:`Settings`
         bring all the other arguments along.
     data_dir : path-like, optional
         Folder of a real data set, searched with all its sub-folders.

@@ -70,7 +70,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an image file holds, as its header says.
+    """What an image file contains, by its header.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ def scan(
     ----------
     folder : path-like
     masks : bool
-        Whether images with ``mask`` in their name are wanted too.
+        Whether images with ``mask`` in their name are included.
     every_file : bool
         Whether files that are neither images nor tables by their ending are named
         in `left_out`; otherwise they are passed over in silence.
@@ -104,7 +104,7 @@ def scan(
     files : list of File
         Files with the ending of an image, and label tables (``.csv``, ``.xyc``).
     left_out : list of (path, reason)
-        Files that look like images but are none, or that do not belong to the
+        Files that look like images but are not, or that do not belong to the
         data: system files, notebook checkpoints, masks, archives, broken links.
     """
     files: list[File] = []

@@ -74,7 +74,7 @@ ORIGINS: dict[str, Origin] = {
         ("Both classes may differ by laboratory and not only by disease.",),
     ),
     "folders": Origin(
-        "Images of one's own, one folder a class",
+        "Images of one's own, one folder per class",
         "the folder that the course was given",
         "not told",
         "what the images in the class folders show",

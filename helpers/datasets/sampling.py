@@ -1,4 +1,4 @@
-"""Which rows of a data set are taken: those of one class alone, and an even part of many."""
+"""Which rows of a data set are used: those with one class only, and a sample of many."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from helpers.datasets.files import LeftOut, Memory
 
 
 def of_one_class(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]:
-    """Leave out images whose bytes lie there under two labels: nobody knows which is right.
+    """Leave out images whose bytes have two labels: it is unknown which one is right.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Checks of exercises: they say what is right and what to look at, never the answer.
 
-The checkers are in ``helpers.exercises``, one module a chapter: a page shows the question
+The checkers are in ``helpers.exercises``, one module per chapter: a page shows the question
 and not how its answer is checked.
 """
 

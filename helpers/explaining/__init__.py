@@ -1,4 +1,4 @@
-"""Where in an image a network found its answer, and what such maps are worth."""
+"""Which parts of an image decide the score of a network, and tests of such maps."""
 
 from helpers.explaining.maps import (
     feature_layer,

@@ -1,7 +1,7 @@
 """Gradients inside a network, the same on TensorFlow and JAX.
 
-Keras has no gradient function that works on every backend. The two ways are written out
-here, and nowhere else.
+Keras has no gradient function that works on every backend. Both ways are only in
+this module.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def recorded(layer: keras.Layer, added: Any) -> Iterator[list]:
     """Within the block, record the outputs of `layer` and add `added` to them.
 
     The gradient by `added`, at zero, is the gradient by the layer's output. The network is
-    not cut for this, so the layer may lie in a nested network. Afterwards it is as before.
+    not cut for this, so the layer may lie in a nested network. Afterwards the layer is restored.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""Where in the image a network found its answer: three maps, and how to measure them.
+"""Which parts of an image decide the score of a network: three maps, and their measures.
 
 :func:`grad_cam`, :func:`occlusion` and :func:`integrated_gradients` work for every network
 of the course. They explain the *logit*, the input of the last sigmoid, and not the score:
@@ -321,7 +321,7 @@ def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray | float:
 
 
 def _checked(model: keras.Model, images: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Return the images as float32 (n, height, width, 3), and whether it was one alone."""
+    """Return the images as float32 (n, height, width, 3), and whether one image was given."""
     images = np.asarray(images)
     single = images.ndim == 3
     images = images[np.newaxis] if single else images
@@ -352,7 +352,7 @@ def _map_shape(layer: keras.Layer) -> tuple[int, int, int] | None:
 
 
 def _advice(model: keras.Model) -> str:
-    """Return which layers of the network Grad-CAM can use, for an error message."""
+    """Return which layers of the network Grad-CAM can use, as the end of an error message."""
     paths = [
         repr(path)
         for path, layer in layers_of(model).items()
@@ -365,7 +365,7 @@ def _advice(model: keras.Model) -> str:
 
 
 def _differentiator(function: Callable) -> Callable:
-    """Return :func:`gradients.differentiator` of a function without a further result."""
+    """Return :func:`gradients.differentiator` of a function that has no further result."""
 
     def twice(tensor: object) -> tuple:
         values = function(tensor)

@@ -1,7 +1,7 @@
 """Randomisation checks: a map that stays the same with random weights explains nothing.
 
 Adebayo et al. 2018, Sanity Checks for Saliency Maps, arXiv 1810.03292. The given network
-is never changed; a clone is.
+is never changed, only a clone.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def similarity(
     first, second : numpy.ndarray
         Shape (height, width), at least 7 x 7.
     mask : numpy.ndarray of bool, optional
-        Where to compare. On black ground many maps are zero for any network, so
+        Where to compare. On black background many maps are zero for any network, so
         there they always agree.
 
     Returns

@@ -1,8 +1,8 @@
 """What a classifier may use instead of the cell, and how to find out.
 
 A network uses whatever separates the classes in training: the chromatin of the cell, but
-also its outline, its size, the colour of the slide or the background. Here are images and
-numbers that contain only one of these, and functions that remove or change one of them.
+also its outline, its size, the colour of the slide or the background. This module has
+images and numbers with only one of these, and functions that remove or change one.
 """
 
 from __future__ import annotations
@@ -189,8 +189,8 @@ def plant_stain(
 ) -> np.ndarray:
     """Return the images with a stain that shows the class in training but not in testing.
 
-    As if one hospital, that of the training images, had stained its positive slides redder:
-    a shortcut that is known to fail.
+    This imitates a hospital, that of the training images, which stained its positive slides
+    redder: a shortcut that fails on other images.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Cropping a frame to its one cell: the largest contour, padded with black to a square.
 
 Chapter 04 writes `find_cell` and `crop_to_cell` on the page; a test checks that
-the page's version gives the same.
+the page's version gives the same result.
 """
 
 from __future__ import annotations

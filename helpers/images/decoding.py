@@ -1,4 +1,4 @@
-"""From an image file to its pixels; what cannot be decoded is refused by name."""
+"""From an image file to its pixels; the error for a damaged file has its name."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from helpers.base.image_files import sniff
 class ScratchBuffers(threading.local):
     """Arrays that a thread reuses from image to image.
 
-    New memory for each image costs more than all work on it: the operating
-    system hands it over page by page, and takes it back at once.
+    New memory for each image takes longer than all work on it: the operating
+    system provides it page by page, and takes it back each time.
     """
 
     def __init__(self) -> None:
         self._buffers: dict[str, np.ndarray] = {}
 
     def array(self, name: str, *shape: int) -> np.ndarray:
-        """Return a uint8 array of that shape, valid until `name` is asked for again."""
+        """Return a uint8 array of that shape, valid until `name` is requested again."""
         size = math.prod(shape)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.size < size:
@@ -63,7 +63,7 @@ def decode(path: str | os.PathLike) -> np.ndarray:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
     if info.problem:
         raise ImageError(f"{path} cannot be used as an image: {info.problem}.")
-    if info.bgr_rows:  # the pixels are taken as they lie in the file
+    if info.bgr_rows:  # the pixels can be used as stored in the file
         start, row_length = info.bgr_rows
         rows = content[start : start + info.height * row_length].reshape(info.height, row_length)
         pixels = rows[:, : info.width * 3].reshape(info.height, info.width, 3)
@@ -99,7 +99,7 @@ def _bgr(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
         )
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    if image.shape[2] == 4:  # laid on black
+    if image.shape[2] == 4:  # transparent: drawn on black
         color, alpha = image[..., :3].astype(np.uint16), image[..., 3:].astype(np.uint16)
         return ((color * alpha + 127) // 255).astype(np.uint8)
     return image

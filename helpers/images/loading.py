@@ -1,4 +1,4 @@
-"""From a catalog's files to one array of square images, made once and kept on disk."""
+"""From a catalog's files to one array of square images, built once and cached on disk."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     -------
     ndarray of uint8, shape (h, w, 3)
         RGB. 16 bits are scaled to 8 (65535 becomes 255), grey is repeated in
-        three channels, a transparent image is laid on black. The EXIF
+        three channels, a transparent image is drawn on black. The EXIF
         orientation is not applied, so that coordinates measured on the file
-        (ALL-IDB's centroids) remain valid. Of a file with several pages, the first.
+        (ALL-IDB's centroids) remain valid. A file with several pages gives the first.
 
     Raises
     ------
@@ -101,8 +101,8 @@ def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.
     Raises
     ------
     ImageError
-        When an image cannot be read or a frame holds no cell: the first such
-        file in the catalog's order, by name. Nothing stays on disk then.
+        When an image cannot be read or a frame holds no cell: the message
+        names the first one in the catalog's order. No array stays on disk.
         :func:`readable` returns the catalog without such rows.
     """
     from helpers import catalog as catalogs
@@ -156,7 +156,7 @@ def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool):
 def _problems(
     rows: list[tuple[str, str]], size: int, crop: bool, path: Path | None = None
 ) -> Iterator[list[ImageError | None]]:
-    """Prepare all images in batches; yield what is wrong with each image or None, in order.
+    """Prepare all images in batches; yield the error of each image or None, in order.
 
     Where `path` is given, an ``.npy`` file with its header, the images are appended to it.
     """
@@ -224,7 +224,7 @@ def _rows(catalog: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:
-    """Return a name for the array that follows from all that it depends on."""
+    """Return a name for the array, made from everything that the array depends on."""
     from helpers import catalog as catalogs
 
     content = catalogs.fingerprint(catalog)

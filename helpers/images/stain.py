@@ -1,6 +1,6 @@
 """Stain normalisation: giving one image the colours of another, cell pixels only.
 
-Slides differ in dye, age, lamp and camera. Two classical ways to take that out:
+Slides differ in dye, age, lamp and camera. Two classical ways to remove these differences:
 
 - ``reinhard``: mean and standard deviation of each channel of L*a*b* are made
   those of a reference. Reinhard et al. 2001, https://doi.org/10.1109/38.946629
@@ -36,7 +36,7 @@ METHODS = ("reinhard", "macenko")
 FEWEST = 64
 # Brightness of empty glass, and the density below which a pixel counts as glass.
 _GLASS, _CLEAR = 240, 0.15
-# At most so many pixels, as many of each image, are the reference of Macenko's method.
+# The reference of Macenko's method uses at most this many pixels, equally many per image.
 _ENOUGH = 10_000
 # Where torchstain stores what it has fitted.
 _FITTED = {
@@ -75,9 +75,9 @@ class Normaliser:
         """Take the reference from some images.
 
         Reinhard: each image is measured by itself and the measures are averaged,
-        so that how much the images differ does not widen the reference. Macenko:
+        so that differences between the images do not widen the reference. Macenko:
         the pixels of all images are taken together (as many of each), since
-        which of two dyes is called the first may change from image to image.
+        the order of the two dyes may change from image to image.
 
         Parameters
         ----------
@@ -137,9 +137,9 @@ class Normaliser:
     ) -> list[np.ndarray]:
         """Return images of one slide, changed by one and the same map.
 
-        The map is found from all their cell pixels together: what differs
-        between the slide and the reference goes, what differs between the
-        cells of the slide stays. :meth:`transform` takes both away.
+        The map is computed from all their cell pixels together: differences
+        between the slide and the reference are removed, differences between
+        the cells of the slide stay. :meth:`transform` removes both.
 
         Parameters
         ----------
@@ -154,13 +154,13 @@ class Normaliser:
             raise ImageError("The normaliser has no reference yet: call fit on training images.")
         cells = _cells(images, masks)
         pixels = np.concatenate([image[cell] for image, cell in zip(images, cells, strict=True)])
-        theirs = _fitted(self.method, pixels)  # only so that pixels it cannot do raise an error
+        fitted = _fitted(self.method, pixels)  # raises an error for unsuitable pixels
         for name, attribute in _FITTED[self.method].items():
-            setattr(theirs, attribute, self.reference_[name])
+            setattr(fitted, attribute, self.reference_[name])
         if self.method == "reinhard":
-            changed = theirs.normalize(pixels[:, None])[:, 0]
+            changed = fitted.normalize(pixels[:, None])[:, 0]
         else:
-            changed = theirs.normalize(pixels[:, None], _GLASS, beta=_CLEAR, stains=False)[0][:, 0]
+            changed = fitted.normalize(pixels[:, None], _GLASS, beta=_CLEAR, stains=False)[0][:, 0]
         changed[~changed.any(axis=1)] = 1
         ends = np.cumsum([np.count_nonzero(cell) for cell in cells])[:-1]
         results = [image.copy() for image in images]
@@ -204,7 +204,7 @@ def _fitted(method: str, pixels: np.ndarray) -> HENormalizer:
         if not (reinhard.target_stds > 1e-3).all():
             raise ImageError(
                 f"The {len(pixels)} cell pixels have no spread of colours, so they cannot be "
-                "brought to another one: is the mask right?"
+                "changed to those of the reference: is the mask right?"
             )
         return reinhard
     density = -np.log((pixels.astype(float) + 1) / _GLASS)

@@ -1,1 +1,1 @@
-"""The networks of the course, one module an architecture, and their pretrained weights."""
+"""The networks of the course, one module per architecture, and their pretrained weights."""

@@ -38,7 +38,7 @@ def layers(model: keras.Model) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a layer, in the network's order: `layer`, `kind`, `output`
+        One row per layer, in the network's order: `layer`, `kind`, `output`
         (its shape without the batch), `parameters`, `multiply_adds` (of one image).
 
     Raises

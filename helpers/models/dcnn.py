@@ -151,7 +151,7 @@ def train(
     Returns
     -------
     pandas.DataFrame
-        One row an iteration: `iteration` (from 1), `loss` of its batch before the
+        One row per iteration: `iteration` (from 1), `loss` of its batch before the
         step, and `val_loss`, NaN where it was not computed. It is always computed
         in the last iteration.
 
@@ -163,8 +163,8 @@ def train(
     """
     if len(np.unique(target[rows])) < 2 or not len(val):
         raise ModelError(
-            f"The DCNN is given {len(rows)} training rows of {len(np.unique(target[rows]))} "
-            f"class(es) and {len(val)} validation rows: it needs both classes and some to look at."
+            f"The DCNN got {len(rows)} training rows of {len(np.unique(target[rows]))} "
+            f"class(es) and {len(val)} validation rows: both classes and validation are needed."
         )
     for name, number in {"iterations": iterations, "batch_size": batch_size, "look": look}.items():
         if number < 1:

@@ -1,4 +1,4 @@
-"""The layers of a network, those of nested networks included, and what the course expects of one.
+"""The layers of a network, also of nested networks, and the form that the course requires.
 
 A layer inside a nested network is named by its *path*: ``backbone/out_relu``.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def require_channels_last() -> None:
-    """Refuse to build a network where Keras takes the rows of an image for its channels.
+    """Raise an error if Keras expects the channels of an image before its rows.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def require_channels_last() -> None:
 
 
 def layers_of(model: keras.Model, above: str = "") -> dict[str, keras.Layer]:
-    """Return the layers of a network by path, from the image to the answer.
+    """Return the layers of a network by path, from the input to the output.
 
     Parameters
     ----------

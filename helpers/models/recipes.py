@@ -1,4 +1,4 @@
-"""Recipes of transfer learning as plain data, those of the papers among them.
+"""Recipes of transfer learning as plain data, including those of the papers.
 
 :mod:`helpers.models.transfer` builds the network of a recipe,
 :func:`helpers.training.zoo.load_or_train` trains it.
@@ -59,7 +59,7 @@ class Recipe:
         also between layers that are trained. Otherwise it normalises by each
         (small) batch of the training, and its statistics follow.
     published : float or None
-        The accuracy that the paper reports of it, on its random split.
+        The accuracy in the paper, on its random split.
     """
 
     backbone: str
@@ -73,7 +73,7 @@ class Recipe:
     published: float | None = None
 
     def as_dict(self) -> dict:
-        """Return plain values, as a run record keeps them."""
+        """Return plain values, as they are stored in a run record."""
         return dataclasses.asdict(self)
 
 

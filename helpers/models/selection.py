@@ -60,7 +60,7 @@ class ChiSquareSelection(SelectKBest):
         if numbers.min() < 0:
             raise ModelError(
                 f"Negative values in data: the lowest number is {numbers.min():g}, but chi-square "
-                "takes sums for counts and needs every feature non-negative; give it raw pixels, "
+                "treats sums as counts and needs every feature non-negative; give it raw pixels, "
                 "or scale to 0..1 first."
             )
         whole = isinstance(self.k, int | np.integer) and not isinstance(self.k, bool)

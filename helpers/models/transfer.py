@@ -1,4 +1,4 @@
-"""Networks that start from ImageNet, each from a short recipe (chapters 07, 08 and 09).
+"""Networks that start from ImageNet, each built from a short recipe (chapters 07, 08 and 09).
 
 A :class:`Recipe` is plain data: which backbone, where it is cut, which head follows,
 and the stages of the training. :data:`RECIPES` are those of the papers. Every network
@@ -126,7 +126,7 @@ def build(
     body = backbone(recipe, size, seed, weights)
     rgb = x = keras.Input((size, size, 3), name="rgb")
     if recipe.augment:
-        # Two layers give four exact versions, whose features can be computed once and kept. One
+        # Two layers give four exact versions, whose features can be computed once and cached. One
         # layer "horizontal_and_vertical" flips both ways or not at all: no mirror image.
         for number, way in enumerate(("horizontal", "vertical")):
             x = layers.RandomFlip(way, seed=seed * 1000 + 900 + number, name=f"augment_{way}")(x)
@@ -149,7 +149,7 @@ def backbone(
     """Return the recipe's backbone alone, cut and with its weights, called ``backbone``.
 
     It takes preprocessed images. Parameters and errors are those of :func:`build`;
-    the name of a backbone stands for all of it.
+    the name of a backbone means the whole backbone.
     """
     import keras
 
@@ -254,7 +254,7 @@ def _backbone(name: str) -> Backbone:
 
 
 def _preprocess(x: keras.KerasTensor, kind: str) -> keras.KerasTensor:
-    """Do what ``keras.applications.*.preprocess_input`` does, by layers that can be saved."""
+    """Preprocess as ``keras.applications.*.preprocess_input``, by layers that can be saved."""
     import keras
 
     if kind == "own":

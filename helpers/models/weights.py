@@ -1,6 +1,6 @@
 """Where a backbone's ImageNet weights come from: a folder, Keras' cache, a download, or nowhere.
 
-They are searched in `$WEIGHTS_DIR`, then in Keras' own cache (`$KERAS_HOME/models`), then
+Files are searched in `$WEIGHTS_DIR`, then in Keras' own cache (`$KERAS_HOME/models`), then
 downloaded. Without any of these a network starts from random weights, and the page and the
 run record say so. A file is used only when its checksum, where one is known, and the shapes
 of its arrays are right.
@@ -53,7 +53,7 @@ class Weights:
     backbone: str = ""
 
     def as_dict(self) -> dict:
-        """Return plain values, as a run record keeps them: the file's name without its folder."""
+        """Return plain values, as a run record stores them: the file's name without its folder."""
         return {**asdict(self), "path": None if self.path is None else self.path.name}
 
     def __str__(self) -> str:
@@ -167,7 +167,7 @@ def _verify(path: Path, name: str) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _verify_once(path: Path, name: str, size: int, changed: int) -> str:
-    """Do so; read the file again only when its size or its time of change differs."""
+    """Do the same; read the file again only when its size or its time of change differs."""
     import h5py
 
     kind, _, expected = _HASHES.get(name, "").partition(":")
@@ -193,7 +193,7 @@ def _file_hash(path: Path, kind: str) -> str:
 
 
 def _given_folder() -> Path | None:
-    """Return `$WEIGHTS_DIR`; a relative path may start here or in the clone of the course."""
+    """Return `$WEIGHTS_DIR`; a relative path starts in the working directory or the clone."""
     given = os.environ.get("WEIGHTS_DIR")
     if not given:
         return None
@@ -226,7 +226,7 @@ def _download(backbone: str) -> Path | None:
     try:
         with atomic_path(path) as temporary:
             download(f"{_HOST}{folder}/{name}", str(temporary), None)
-            _verify(temporary, name)  # a login page of a network is not kept
+            _verify(temporary, name)  # so that a login page of a network is not stored
     except (OSError, ModelError):  # no network, refused, too slow, or another file
         return None
     return path

@@ -180,7 +180,7 @@ def fit_isotonic(validation: pd.DataFrame) -> Isotonic:
 def report(
     tables: dict[str, pd.DataFrame], count: int = 10, resamples: int = 1000, seed: int = 24
 ) -> pd.DataFrame:
-    """Return ECE, Brier score and log loss of named tables (before, after), one row a table.
+    """Return ECE, Brier score and log loss of named tables (before, after), one row per table.
 
     Columns are `table`, `ece`, `brier`, `brier_low`, `brier_high`, `log_loss`.
     The interval is over subjects. ECE has none: noise within the bins increases

@@ -192,7 +192,7 @@ def report(
 
 
 def per_subject(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
-    """Return the predictions of each subject summed up: one row a subject, sorted by name.
+    """Return the predictions of each subject summed up: one row per subject, sorted by name.
 
     Returns
     -------

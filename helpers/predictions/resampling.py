@@ -235,7 +235,7 @@ class Resampled:
                 ends = np.clip(ends, -self.widest, self.widest)
             return float(ends[0]), float(ends[1])
         # On the logit scale an interval stays inside the bounds, and is asymmetric near a bound.
-        # How often it contains the true value: tests/unit/test_coverage.py.
+        # How often it contains the true value: test_coverage.py.
         low, high = self.bounds
 
         def logit(value: np.ndarray | float) -> np.ndarray:

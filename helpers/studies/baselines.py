@@ -1,4 +1,4 @@
-"""Features for the simplest classifiers: what a deep network has to beat."""
+"""Features for the simplest classifiers: a deep network should be better than these."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SPLITS = ("random", "subject")
 #: Side of the images that the simple baselines see, in pixels.
 _BASELINE_SIDE = 96
-#: Side of the images for frozen backbones in `smoke` and `quick`: InceptionV3 takes no smaller.
+#: Side of the images for frozen backbones in `smoke` and `quick`: InceptionV3 needs at least this.
 _FROZEN_SIDE = 75
 #: Values of `C` (inverse regularisation strength) from which the validation loss chooses.
 STRENGTHS = (0.0001, 0.001, 0.01)
@@ -108,7 +108,7 @@ def includes(settings: Settings, smallest: str) -> bool:
 
 
 def sources(models: Iterable[str]) -> dict[str, str]:
-    """Return for each model which weights its training starts from.
+    """Return the weights from which the training of each model starts.
 
     ``ImageNet``; ``RANDOM`` for a backbone whose ImageNet weights are not available; or
     ``none`` for a model without a backbone: a baseline or a network of the course's own.
@@ -238,7 +238,7 @@ def cached_predictions(
     Returns
     -------
     pandas.DataFrame
-        Always read from disk: the digits are the same the first time and later.
+        Always read from disk: the digits are the same in the first and in later calls.
     """
     columns = ("image_id", "sha256", "transform", "subject", "label", "positive", "split")
     text = json.dumps({**facts, "rows": catalogs.fingerprint(table, columns)}, sort_keys=True)
@@ -395,7 +395,7 @@ def features(settings: Settings, name: str, split: str = "subject") -> np.ndarra
 def backbone_features(
     settings: Settings, table: pd.DataFrame, backbone: str, cut: str = ""
 ) -> np.ndarray:
-    """Return the features of a frozen backbone, from disk where they were computed before.
+    """Return the features of a frozen backbone, cached on disk.
 
     Parameters
     ----------
@@ -405,7 +405,7 @@ def backbone_features(
     backbone : str
         A name in :data:`helpers.models.transfer.REGISTRY`.
     cut : str
-        The layer whose output counts; by default the backbone's last one.
+        The layer whose output is used; by default the backbone's last one.
 
     Returns
     -------

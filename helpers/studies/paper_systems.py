@@ -1,7 +1,7 @@
 """The systems of the five papers, rebuilt: their predictions, and how they differ from the paper.
 
-Each system is rebuilt as far as the profile can afford it. :func:`reasons` lists what is
-not as in the paper, from the settings of the run. Chapter 17 makes its table from here.
+Each system is rebuilt as far as the profile can afford it. :func:`reasons` lists the
+differences from the paper, from the settings of the run. Chapter 17 prints this table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from helpers.catalog import splitting
 from helpers.predictions import ensembling
 from helpers.studies import lineup
 
-#: What the papers used, where they tell it: side of the images in pixels, training images.
+#: What the papers used, where they say so: side of the images in pixels, training images.
 PAPER_SIDE, PAPER_TRAINING_IMAGES = 224, 6396
 _FOLDS = 5
 _DCNN_SIDE = {"smoke": 32, "quick": 48, "full": 64}
@@ -40,7 +40,7 @@ class System:
         in every profile), ``folds`` (linear heads in five folds), ``vote`` (of the frozen
         ones) or ``fields`` (the network of chapter 12).
     backbone, cut : str
-        Of a recipe or of frozen features; `cut` is the layer whose output counts.
+        Of a recipe or of frozen features; `cut` is the layer whose output is used.
     recipe : str
         Name in ``transfer.RECIPES``.
     smallest : str
@@ -127,8 +127,8 @@ def predictions(settings: Settings, name: str, split: str) -> pd.DataFrame:
 def in_folds(settings: Settings, name: str, split: str) -> pd.DataFrame:
     """Return the scores of *all* images by linear heads on frozen features, in five folds.
 
-    With either split the same images are judged, so the two results can be compared
-    image by image. A single test set has few subjects, and other ones for each split.
+    With either split the same images are scored, so the two results can be compared
+    image by image. A single test set has few subjects, and they differ between the splits.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def predict_recipe(settings: Settings, recipe: str, split: str) -> pd.DataFrame:
 
 
 def weights_of(settings: Settings, name: str) -> str:
-    """Return which weights a system starts from: ``ImageNet``, ``RANDOM`` or ``none``."""
+    """Return the weights that a system starts from: ``ImageNet``, ``RANDOM`` or ``none``."""
     system = _system(name)
     if system.kind == "vote":
         result = {lineup.source(voter) for voter in _VOTERS}
@@ -200,7 +200,7 @@ def weights_of(settings: Settings, name: str) -> str:
 
 
 def reasons(settings: Settings, name: str) -> list[str]:
-    """Return what is not as in the paper, in a few words each, the most serious first."""
+    """Return the differences from the paper, a few words each, the most serious first."""
     from helpers.models import dcnn, transfer
 
     system, profile = _system(name), settings.profile

@@ -1,7 +1,7 @@
 """What the five papers report, as data: every figure with its source, and the mistakes behind them.
 
 The figures are those of the papers, and of the notebooks that the second paper publishes;
-none is the course's own. Chapter 17 compares them with its re-runs. A paper is called by
+none is the course's own. Chapter 17 compares them with its re-runs. A paper is named after
 its first author; the full references are in ``book/references.bib``.
 """
 
@@ -22,21 +22,21 @@ GOHIL_CONFUSION = ((1049, 42), (26, 483))
 
 
 class Paper(NamedTuple):
-    """What a paper judged its systems on, and how it split the images."""
+    """The data on which a paper tested its systems, and how it split the images."""
 
     data: str
     split: str
 
 
 class Bug(NamedTuple):
-    """A mistake of a paper: what it leads to, and the exercise that repairs it."""
+    """A mistake of a paper: its consequence, and the exercise that corrects it."""
 
     exercise: str
     paper: str
     consequence: str
 
 
-#: The five papers, in the order in which the course meets them.
+#: The five papers, in the order of the course.
 PAPERS: dict[str, Paper] = {
     "devi": Paper("424 images of ALL and multiple myeloma (SN-AM)", "not told"),
     "shreya": Paper("C-NMC 2019, training part", "images at random, 60/20/20"),
@@ -79,14 +79,14 @@ def table(experiments: bool = True) -> pd.DataFrame:
         - `metric`: a name in :data:`helpers.predictions.metrics.METRICS`
         - `value`: 0..1; NaN where the paper gives no figure
         - `images`: how many images the figure is computed from (for a sensitivity the
-          positive ones); NaN where not told
-        - `at_most`: True where `images` is all that the paper had, and how many it judged
-          on is not told
+          positive ones); NaN where not stated
+        - `at_most`: True where `images` is all that the paper had, and the number that it tested
+          is not stated
         - `low`, `high`: :func:`at_best`
         - `experiment`: True for an experiment on the way
         - `rebuilt`: a name in ``paper_systems.SYSTEMS``; "" where the course has none
         - `recipe`: of an experiment, its name in ``transfer.RECIPES``; "" where there is none
-        - `source`: where the figure stands
+        - `source`: where the figure is printed
     """
     figures = pd.read_csv(
         Path(__file__).with_suffix(".csv"),
@@ -105,7 +105,7 @@ def at_best(value: float, images: float | None) -> tuple[float, float]:
 
     It assumes that the images are independent. Cells of one patient are not, so the
     true uncertainty is larger; a paper that does not name its patients cannot tell by
-    how much. Both NaN where the value or the number of images is not told.
+    how much. Both NaN where the value or the number of images is not stated.
 
     Raises
     ------

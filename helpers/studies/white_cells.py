@@ -1,8 +1,8 @@
 """The five kinds of white cells in two stages: granules first, then the shape of the nucleus.
 
 Eosinophils and basophils are recognised by their granules: a support vector machine on
-features of granularity tells them from each other and from all others. The others
-(neutrophil, lymphocyte, monocyte) are told apart by a random forest on features that a
+features of granularity separates them from each other and from all others. The others
+(neutrophil, lymphocyte, monocyte) are separated by a random forest on features that a
 convolutional network computes from the image.
 
 After Zhao et al. 2017, https://doi.org/10.1007/s11517-016-1590-x. Their granularity is
@@ -35,7 +35,7 @@ from helpers.base.runtime import cores
 
 #: The kinds that the first stage recognises by their granules.
 GRANULAR = ("eosinophil", "basophil")
-#: What the first stage calls all other kinds.
+#: Name of all other kinds in the first stage.
 OTHER = "other"
 #: Radii of the openings, in 32nds of the cell's radius.
 RADII = (1, 2, 3, 4, 6)
@@ -46,7 +46,7 @@ GRANULARITY = tuple(
     for light in ("red", "green", "blue")
     for radius in RADII
 )
-#: Every cell is scaled to this radius in pixels before its granules are measured.
+#: Radius in pixels to which every cell is scaled before its granules are measured.
 _RADIUS = 32
 _BACKBONE, _SIDE = "mobilenetv2_035", 96
 
@@ -184,7 +184,7 @@ class TwoStage(BaseEstimator):
     Attributes
     ----------
     granules_, shapes_ : scikit-learn estimators
-        The two stages, fitted only to what :meth:`fit` was given.
+        The two stages, fitted only to the data given to :meth:`fit`.
     """
 
     def __init__(self, seed: int = 24, trees: int = 300):

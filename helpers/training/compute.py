@@ -67,7 +67,7 @@ def jit(profile: Profile) -> str | bool:
 
 @contextlib.contextmanager
 def devices(profile: Profile) -> Iterator[int]:
-    """Share each batch among all GPUs within the block, if the profile says so; yield how many.
+    """Share each batch among all GPUs within the block, if the profile asks; yield their number.
 
     By ``keras.distribution`` on JAX and ``tf.distribute`` on TensorFlow, as Keras recommends.
     """

@@ -1,7 +1,7 @@
 """A trained network as one small file for a phone or a microscope (chapter 08).
 
 The format is LiteRT, formerly TensorFlow Lite. Only TensorFlow writes it;
-:func:`unavailable` tells when Keras runs on another backend. An exported network has
+:func:`unavailable` says if Keras runs on another backend. An exported network has
 the input and the output of the original: one raw 0..255 RGB image of float32, one
 probability.
 """
@@ -23,7 +23,7 @@ from helpers.base.runtime import held_back
 if TYPE_CHECKING:
     import keras
 
-#: Types in which the weights are stored; with ``int8`` the activations have it too.
+#: Types in which the weights are stored; with ``int8`` also of the activations.
 KINDS = ("float32", "float16", "int8")
 _EVERY_LINE = re.compile(b"")
 

@@ -50,7 +50,7 @@ def features(
     size : int
         Side of the images in pixels; ignored for a network, which has its own.
     images : numpy.ndarray, optional
-        uint8, row by row the catalog's images; by default they are loaded.
+        uint8, in the order of the catalog; by default they are loaded.
     transforms : tuple of str
         Versions of each image, of :data:`helpers.catalog.augmentation.TRANSFORMS`.
     batch_size : int

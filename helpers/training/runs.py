@@ -2,8 +2,8 @@
 
 :func:`fit` does what Keras' ``fit`` does with ``EarlyStopping`` on `val_loss` and with
 ``ModelCheckpoint`` for the best epoch. It also saves after each epoch all that it needs
-to continue. A training with the same recipe, images, seed and code is done once, and
-loaded from then on.
+to continue. A training with the same recipe, images, seed and code is done once,
+and then loaded.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 #: Seed offset between epochs: more random draws than a layer makes in one epoch.
 _DRAWS = 2**20
-#: What an epoch's file is called.
+#: File name of an epoch.
 _CHECKPOINT = "epoch-{:04d}.keras"
 
 
@@ -49,7 +49,7 @@ class Run:
     model : keras.Model
         With the weights of the epoch with the lowest `val_loss`.
     history : pandas.DataFrame
-        One row an epoch: `epoch` (from 1), `loss`, `accuracy`, `val_loss`, `val_accuracy`.
+        One row per epoch: `epoch` (from 1), `loss`, `accuracy`, `val_loss`, `val_accuracy`.
     record : dict
         What was trained, on which data, how, where and how fast; as in ``record.json``.
     folder : pathlib.Path
@@ -85,7 +85,7 @@ def fit(
     catalog : pandas.DataFrame
         With `split` set; the rows ``train`` and ``val`` are used.
     images : numpy.ndarray
-        uint8, shape (n, size, size, 3), row by row the catalog's images; a memory
+        uint8, shape (n, size, size, 3), in the order of the catalog; a memory
         map is read one batch at a time. Or their features, float32, shape (n, d).
         Or features of v versions of each image, shape (n, v, d), the image itself
         first: each epoch then trains on one version of each image, drawn at random.
@@ -107,7 +107,7 @@ def fit(
     Run
         Loaded when the same training was finished before. A training that was
         killed continues after its last finished epoch, with the same result. When a
-        step does not fit into memory, it says so and continues with half the images;
+        step does not fit into memory, it prints a note and continues with half the images;
         the record's ``batch_size`` is the final one.
 
     Raises
@@ -156,7 +156,7 @@ def fit(
 def kept_run(
     name: str, facts: dict, settings: Settings, train: Callable[[Path, dict], dict]
 ) -> Run:
-    """Return the run that follows from `facts`, loaded when it was finished before.
+    """Return the run that `facts` determine, loaded when it was finished before.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def kept_run(
     facts : dict
         Plain values: all that the run depends on.
     settings : Settings
-        Where the folder is; they are noted in the record.
+        Where the folder is; they are copied to the record.
     train : callable
         From the folder and the beginning of the record to the whole record. It leaves
         ``best.keras`` and ``history.csv`` in the folder.
@@ -263,7 +263,7 @@ def _train(
                     "Not even one image fits into the device's memory: use smaller images or "
                     "a smaller network."
                 ) from error
-        if row is None:  # outside of `except`: the error keeps the arrays alive
+        if row is None:  # outside of `except`, where the error would keep the arrays in memory
             batch_size, copy = state["batch_size"] // 2, None
             print(f"Out of memory: going on with {batch_size} images in a step.")
             gc.collect()
@@ -390,7 +390,7 @@ def _finish(state: dict, folder: Path, started: dict, images: int) -> dict:
 
 
 def _rewind_random_layers(model: keras.Model, epoch: int) -> None:
-    """Let dropout and augmentation draw what follows from seed and epoch, also after a kill."""
+    """Make the random draws of the layers depend on seed and epoch only, also after a kill."""
     import keras
 
     for variable in model.variables:

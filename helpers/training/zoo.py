@@ -76,7 +76,7 @@ def load_or_train(
         When the data or the recipe do not allow it, or a weight file is damaged.
     """
     if name is None:
-        names = {known: name for name, known in transfer.RECIPES.items()}
+        names = {value: key for key, value in transfer.RECIPES.items()}
         name = names.get(recipe)
     recipe = transfer.for_profile(recipe, settings.profile)
     if not recipe.stages:
@@ -191,13 +191,13 @@ def predict(
     catalog : pandas.DataFrame
         Labelled or not.
     images : numpy.ndarray, optional
-        uint8, row by row the catalog's images; by default read and cropped
+        uint8, in the order of the catalog; by default read and cropped
         from their files, in the size that the model takes.
 
     Returns
     -------
     pandas.DataFrame
-        `image_id`, `subject`, `label`, `positive`, `split`, `score`, row by row the catalog's.
+        `image_id`, `subject`, `label`, `positive`, `split`, `score`, in the order of the catalog.
 
     Raises
     ------
@@ -252,7 +252,7 @@ def predict_file(
 
 
 def save_model(path: str | os.PathLike, model: keras.Model) -> Path:
-    """Write the model to `path`, which ends in ``.keras``, whole or not at all."""
+    """Write the model to `path`, which ends in ``.keras``, completely or not at all."""
     if Path(path).suffix != ".keras":
         raise TrainingError(
             f"A model is saved in a file that ends in .keras, not in {Path(path).name}."
@@ -263,7 +263,7 @@ def save_model(path: str | os.PathLike, model: keras.Model) -> Path:
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
-    """Return the model saved in `path`; a file that carries code of its own is refused.
+    """Return the model saved in `path`; a file that contains code is refused.
 
     Raises
     ------

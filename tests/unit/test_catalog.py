@@ -96,7 +96,7 @@ def test_the_truth_of_a_row_does_not_depend_on_the_other_rows(names, data):
 
 
 def test_what_has_no_truth_has_no_target():
-    with pytest.raises(CatalogError, match="For 2 rows nobody said"):
+    with pytest.raises(CatalogError, match="For 2 rows it is unknown"):
         catalogs.target(catalogs.make(rows("cat", "dog")))
     with pytest.raises(CatalogError, match="1 rows of the catalog are unlabelled"):
         catalogs.target(catalogs.make(rows("all", "unlabelled"), "all"))

@@ -1,4 +1,4 @@
-"""Images of one's own, one folder a class: every layout read, everything else named."""
+"""Images of one's own, one folder per class: every layout read, everything else named."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_single_image_and_a_single_class_are_read(tmp_path, capsys):
 
 def test_no_image_at_all(tmp_path):
     (tmp_path / "a").mkdir()
-    with pytest.raises(DatasetError, match=r"expected one folder a class.*found no image file"):
+    with pytest.raises(DatasetError, match=r"expected one folder per class.*found no image file"):
         datasets.load("folders", tmp_path, positive="a")
 
 

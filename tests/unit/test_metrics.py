@@ -279,7 +279,7 @@ def test_one_subject_has_no_interval():
         (lambda t: t.assign(subject=[None, "b"]), r"1 rows .* no subject, first 'i0'"),
         (lambda t: t.assign(score=["0.5", "high"]), "not probabilities.* high of 'i1'"),
         (lambda t: t.assign(positive=[0, 2]), "neither 0 nor 1, first 2"),
-        (lambda t: t.assign(positive=[0, None]), "For 1 rows nobody said"),
+        (lambda t: t.assign(positive=[0, None]), "For 1 rows it is unknown"),
         (lambda t: t.drop(columns="positive"), r"lack the columns \['positive'\]"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Nucleus and cytoplasm of a cell that was cut out and stands on black ground."""
+"""Nucleus and cytoplasm of a cell that was cut out, on black background."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from scipy import ndimage
 from helpers.cells.segmentation.cytoplasm import colour_odds
 from helpers.cells.segmentation.nucleus import largest
 
-_SPECK = 0.002  # of the frame: something smaller is no cell
-_EDGE, _RIM = 1.5, 0.06  # the rim lies from so many pixels to so many radii below the edge
+_SPECK = 0.002  # of the frame: a smaller piece is not a cell
+_EDGE, _RIM = 1.5, 0.06  # the rim: from 1.5 pixels to 0.06 radii inside the edge
 
 
 def cut_out_parts(image: np.ndarray, lit: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray]:
     """Return nucleus and whole cell, bool (h, w); both empty where there is only a speck.
 
-    The colour that parts the middle of the cut-out from its rim best (linear discriminant
-    analysis) parts nucleus and cytoplasm. Half the stain beside the nucleus parts cytoplasm
-    and ground. `lit`, bool (h, w), is what is not black; `pixels` are those of the whole frame.
+    Nucleus and cytoplasm are separated by the colour that best separates the middle of the
+    cell from its rim (linear discriminant analysis), cytoplasm and background by half the stain
+    beside the nucleus. `lit`, bool (h, w), is not black; `pixels` is the size of the frame.
     """
     from skimage.morphology import isotropic_closing, isotropic_dilation, isotropic_opening
 

@@ -1,4 +1,4 @@
-"""The whole cell around a nucleus on bright ground, without the red cells that touch it."""
+"""The whole cell around a nucleus on bright background, without the red cells that touch it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from scipy import ndimage
 
 from helpers.cells.segmentation.nucleus import border, hull_distance
 
-_LEVEL = 0.4  # of the density beside the nucleus: what is paler is ground
-_FAINTEST = 0.08  # optical density: what is paler is ground in any image
-_SOLID = 0.93  # of its convex hull: a cell that touches no other cell fills more
+_LEVEL = 0.4  # of the density beside the nucleus: paler pixels are background
+_FAINTEST = 0.08  # optical density: paler pixels are background in any image
+_SOLID = 0.93  # a cell that touches no other fills more than this share of its hull
 _CROWDED, _ALONE = 1.5, 2.0  # radii of the nucleus: a cell reaches no farther from it
-_BESIDE = 0.35  # radii of the nucleus: cytoplasm is looked for this near
-_NEARNESS, _HALFWAY = 0.5, 0.6  # log odds that nearness adds; where it adds none, in radii
-_FEW = 20  # pixels: fewer are no sample of a colour
+_BESIDE = 0.35  # radii of the nucleus: cytoplasm is expected within this distance
+_NEARNESS, _HALFWAY = 0.5, 0.6  # log odds added near the nucleus; radii at which they are 0
+_FEW = 20  # pixels: fewer are too few to estimate a colour
 
 
 def grow_cell(
@@ -23,10 +23,10 @@ def grow_cell(
 ) -> Array:
     """Return the cell around one nucleus, nucleus included, bool (h, w).
 
-    A cell that touches nothing is the stained region around its nucleus. In a crowd, each
-    pixel's colour and distance decide. Colour: `odds` of :func:`colour_odds`; without them,
-    of what lies beside the nucleus against what lies far from it, and once more of the
-    result. `others` are nuclei that the cell must not contain.
+    A cell that touches nothing is the stained region around its nucleus. Among other cells,
+    colour and distance decide for each pixel. Colour is `odds` (:func:`colour_odds`); without
+    them, pixels beside the nucleus are compared with far ones, and once more with the new
+    cell. `others` are nuclei that the cell must not contain.
     """
     others = others & ~nucleus
     away, radius = hull_distance(nucleus)
@@ -70,7 +70,7 @@ def colour_odds(density: Array, some: Array, other: Array, where: Array) -> Arra
 
 
 def _smoothed(cell: Array, nucleus: Array, radius: float) -> Array:
-    """Return what belongs to the nucleus, without tongues and holes."""
+    """Return the piece around the nucleus, without thin parts and holes."""
     from skimage.morphology import isotropic_opening
 
     cell = isotropic_opening(cell | nucleus, max(1, 0.15 * radius)) | nucleus

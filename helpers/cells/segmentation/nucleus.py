@@ -1,4 +1,4 @@
-"""The nucleus of one leukocyte on bright ground: thresholds on one colour channel."""
+"""The nucleus of one leukocyte on bright background: thresholds on one colour channel."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 from scipy import ndimage
 
 _BLUE = 0.5  # the weight of blue against green
-_MARGIN = 0.8  # radii of the nucleus: its threshold is computed from what lies this near
-_LIFT = 0.03  # of the step between two thresholds: the outline lies that much above the upper one
+_MARGIN = 0.8  # radii of the nucleus: its threshold is computed within this distance
+_LIFT = 0.03  # of the step between two thresholds: the outline is this far above the upper one
 _HOLE, _SPECK = 0.1, 0.1  # of the nucleus: larger holes are cytoplasm, smaller pieces debris
-_WAIST = 0.12  # of the depth of a nucleus: two that touch have a deeper waist
+_WAIST = 0.12  # of the depth of a nucleus: the waist of two touching ones is deeper
 _LEAST_TINT = 0.08  # density in green minus density in blue: a nucleus has more
 
 
 def absorbed(image: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return stain (h, w) and optical density (h, w, 3), float32, and the ground, bool (h, w).
+    """Return stain (h, w) and optical density (h, w, 3), float32, and the background, bool (h, w).
 
-    The ground is the brightest of three classes of green; its median colour has density 0.
-    Stain is half of blue minus green, as parts of the ground's light: a nucleus takes up much
-    green and little blue light, a red cell takes up both.
+    The background is the brightest of three classes of green; its median colour has density 0.
+    Stain is half of blue minus green, as parts of the light of the background: a nucleus absorbs
+    much green and little blue light, a red cell absorbs both.
     """
     smooth = cv2.GaussianBlur(image, (0, 0), sigma)
     ground = smooth[..., 1] >= min(thresholds(smooth[..., 1], 3)[-1], smooth[..., 1].max())
@@ -40,8 +40,8 @@ def thresholds(values: np.ndarray, classes: int) -> np.ndarray:
 def find_nucleus(image: np.ndarray) -> np.ndarray:
     """Return the nucleus of the leukocyte in the middle, bool (h, w), or an empty mask.
 
-    A threshold on the blurred image tells where it is; a second one, on what lies around
-    that place, tells its outline.
+    A threshold on the blurred image gives its position; a second one, on the pixels around
+    it, gives its outline.
     """
     thin = max(1, round(max(image.shape[:2]) / 60))  # pixels: thinner parts are no nucleus
     blurred, _, _ = absorbed(image, 0.75 * thin)
@@ -76,7 +76,7 @@ def hull_distance(mask: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def part_touching(mask: np.ndarray) -> np.ndarray:
-    """Label the nuclei of a mask, int32 (h, w); where two touch, part them at the waist.
+    """Label the nuclei of a mask, int32 (h, w); two that touch are separated at the waist.
 
     Watershed on the distance from the outline: Vincent and Soille 1991, 10.1109/34.87344.
     """
@@ -96,7 +96,7 @@ def part_touching(mask: np.ndarray) -> np.ndarray:
 
 
 def filled(mask: np.ndarray) -> np.ndarray:
-    """Fill the holes of a mask that are small beside it."""
+    """Fill the holes of a mask that are small compared with it."""
     holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
     small = np.bincount(holes.ravel()) < _HOLE * np.count_nonzero(mask)
     return mask | (small[holes] & (holes > 0))
@@ -114,7 +114,7 @@ def border(values: np.ndarray) -> np.ndarray:
 
 
 def _central(mask: np.ndarray, ground: np.ndarray) -> np.ndarray:
-    """Keep the piece that is largest and nearest to the middle, and the other lobes of it."""
+    """Keep the piece that is largest and nearest to the middle, and its other lobes."""
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     if count < 2:
         return mask
@@ -126,9 +126,9 @@ def _central(mask: np.ndarray, ground: np.ndarray) -> np.ndarray:
     lobes = set(np.flatnonzero(areas > _SPECK * areas[main])) - {0, main, *border(labels)}
     for piece in sorted(lobes, key=lambda i: -areas[i]):
         away, nearest = ndimage.distance_transform_edt(~kept, return_indices=True)
-        here = np.unravel_index(np.argmin(np.where(labels == piece, away, np.inf)), mask.shape)
-        way = np.linspace(here, nearest[(slice(None), *here)], 20).round().astype(int)
-        joined = ground[way[:, 0], way[:, 1]].mean() < 0.2  # hardly any ground in between
-        if away[here] < (2 if joined else 0.75) * radius:
+        start = np.unravel_index(np.argmin(np.where(labels == piece, away, np.inf)), mask.shape)
+        way = np.linspace(start, nearest[(slice(None), *start)], 20).round().astype(int)
+        joined = ground[way[:, 0], way[:, 1]].mean() < 0.2  # hardly any background in between
+        if away[start] < (2 if joined else 0.75) * radius:
             kept |= labels == piece
     return kept

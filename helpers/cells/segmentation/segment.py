@@ -1,4 +1,4 @@
-"""Nucleus and cytoplasm of one leukocyte, or of all in a field. Nothing is learned.
+"""Nucleus and cytoplasm of one leukocyte, or of all in a field, without training.
 
 The constants were chosen on real cells: Zheng et al. 2018, 10.1016/j.micron.2018.01.010.
 """
@@ -18,8 +18,8 @@ from helpers.cells.segmentation.cytoplasm import grow_cell
 from helpers.cells.segmentation.nucleus import absorbed, border, find_nucleus
 from helpers.images.cropping import brightest_channel, require_rgb
 
-_BLACK = 12  # of 255: what is not brighter in any channel is black
-_PADDED = 0.97  # of its box is not black: a photograph in black bars, not a cut-out cell
+_BLACK = 12  # of 255: pixels that are not brighter in any channel are black
+_PADDED = 0.97  # a box with a larger share not black: a padded photograph
 _NUCLEUS_SIDE, _CELL_SIDE, _FIELD_SIDE = 300, 150, 1000  # pixels: larger images are reduced
 
 
@@ -32,7 +32,7 @@ class Segmentation:
     nucleus, cytoplasm : ndarray of bool, shape (h, w)
         They do not overlap.
     nuclei, cells : ndarray of int32, shape (h, w)
-        0 on the ground, 1, 2, ... on each nucleus, and on each nucleus with its cytoplasm.
+        0 on the background, 1, 2, ... on each nucleus, and on each nucleus with its cytoplasm.
     """
 
     nucleus: np.ndarray
@@ -67,8 +67,8 @@ def segment_cell(image: np.ndarray) -> Segmentation:
     Parameters
     ----------
     image : ndarray of uint8, shape (h, w, 3)
-        RGB: a cell cut out on black ground, or a crop of a smear on bright
-        ground with red cells around.
+        RGB: a cell cut out on black, or a crop of a smear on bright
+        background with red cells around.
 
     Returns
     -------
@@ -80,24 +80,24 @@ def segment_cell(image: np.ndarray) -> Segmentation:
     CellError
         When no cell is there, or `image` is no RGB image of 8 bits.
     """
-    found = _segmented(image, _smear)
-    if not found.count:
+    result = _segmented(image, _smear)
+    if not result.count:
         raise CellError(f"The image of shape {image.shape} holds no cell.")
-    return found
+    return result
 
 
 def segment_field(image: np.ndarray) -> Segmentation:
-    """Return nuclei and cytoplasm of all leukocytes in a field; touching ones are parted.
+    """Return nuclei and cytoplasm of all leukocytes in a field; touching ones are separated.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (h, w, 3)
-        RGB: a smear field of any size on bright ground.
+        RGB: a smear field of any size on bright background.
 
     Returns
     -------
     Segmentation
-        Labels in the order of reading. A field without a leukocyte gives empty masks.
+        Labels in reading order. A field without a leukocyte gives empty masks.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def segment_field(image: np.ndarray) -> Segmentation:
 
 
 def _segmented(image: np.ndarray, on_bright: Callable) -> Segmentation:
-    """Segment what black bars leave free, by `on_bright` unless it is a cut-out on black."""
+    """Segment the part without black bars: by `on_bright`, unless it is a cut-out on black."""
     require_rgb(image, "Segmentation", CellError)
     if min(image.shape[:2]) < 8:
         raise CellError(f"The image of shape {image.shape} is too small for a cell.")

@@ -34,7 +34,7 @@ class Verification:
     Attributes
     ----------
     table : pandas.DataFrame
-        One row a file, missing ones included: `status` (of `STATUSES`), `path`
+        One row per file, missing ones included: `status` (of `STATUSES`), `path`
         (relative to the folder; ``""`` when missing), `release` (the file's path in
         the release, or ``""``), `detail`.
     parts : pandas.DataFrame
@@ -147,7 +147,7 @@ def _compare(
             status = "second copy"
         there.add(known.release)
         rows.append((status, file.relative, known.release, wrong))
-    # Under another name a file counts only where the release's own name is not there.
+    # A file with another name counts only if no file has the name in the release.
     for file, digest, known in others:
         if same := [one.release for one in by_hash[digest]]:
             free = [release for release in same if release not in there]

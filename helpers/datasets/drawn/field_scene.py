@@ -26,7 +26,7 @@ class Field:
         (h, w), int32: 0 is background, n the nuclei (or all) of the n-th cell of
         `table`; where cells overlap, the later one is on top.
     table : pandas.DataFrame
-        One row a cell: `cell` (from 1), `label`, its middle `x` and `y` in pixels,
+        One row per cell: `cell` (from 1), `label`, its middle `x` and `y` in pixels,
         `whole` (False where the field's border cuts it) and the parameters of its
         :class:`~helpers.datasets.drawn.field_cell.Patch`.
     background : numpy.ndarray

@@ -131,7 +131,7 @@ def recipe_of(
 
 @lru_cache(maxsize=8)
 def plan(recipe: Recipe) -> pd.DataFrame:
-    """Return what will be drawn: one row a field.
+    """Return what will be drawn: one row per field.
 
     Returns
     -------

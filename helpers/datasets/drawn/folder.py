@@ -1,4 +1,4 @@
-"""Folders that the course fills with images it draws: once, completely, over nobody's files."""
+"""Folders that the course fills with drawn images: once and completely, never over other files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DrawnSet:
     Attributes
     ----------
     noun : str
-        What one image is called.
+        Name of one image, for messages.
     marker : str
         Name of the file that says from which recipe and code a folder's images follow.
         It is written before the first image; ``*_finished.json`` after the last.
@@ -34,7 +34,7 @@ class DrawnSet:
     recipe : type
         A dataclass of all that the images follow from, apart from the code.
     plan : callable
-        Takes a recipe, returns a table with one row an image; its first column is
+        Takes a recipe, returns a table with one row per image; its first column is
         the name of the image's file without ending.
     images : tuple of str
         Patterns, relative to the folder, of the files that are drawn.
@@ -95,7 +95,7 @@ class DrawnSet:
         return folder
 
     def _clear(self, folder: Path, stamp: dict, finished: Path) -> None:
-        """Remove images of other code and half-written files; refuse somebody else's folder."""
+        """Remove images of other code and half-written files; refuse a folder with other files."""
         earlier = _read(folder / self.marker)
         drawn = [path for pattern in self.images for path in folder.glob(pattern)]
         if earlier is None and drawn:

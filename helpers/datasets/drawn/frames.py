@@ -119,7 +119,7 @@ def recipe_of(profile: str | Profile = "quick", seed: int = DEFAULT_SEED) -> Rec
 
 @lru_cache(maxsize=8)
 def plan(recipe: Recipe) -> pd.DataFrame:
-    """Return what will be drawn: one row a frame, in the order of drawing.
+    """Return what will be drawn: one row per frame, in the order of drawing.
 
     Returns
     -------

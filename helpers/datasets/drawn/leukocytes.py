@@ -32,7 +32,7 @@ class Leukocytes:
     Attributes
     ----------
     catalog : pandas.DataFrame
-        A catalog (``helpers.catalog.COLUMNS``), one row an image; `path` is empty.
+        A catalog (``helpers.catalog.COLUMNS``), one row per image; `path` is empty.
     images : numpy.ndarray
         (n, SIDE, SIDE, 3), uint8, RGB; row i is row i of the catalog.
     nuclei, cytoplasms : numpy.ndarray

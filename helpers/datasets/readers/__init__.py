@@ -1,1 +1,1 @@
-"""One module for each layout in which people have a data set on disk."""
+"""One module for each layout of a data set on disk."""

@@ -28,11 +28,11 @@ _TEST = re.compile(r"test_(prelim|final)", re.IGNORECASE)
 
 
 def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
-    """Return a row for each C-NMC image among `files`; only names are looked at.
+    """Return a row for each C-NMC image among `files`; only names are read.
 
     Training frames carry class and subject in their names
     (``UID_<subject>_<image>_<cell>_<class>.bmp``; the release writes ``h3``
-    once for ``H3``) and their fold in a folder's. The images of the two test
+    once for ``H3``); a folder name has the fold. The images of the two test
     sets are numbered: those of the preliminary set get class and subject from
     its table (``Patient_ID,new_names,labels``), those of the final set have no
     published labels.
@@ -42,7 +42,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     rows : list of dict
         Catalog columns without `path` and `sha256`, and the `file`.
     left_out : list of (path, reason)
-        Images with another kind of name, or with another class than their folder, and
+        Images whose name is of another kind or contradicts their folder, and
         label tables after the first.
 
     Raises
@@ -91,7 +91,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
 
 
 def notes(rows: list[dict]) -> list[str]:
-    """Return what should be said about the rows that :func:`read` returned."""
+    """Return notes to print about the rows that :func:`read` returned."""
     blank = [
         row for row in rows if row["label"] == UNLABELLED and row["image_id"].startswith("prelim_")
     ]
@@ -110,9 +110,9 @@ def group_of(subject: str) -> str:
 
 def _test_row(file: File, part: str, labels: dict[str, dict]) -> dict:
     image_id = f"{part}_{file.stem}"
-    known = labels.get(file.name.lower()) if part == "prelim" else None
-    row = known or {"label": UNLABELLED, "positive": None, "subject": image_id}
-    split = "test" if known else ""
+    entry = labels.get(file.name.lower()) if part == "prelim" else None
+    row = entry or {"label": UNLABELLED, "positive": None, "subject": image_id}
+    split = "test" if entry else ""
     return {"image_id": image_id, **row, "fold": "", "split": split, "file": file}
 
 
@@ -132,7 +132,7 @@ def _labels(file: File) -> pd.DataFrame | None:
     subject = names.str.extract(r"^(?:UID_)?(H?\d+)(?:_|\.|$)", flags=re.IGNORECASE)[0]
     label = table["labels"].str.strip().map({"1": "all", "0": "hem"})
     keys = table["new_names"].map(lambda name: PurePosixPath(name.strip()).name.lower())
-    found = pd.DataFrame({"label": label.to_numpy(), "subject": subject.str.upper().to_numpy()})
-    found["positive"] = (found["label"] == POSITIVE).astype(int)
-    found = found.set_index(keys.to_numpy()).dropna()
-    return found[~found.index.duplicated()]
+    result = pd.DataFrame({"label": label.to_numpy(), "subject": subject.str.upper().to_numpy()})
+    result["positive"] = (result["label"] == POSITIVE).astype(int)
+    result = result.set_index(keys.to_numpy()).dropna()
+    return result[~result.index.duplicated()]

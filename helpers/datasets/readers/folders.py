@@ -1,4 +1,4 @@
-"""Anybody's own images: one folder a class, with any names, and perhaps a table of subjects.
+"""The user's own images: one folder per class, with any names, and perhaps a table of subjects.
 
 ::
 
@@ -19,17 +19,17 @@ from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
 from helpers.datasets.readers.tables import Tables
 from helpers.datasets.sampling import of_one_class
 
-EXPECTED = "one folder a class with its images, such as healthy/1.png and sick/2.png"
+EXPECTED = "one folder per class with its images, such as healthy/1.png and sick/2.png"
 SIZES = None  # images of any size
-#: Every file is looked at: one that is no image is named in the report.
+#: Every file is looked at: a file that is not an image is named in the report.
 EVERY_FILE = True
 settle = of_one_class
-#: Folders that part a data set and are no classes.
+#: Names of folders that are parts of a data set and not classes.
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOut]]:
-    """Return a row for each image whose class is told by a folder or by a table.
+    """Return a row for each image whose class is given by a folder or a table.
 
     The class folders are those next to each other at the top. If only one folder
     with images is there, its sub-folders are the classes; if the folders at the
@@ -38,8 +38,8 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
     ``unlabelled`` holds images whose class is not known.
 
     Any CSV file with a column ``image`` (a file name, or a path below the data
-    folder) may tell the ``subject`` and the ``label`` of each image. Where one tells
-    labels, folders are no classes. Images without a line in it are left out. Without
+    folder) may give the ``subject`` and the ``label`` of each image. If one gives
+    labels, folders are not used. Images without a line in it are left out. Without
     a table of subjects each image is its own subject.
 
     Parameters
@@ -57,7 +57,7 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
     Raises
     ------
     DatasetError
-        When `positive` is empty or no class is called so, or a table contradicts itself.
+        When `positive` is empty or no class has that name, or a table contradicts itself.
     """
     images = [file for file in files if file.ending in IMAGE_ENDINGS]
     tables = Tables([file for file in files if file.ending not in IMAGE_ENDINGS], images)
@@ -65,21 +65,21 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
     depth, parted = _class_level(images, positive) if by_folder else (0, False)
     rows, left_out = [], tables.left_out
     for file in images:
-        known = tables.known.get(file.relative, {})
+        entry = tables.known.get(file.relative, {})
         if by_folder and len(file.folders) <= depth:
             left_out.append((file.relative, "in no class folder"))
-        elif tables.told - known.keys():
+        elif tables.told - entry.keys():
             left_out.append((file.relative, f"not in {' or '.join(tables.names)}"))
         else:
             name = file.relative.split("/", depth - parted)[-1]
-            label = file.folders[depth] if by_folder else known["label"]
-            row = {"image_id": name[: -len(file.ending)], "subject": known.get("subject")}
+            label = file.folders[depth] if by_folder else entry["label"]
+            row = {"image_id": name[: -len(file.ending)], "subject": entry.get("subject")}
             row |= {"label": unicodedata.normalize("NFC", label), "split": "", "file": file}
             rows.append(row | {"fold": file.folders[depth - 1].lower() if parted else ""})
     counts = Counter(row["image_id"] for row in rows)
     chosen = _positive_label(Counter(row["label"] for row in rows), positive) if rows else ""
     for row in rows:
-        if counts[row["image_id"]] > 1:  # two names that differ in their ending alone
+        if counts[row["image_id"]] > 1:  # two names that differ only in their ending
             row["image_id"] += row["file"].name[-len(row["file"].ending) :]
         row["subject"] = row["subject"] or row["image_id"]
         row["positive"] = None if row["label"] == UNLABELLED else int(row["label"] == chosen)
@@ -87,7 +87,7 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
 
 
 def notes(rows: list[dict]) -> list[str]:
-    """Return what a reader must know about what was read."""
+    """Return notes to print about the rows that :func:`read` returned."""
     lines = []
     if all(row["subject"] == row["image_id"] for row in rows):
         lines.append(
@@ -101,7 +101,7 @@ def notes(rows: list[dict]) -> list[str]:
 
 
 def _class_level(images: list[File], positive: str) -> tuple[int, bool]:
-    """Return how many folders lie above the class folders, and whether the last one is a part."""
+    """Return how many folders are above the class folders, and whether the last one is a part."""
     depth = 0
     while True:
         here = {file.folders[depth] for file in images if len(file.folders) > depth}
@@ -114,7 +114,7 @@ def _class_level(images: list[File], positive: str) -> tuple[int, bool]:
 
 
 def _positive_label(classes: Counter, positive: str) -> str:
-    """Return the class called `positive`, or say which ones there are."""
+    """Return the class called `positive`, or raise an error that lists the classes."""
     named = [name for name in classes if name != UNLABELLED]
     counts = ", ".join(f"{name!r} ({classes[name]} images)" for name in sorted(named))
     if not positive:

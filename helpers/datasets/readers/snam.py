@@ -20,9 +20,9 @@ EXPECTED = "names like ALL_1.bmp and MM_1.bmp, with ALL_1_nucleus_mask.bmp and s
 POSITIVE = "mm"
 #: None: fields have 2560x1920 pixels, but scaled copies are read as well.
 SIZES = None
-#: Masks are files of this data set, and not merely left out.
+#: Mask files are used by this data set, not left out.
 MASKS = True
-#: Columns of the catalog that name the masks of a field, and how files call them.
+#: Columns of the catalog that name the masks of a field, and their names in file names.
 KINDS = {
     "nucleus_mask": ("nucleus", "nuclei", "nuc"),
     "background_mask": ("background", "bg"),
@@ -37,10 +37,10 @@ _MASK = re.compile(
 
 
 def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
-    """Return a row for each field among `files`; only names are looked at. Masks get no row.
+    """Return a row for each field among `files`; only names are read. Masks get no row.
 
     `subject` is the field: SN-AM has no patient ids. `role` is ``field``, or
-    ``reference`` for what the authors took as the pattern of a stain (``ALL_ref``,
+    ``reference`` for an image that the authors used as the stain reference (``ALL_ref``,
     ``MM_5_also_ref_image``), or ``extra`` for ``ALL_ALL_extra_images``.
 
     Returns
@@ -80,15 +80,16 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
         # The masks of MM_5_also_ref_image may be called MM_5.
         short = re.match(r"(ALL|MM)_\d+|.*", row["image_id"])[0]
         for kind in KINDS:
-            found = masks.get((_plain(row["file"].stem), kind)) or masks.get((_plain(short), kind))
-            if found:
-                # Of several copies the one beside the image.
-                nearest = min(found, key=lambda mask: (mask.folders != row["file"].folders,))
+            plain = _plain(row["file"].stem), _plain(short)
+            candidates = next((masks[p, kind] for p in plain if masks.get((p, kind))), [])
+            if candidates:
+                # If there are several copies, the one beside the image.
+                nearest = min(candidates, key=lambda mask: (mask.folders != row["file"].folders,))
                 row["masks"][kind] = nearest
-                used.update(mask.relative for mask in found)
-    for found in masks.values():
+                used.update(mask.relative for mask in candidates)
+    for files in masks.values():
         left_out += [
-            (m.relative, "mask without its image") for m in found if m.relative not in used
+            (m.relative, "mask without its image") for m in files if m.relative not in used
         ]
     return rows, left_out
 
@@ -97,8 +98,8 @@ def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]
     """Return the rows with the paths of the masks that can be used, ``""`` where there is none.
 
     A mask that cannot be read, or whose size is not its image's, is left out and
-    named in the report; such a field is segmented by the course. A field that lies
-    there under both classes is left out altogether: nobody knows which one is right.
+    named in the report; such a field is segmented by the course. A field that is
+    in both classes is left out completely: it is unknown which one is right.
     """
     rows, left_out = of_one_class(rows, memory)
     for row in rows:
@@ -121,7 +122,7 @@ def settle(rows: list[dict], memory: Memory) -> tuple[list[dict], list[LeftOut]]
 
 
 def link(rows: list[dict]) -> None:
-    """Let fields whose files are the same, byte for byte, be one group."""
+    """Put fields whose files are identical, byte for byte, into one group."""
     same: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         same[row["sha256"]].append(row["subject"])
@@ -130,7 +131,7 @@ def link(rows: list[dict]) -> None:
 
 
 def notes(rows: list[dict]) -> list[str]:
-    """Return what a reader must know about what was read."""
+    """Return notes to print about the rows that :func:`read` returned."""
     lines = []
     if any((Path(row["file"].path).parent / fields.MARKER).is_file() for row in rows[:1]):
         lines.append(
@@ -154,7 +155,7 @@ def notes(rows: list[dict]) -> list[str]:
 
 
 def _role(rest: str, file: File) -> str:
-    """Return the role of the field called `rest`, ``""`` if it is none."""
+    """Return the role of the field called `rest`, ``""`` if it is not a field."""
     words = [*(folder.lower() for folder in file.folders[-1:]), rest.lower()]
     if any("extra" in word for word in words):
         return "extra"

@@ -1,4 +1,4 @@
-"""CSV tables that lie beside images and tell the class or the subject of each."""
+"""CSV tables beside the images, with the class or the subject of each image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from helpers.base.errors import DatasetError
 from helpers.datasets.files import File, LeftOut
 
-#: What a table may tell, and the names of such a column: lower case, words joined by ``_``.
+#: What a table may contain, and possible names of each column: lower case, words joined by ``_``.
 COLUMNS = {
     "image": ("image", "file", "filename", "file_name", "image_id", "path", "img", "name"),
     "label": ("label", "class", "class_label", "category", "kind", "type", "cell_type"),
@@ -20,7 +20,7 @@ COLUMNS = {
 
 
 class Tables:
-    """What the CSV tables of a data folder tell of its images.
+    """What the CSV tables of a data folder say about its images.
 
     A table has a column of images and one of labels or of subjects, or both. Its
     columns are separated by commas, semicolons or tabs.
@@ -34,13 +34,13 @@ class Tables:
     Attributes
     ----------
     known : dict
-        By an image's relative path, what is known of it: ``label``, ``subject``.
+        By an image's relative path, its ``label`` and ``subject`` where given.
     told : set of str
-        What the tables tell: ``label``, ``subject``, both or nothing.
+        What the tables contain: ``label``, ``subject``, both or nothing.
     names : list of str
         The tables' names.
     left_out : list of (path, reason)
-        Files that are no such table, and rows that name no image.
+        Files that are not such a table, and rows that name no image.
 
     Raises
     ------
@@ -90,7 +90,7 @@ class Tables:
         """Return the relative paths of the images that `name` may mean.
 
         A table made on another machine holds absolute paths of that machine: the
-        longest end of such a path that is here counts.
+        longest end of such a path that fits an image is used.
         """
         name = name.replace("\\", "/").removeprefix("./").lower()
         parts = name.split("/")
@@ -117,7 +117,7 @@ def _by_name(images: list[File]) -> dict[str, list[str]]:
 
 
 def _read(file: File) -> pd.DataFrame | None:
-    """Return a table's columns that count, as in `COLUMNS`; None if `file` is no such table."""
+    """Return the columns named in `COLUMNS`; None if `file` is not such a table."""
     try:
         with open(file.path, encoding="utf-8-sig") as stream:
             head = stream.readline()
@@ -132,11 +132,11 @@ def _read(file: File) -> pd.DataFrame | None:
     except (OSError, ValueError):  # pandas' own errors are ValueErrors
         return None
     plain = {re.sub(r"[\W_]+", "_", name.lower()).strip("_"): name for name in table.columns}
-    found = {
+    columns = {
         what: next(plain[name] for name in names if name in plain)
         for what, names in COLUMNS.items()
         if plain.keys() & set(names)
     }
-    if "image" not in found or len(found) == 1:
+    if "image" not in columns or len(columns) == 1:
         return None
-    return pd.DataFrame({what: table[name].str.strip() for what, name in found.items()})
+    return pd.DataFrame({what: table[name].str.strip() for what, name in columns.items()})

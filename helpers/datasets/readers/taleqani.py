@@ -22,7 +22,7 @@ _FIELD = re.compile(r"WBC-(?:Malignant-)?(Benign|Early|Pre|Pro)-(\d+)", re.IGNOR
 
 
 def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
-    """Return a row for each Taleqani field among `files`; only names are looked at.
+    """Return a row for each Taleqani field among `files`; only names are read.
 
     The release has no patient ids. Neighbours in its numbering look alike, so
     `subject` is a block of `BLOCK` consecutive numbers of one class
@@ -33,7 +33,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     rows : list of dict
         Catalog columns without `path` and `sha256`, and the `file`.
     left_out : list of (path, reason)
-        Segmented copies, images of other names, names against their folder.
+        Segmented copies, images of other names, names that contradict their folder.
     """
     rows: list[dict] = []
     left_out: list[LeftOut] = []
