@@ -151,7 +151,7 @@ def bootstrap_interval(
     it has no width.
 
     In simulated studies of 40 subjects ``t`` contains the true value in 93 to 97 of
-    100 (tests/unit/test_coverage.py). For a nearly perfect model it is too narrow: an
+    100 (tests/unit/predictions/test_coverage.py). For a nearly perfect model it is too narrow: an
     AUC of 0.99 is contained in about 85, and with 20 subjects in 70. Such a value
     depends on the few subjects that are misclassified, and the test set may have none.
 

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from helpers.datasets.drawn import frames
 from tests.unit.redrawn import redrawn_frame
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "cnmc"
+REAL = Path(__file__).parents[4] / "shared" / "data" / "cnmc"
 
 
 def statistics(frame: np.ndarray) -> dict[str, float]:

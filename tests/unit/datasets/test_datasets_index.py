@@ -15,7 +15,7 @@ from helpers.datasets import files as data_files
 from helpers.datasets.copies import verify as checks
 from helpers.datasets.copies.index import as_catalog, cnmc_index
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 TRAIN = "C-NMC_Leukemia/training_data"
 
 

@@ -15,7 +15,7 @@ from helpers.images import cropping, preparing
 from helpers.images import loading as images
 from helpers.images.cropping import crop_to_cell, find_cell
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CNMC = ROOT.parent / "shared" / "data" / "cnmc"
 TALEQANI = ROOT.parent / "shared" / "data" / "taleqani"
 

@@ -11,7 +11,7 @@ from helpers.exercises import check
 from helpers.models import custom_cnn, dcnn, transfer
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
-CHAPTER = Path(__file__).parents[2] / "notebooks" / "06_custom_cnn.ipynb"
+CHAPTER = Path(__file__).parents[3] / "notebooks" / "06_custom_cnn.ipynb"
 
 
 def chapter_cell(text):

@@ -201,7 +201,7 @@ def test_balancing_the_release_is_quick(benchmark):
 @pytest.fixture(scope="module")
 def page():
     """Return the functions that chapter 03 defines on its page."""
-    notebook = Path(__file__).resolve().parents[2] / "notebooks/03_balancing.ipynb"
+    notebook = Path(__file__).resolve().parents[3] / "notebooks/03_balancing.ipynb"
     known = {"np": np}
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])

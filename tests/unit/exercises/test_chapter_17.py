@@ -13,7 +13,7 @@ from helpers.exercises.checking import exercises
 from helpers.studies import papers
 from tests.unit.chapter_page import verdict
 
-PAGE = Path(__file__).parents[2] / "notebooks" / "17_reproducing_the_papers.ipynb"
+PAGE = Path(__file__).parents[3] / "notebooks" / "17_reproducing_the_papers.ipynb"
 CELLS = nbformat.read(PAGE, as_version=4).cells
 NAMES = [bug.exercise for bug in papers.BUGS]
 

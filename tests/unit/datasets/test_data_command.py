@@ -16,7 +16,7 @@ from helpers.datasets.copies import download
 from helpers.datasets.copies import verify as checks
 from helpers.datasets.copies.index import cnmc_index
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import SHARED
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOLERANCE = 1e-4
 
 PREDICT = """

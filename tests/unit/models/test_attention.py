@@ -15,7 +15,7 @@ from helpers.base.errors import ModelError  # noqa: E402
 from helpers.models import attention, cost, custom_cnn  # noqa: E402
 from helpers.training import zoo  # noqa: E402
 
-CHAPTER = Path(__file__).parents[2] / "notebooks" / "09_more_backbones.ipynb"
+CHAPTER = Path(__file__).parents[3] / "notebooks" / "09_more_backbones.ipynb"
 
 RNG = np.random.default_rng(24)
 MAPS = RNG.normal(size=(2, 5, 4, 32)).astype(np.float32)

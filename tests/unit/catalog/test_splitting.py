@@ -380,7 +380,7 @@ def test_the_releases_folds_leak_and_ours_do_not(release):
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", ["cnmc", "taleqani"])
 def test_the_real_frames_and_fields_split(name):
-    folder = Path(__file__).resolve().parents[3] / "shared/data" / name
+    folder = Path(__file__).resolve().parents[4] / "shared/data" / name
     if not folder.is_dir():
         pytest.skip(f"the real images are not there: {folder}")
     from helpers import datasets
@@ -415,7 +415,7 @@ def test_ten_thousand_people_of_one_image_are_split_too():
 @pytest.fixture(scope="module")
 def page():
     """Return the functions that chapter 02 defines on its page."""
-    notebook = Path(__file__).resolve().parents[2] / "notebooks/02_splitting_without_leakage.ipynb"
+    notebook = Path(__file__).resolve().parents[3] / "notebooks/02_splitting_without_leakage.ipynb"
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     known = {"np": np, "catalogs": catalogs}
     for cell in cells:

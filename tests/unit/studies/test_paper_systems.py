@@ -133,7 +133,7 @@ def test_the_reasons_follow_the_run(monkeypatch, tmp_path, profile):
 
 
 def test_the_dcnn_is_that_of_chapter_12():
-    page = (Path(__file__).parents[2] / "notebooks" / "12_dcnn_all_vs_mm.ipynb").read_text()
+    page = (Path(__file__).parents[3] / "notebooks" / "12_dcnn_all_vs_mm.ipynb").read_text()
     cells = [cell.source for cell in nbformat.reads(page, as_version=4).cells]
     code = "\n".join(cells)
     sides = ", ".join(f'"{name}": {side}' for name, side in paper_systems._DCNN_SIDE.items())

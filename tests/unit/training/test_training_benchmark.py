@@ -1,6 +1,6 @@
 """What feeding from the image array costs, beside arrays in memory.
 
-Run with ``pytest --benchmark-enable tests/unit/test_training_benchmark.py``.
+Run with ``pytest --benchmark-enable tests/unit/training/test_training_benchmark.py``.
 """
 
 import time

@@ -21,7 +21,7 @@ from helpers.datasets.copies.index import as_catalog
 from helpers.datasets.readers import all_idb, cnmc
 from helpers.datasets.sampling import take
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+REAL = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 KAGGLE = "C-NMC_Leukemia/training_data/fold_{fold}/{label}"
 
 

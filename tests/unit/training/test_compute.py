@@ -19,7 +19,7 @@ from tests.unit.squares import SIZE, make_squares
 from tests.unit.tiny_backbone import eager
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

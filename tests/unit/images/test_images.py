@@ -22,7 +22,7 @@ from helpers.images import loading as images
 from helpers.images.cropping import crop_to_cell
 from helpers.images.loading import load_images, prepare, read_image, readable
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 RNG = np.random.default_rng
 
 

@@ -9,7 +9,7 @@ import yaml
 from helpers.base import settings
 from helpers.course.project import find, toc_files
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
 
 

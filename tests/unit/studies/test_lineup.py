@@ -243,7 +243,7 @@ def test_the_probe_is_that_of_chapter_09():
 
     import nbformat
 
-    page = Path(__file__).parents[2] / "notebooks" / "09_more_backbones.ipynb"
+    page = Path(__file__).parents[3] / "notebooks" / "09_more_backbones.ipynb"
     cells = [c.source for c in nbformat.read(page, as_version=4).cells if c.cell_type == "code"]
     rng = np.random.default_rng(4)
     rows = [
