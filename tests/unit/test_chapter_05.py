@@ -11,11 +11,10 @@ from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.morphology import disk
 
-from helpers import datasets
+from helpers import datasets, images
 from helpers.cells import features, segmentation
 from helpers.datasets.drawn import frames
 from helpers.exercises.checking import exercises
-from helpers import images
 from tests.conftest import SHARED
 from tests.unit.chapter_page import code_cells, solutions, verdict
 from tests.unit.redrawn import redrawn_frame
