@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import filelock
 from tqdm import tqdm
@@ -68,8 +69,7 @@ class File:
         return PurePosixPath(self.relative).parts[:-1]
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What an image file contains, by its header.
 
     Attributes
@@ -219,13 +219,13 @@ class Memory:
 
     def contents(self, files: Iterable[File]) -> list[Content]:
         """Return the :class:`Content` of each file, in order."""
-        return [Content(*entry) for entry in self._recall(list(files), "content", _content)]
+        return [Content(*entry) for entry in self._recall(list(files), "content", look_into)]
 
     def hashes(self, files: Iterable[File]) -> list[str]:
         """Return the SHA-256 of each file, in order."""
-        return self._recall(list(files), "sha256", lambda file: sha256_of(file.path))
+        return self._recall(list(files), "sha256", sha256_of)
 
-    def _recall(self, files: list[File], what: str, compute: Callable[[File], object]) -> list:
+    def _recall(self, files: list[File], what: str, compute: Callable[[str], object]) -> list:
         """Return what is stored under the key `what` for each file; compute what is missing."""
         todo = []
         for file in files:
@@ -234,9 +234,10 @@ class Memory:
                 self._known[file.relative] = {"stamp": [file.size, file.mtime_ns]}
             if what not in self._known[file.relative]:
                 todo.append(file)
+        paths = [file.path for file in todo]
         with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as threads:
             bar = {"desc": "Reading", "unit": "file", "delay": 5, "leave": False}
-            results = tqdm(threads.map(compute, todo), total=len(todo), **bar)
+            results = tqdm(threads.map(compute, paths), total=len(paths), **bar)
             for count, (file, value) in enumerate(zip(todo, results, strict=True), start=1):
                 self._known[file.relative][what] = value
                 if count % _SAVE_EVERY == 0:
@@ -282,11 +283,6 @@ def _is_entry(entry: object) -> bool:
         and isinstance(sha256, str)
         and len(sha256) == 64
     )
-
-
-def _content(file: File) -> tuple[str, int, int]:
-    content = look_into(file.path)
-    return content.problem, content.width, content.height
 
 
 def absolute(folder: str | os.PathLike) -> Path:

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from helpers import images
 from helpers.base.errors import CourseError, ImageError
 from helpers.images import cropping, preparing
-from helpers.images import loading as images
 from helpers.images.cropping import crop_to_cell, find_cell
 
 ROOT = Path(__file__).resolve().parents[3]
