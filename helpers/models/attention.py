@@ -13,37 +13,36 @@ from keras import ops
 
 from helpers.base.errors import ModelError
 
+#: Number of maps divided by the units of the first dense layer of squeeze-and-excitation.
+RATIO = 16
+
 
 @keras.saving.register_keras_serializable(package="course")
 class SqueezeExcitation(keras.layers.Layer):
     """Weigh the maps by two small dense layers over their means.
 
     Hu, Shen & Sun (2018), 10.1109/CVPR.2018.00745. Without biases, like the formula
-    of the paper: 2 * channels**2 / ratio parameters.
+    of the paper: 2 * channels**2 / `RATIO` parameters.
 
     Parameters
     ----------
-    ratio : int
-        Number of maps divided by the units of the first dense layer.
     seed : int
         Of the initial weights.
 
     Raises
     ------
     ModelError
-        When `ratio` is less than 1, or the input is not (batch, height, width, channels).
+        When the input is not (batch, height, width, channels).
     """
 
-    def __init__(self, ratio: int = 16, seed: int = 24, **options):
+    def __init__(self, seed: int = 24, **options):
         super().__init__(**options)
-        if ratio < 1:
-            raise ModelError(f"The ratio of squeeze-and-excitation is {ratio}, must be 1 or more.")
-        self.ratio, self.seed = ratio, seed
+        self.seed = seed
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Create the two matrices of weights."""
         channels = _channels(self, shape)
-        narrow = max(1, channels // self.ratio)
+        narrow = max(1, channels // RATIO)
         start = keras.initializers.GlorotUniform
         self.squeeze = self.add_weight(
             name="squeeze", shape=(channels, narrow), initializer=start(seed=2 * self.seed)
@@ -65,7 +64,7 @@ class SqueezeExcitation(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Return the layer's arguments, for saving."""
-        return {**super().get_config(), "ratio": self.ratio, "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="course")
@@ -73,30 +72,26 @@ class EfficientChannelAttention(keras.layers.Layer):
     """Weigh the maps by one short convolution along their means (ECA).
 
     Wang et al. (2020), 10.1109/CVPR42600.2020.01155. Its parameters are the weights of
-    the kernel, 3 or 5 for most layers.
+    the kernel, :func:`eca_width`: 3 or 5 for most layers.
 
     Parameters
     ----------
-    width : int
-        Length of the kernel, odd; 0 for the one of the paper, :func:`eca_width`.
     seed : int
         Of the initial weights.
 
     Raises
     ------
     ModelError
-        When `width` is even or negative, or the input is not (batch, height, width, channels).
+        When the input is not (batch, height, width, channels).
     """
 
-    def __init__(self, width: int = 0, seed: int = 24, **options):
+    def __init__(self, seed: int = 24, **options):
         super().__init__(**options)
-        if width and (width < 0 or width % 2 == 0):
-            raise ModelError(f"The width of ECA's kernel is {width}, but must be odd, or 0.")
-        self.width, self.seed = width, seed
+        self.seed = seed
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Create the kernel."""
-        width = self.width or eca_width(_channels(self, shape))
+        width = eca_width(_channels(self, shape))
         start = keras.initializers.GlorotUniform(seed=self.seed)
         self.kernel = self.add_weight(name="kernel", shape=(width, 1, 1), initializer=start)
 
@@ -113,7 +108,7 @@ class EfficientChannelAttention(keras.layers.Layer):
 
     def get_config(self) -> dict:
         """Return the layer's arguments, for saving."""
-        return {**super().get_config(), "width": self.width, "seed": self.seed}
+        return {**super().get_config(), "seed": self.seed}
 
 
 def eca_width(channels: int) -> int:

@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 FILTERS = (32, 64, 128, 256)
 #: Each block's pooling; 300 pixels become 100, 33, 11 and 5.
 POOLS = (3, 3, 3, 2)
+#: Units of the dense layer.
+DENSE = 256
 
 
 def build(
-    size: int = 96,
-    seed: int = 24,
-    *,
-    dropout: float = 0.3,
-    dense: int = 256,
-    augment: bool = False,
+    size: int = 96, seed: int = 24, *, dropout: float = 0.3, augment: bool = False
 ) -> keras.Model:
     """Return the uncompiled network: raw RGB in, probability of the positive class out.
 
@@ -39,8 +36,6 @@ def build(
         Of the initial weights, the dropout and the augmentation.
     dropout : float
         Share of the dense layer's outputs that is set to zero in training.
-    dense : int
-        Units of the dense layer.
     augment : bool
         Flip and rotate the images at random in training: a cell on a slide has
         no top and no left side.
@@ -82,7 +77,7 @@ def build(
         pool = min(pool, x.shape[1])  # small images have one pixel left here
         x = layers.MaxPooling2D(pool, name=f"pool{block}")(x)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(dense, activation="relu", kernel_initializer=he(), name="dense")(x)
+    x = layers.Dense(DENSE, activation="relu", kernel_initializer=he(), name="dense")(x)
     x = layers.Dropout(dropout, seed=next(seeds), name="dropout")(x)
     head = keras.initializers.GlorotUniform(seed=next(seeds))
     # float32 even in mixed precision: float16 cannot tell probabilities near 1 apart.

@@ -104,7 +104,6 @@ def paired_bootstrap(
     metric: str = "auc",
     resamples: int = 2000,
     seed: int = 24,
-    threshold: float = 0.5,
 ) -> Difference:
     """Compare a metric of two models on the same images; whole subjects are resampled.
 
@@ -116,7 +115,7 @@ def paired_bootstrap(
         Labelled predictions of the same images.
     metric : str
         A name in :data:`helpers.predictions.metrics.METRICS`.
-    resamples, seed, threshold
+    resamples, seed
         As in :func:`helpers.predictions.metrics.bootstrap_interval`, by ``t``.
 
     Returns
@@ -137,9 +136,7 @@ def paired_bootstrap(
     """
     tables = paired(first, second)
     cluster, draws = metrics.draw(tables[0], resamples, seed)
-    one, other = (
-        metrics.resample(table, [metric], cluster, draws, threshold)[metric] for table in tables
-    )
+    one, other = (metrics.resample(table, [metric], cluster, draws)[metric] for table in tables)
     return _difference(one, other, one - other)
 
 
@@ -149,7 +146,6 @@ def unpaired_bootstrap(
     metric: str = "auc",
     resamples: int = 2000,
     seed: int = 24,
-    threshold: float = 0.5,
 ) -> Difference:
     """Compare a metric on two sets of images, those of two splits for example.
 
@@ -160,7 +156,7 @@ def unpaired_bootstrap(
     results = []
     for table, own_seed in ((first, seed), (second, seed + 1)):
         cluster, draws = metrics.draw(table, resamples, own_seed)
-        results.append(metrics.resample(table, [metric], cluster, draws, threshold)[metric])
+        results.append(metrics.resample(table, [metric], cluster, draws)[metric])
     one, other = results
     difference = Resampled(
         one.value - other.value, one.values - other.values, _welch(one, other), widest=one.range

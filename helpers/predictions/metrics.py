@@ -309,7 +309,11 @@ def resample(
     threshold : float
         From this score up an image is predicted positive.
     """
-    names = [_known(name) for name in names]
+    names = list(names)
+    if unknown := [name for name in names if name not in METRICS]:
+        raise PredictionsError(
+            f"There is no metric {unknown[0]!r}; known are {', '.join(METRICS)}."
+        )
     truth = _truth(predictions)
     draws = np.vstack([np.ones((1, draws.shape[1]), dtype=np.int64), draws])  # first the original
     # The counts of a resample are sums of its clusters' counts: one matrix product for all.
@@ -351,12 +355,6 @@ def truth_of_both_classes(predictions: pd.DataFrame, what: str) -> np.ndarray:
 def _grain(truth: np.ndarray, classes: tuple[int, ...]) -> float:
     images = min((int(np.sum(truth == name)) for name in classes), default=len(truth))
     return 0.5 / (images + 1)
-
-
-def _known(name: str) -> str:
-    if name not in METRICS:
-        raise PredictionsError(f"There is no metric {name!r}; known are {', '.join(METRICS)}.")
-    return name
 
 
 def _truth(predictions: pd.DataFrame) -> np.ndarray:

@@ -60,10 +60,8 @@ def cumulated(
         float64, shape (n,).
     truth : numpy.ndarray
         0 or 1, shape (n,).
-    cluster : numpy.ndarray
-        int64, shape (n,).
-    draws : numpy.ndarray
-        int64, shape (resamples, clusters).
+    cluster, draws : numpy.ndarray
+        As in :func:`helpers.predictions.metrics.resample`.
 
     Yields
     ------

@@ -12,10 +12,10 @@ from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
 from helpers.predictions.table import check
 
-#: Default prevalences for predictive values: shares of people who have the disease.
+#: Prevalences for predictive values: shares of people who have the disease.
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
-
-_RATES = ("sensitivity", "specificity")
+#: The metrics that a threshold trades for each other.
+RATES = ("sensitivity", "specificity")
 
 
 def threshold_for(validation: pd.DataFrame, sensitivity: float) -> float:
@@ -55,30 +55,6 @@ def threshold_for(validation: pd.DataFrame, sensitivity: float) -> float:
     return float(scores[len(scores) - count])
 
 
-def carried_over(
-    validation: pd.DataFrame,
-    test: pd.DataFrame,
-    sensitivity: float,
-    resamples: int = 1000,
-    seed: int = 24,
-) -> pd.DataFrame:
-    """Choose a threshold on `validation` and return its sensitivity and specificity on `test`.
-
-    Parameters are those of :func:`threshold_for` and of
-    :func:`helpers.predictions.metrics.bootstrap_interval`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `metric` ("sensitivity", "specificity"), `threshold`, `value`, `low`,
-        `high` (interval over subjects).
-    """
-    threshold = threshold_for(validation, sensitivity)
-    table = metrics.report(test, _RATES, resamples=resamples, seed=seed, threshold=threshold)
-    table.insert(1, "threshold", threshold)
-    return table
-
-
 def predictive_values(
     sensitivity: float | np.ndarray, specificity: float | np.ndarray, prevalence: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -112,13 +88,9 @@ def predictive_values(
 
 
 def by_prevalence(
-    predictions: pd.DataFrame,
-    threshold: float = 0.5,
-    prevalences: Iterable[float] = PREVALENCES,
-    resamples: int = 1000,
-    seed: int = 24,
+    predictions: pd.DataFrame, threshold: float = 0.5, resamples: int = 1000, seed: int = 24
 ) -> pd.DataFrame:
-    """Return the predictive values at each prevalence, with intervals over subjects.
+    """Return the predictive values at each of `PREVALENCES`, with intervals over subjects.
 
     Sensitivity and specificity are computed from `predictions` and assumed to be the
     same at every prevalence; the share of positive images in the table has no effect.
@@ -127,8 +99,6 @@ def by_prevalence(
     ----------
     predictions : pandas.DataFrame
         Labelled predictions of both classes.
-    prevalences : iterable of float
-        Each 0..1.
     threshold, resamples, seed
         As in :func:`helpers.predictions.metrics.bootstrap_interval`.
 
@@ -143,11 +113,10 @@ def by_prevalence(
     PredictionsError
         When a class is missing from `predictions`.
     """
-    prevalences = [float(prevalence) for prevalence in prevalences]
     (rates,) = _rates(predictions, [threshold], resamples, seed)
     freedom, grain = (min(getattr(rate, name) for rate in rates) for name in ("freedom", "grain"))
     rows = []
-    for prevalence in prevalences:
+    for prevalence in PREVALENCES:
         row = [prevalence]
         values = predictive_values(*(rate.value for rate in rates), prevalence)
         resampled = predictive_values(*(rate.values for rate in rates), prevalence)
@@ -194,14 +163,11 @@ def by_threshold(
     """
     thresholds = [float(threshold) for threshold in thresholds]
     rows = []
-    for threshold, rates in zip(
-        thresholds, _rates(predictions, thresholds, resamples, seed), strict=True
-    ):
-        row = [threshold]
-        for rate in rates:
-            row += [rate.value, *rate.interval()]
-        rows.append(row)
-    return pd.DataFrame(rows, columns=["threshold", *_with_limits(_RATES)])
+    for one, other in _rates(predictions, thresholds, resamples, seed):
+        rows.append((one.value, *one.interval(), other.value, *other.interval()))
+    table = pd.DataFrame(rows, columns=_with_limits(RATES))
+    table.insert(0, "threshold", thresholds)
+    return table
 
 
 def _with_limits(names: Iterable[str]) -> list[str]:
@@ -215,5 +181,5 @@ def _rates(
     cluster, draws = metrics.draw(predictions, resamples, seed)
     metrics.truth_of_both_classes(predictions, "A pair of sensitivity and specificity")
     for threshold in thresholds:
-        rates = metrics.resample(predictions, _RATES, cluster, draws, threshold)
-        yield [rates[name] for name in _RATES]
+        rates = metrics.resample(predictions, RATES, cluster, draws, threshold)
+        yield [rates[name] for name in RATES]

@@ -77,9 +77,11 @@ def model_card(
     figures = metrics.report(test, **resampling)
     figures["metric"] = figures["metric"].str.replace("_", " ")
     target = catalogs.target(test)
-    at_threshold = None
+    threshold = at_threshold = None
     if not val.empty and len(set(catalogs.target(val))) == 2:
-        at_threshold = thresholds.carried_over(val, test, sensitivity=sensitivity, **resampling)
+        threshold = thresholds.threshold_for(val, sensitivity)
+        rates = metrics.report(test, thresholds.RATES, threshold=threshold, **resampling)
+        at_threshold = _with_interval(rates, "metric", "value")
     each = metrics.per_subject(test).sort_values(["accuracy", "subject"], kind="stable")
     quartiles = np.percentile(each["accuracy"], [0, 25, 50, 75, 100])
     subjects = [set(rows["subject"]) for rows in parts.values()]
@@ -110,8 +112,8 @@ def model_card(
         figures=_with_interval(figures, "metric", "value"),
         larger=max(target.mean(), 1 - target.mean()),
         sensitivity=f"{sensitivity:.0%}",
-        threshold=None if at_threshold is None else at_threshold["threshold"].iloc[0],
-        at_threshold=at_threshold is not None and _with_interval(at_threshold, "metric", "value"),
+        threshold=threshold,
+        at_threshold=at_threshold,
         quartiles=", ".join(f"{value:.2f}" for value in quartiles),
         hardest=_with_interval(each.head(_HARDEST), "subject", "label", "images", "accuracy"),
         ece=calibration.ece(test),

@@ -162,24 +162,20 @@ def learning_curves(history: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figur
     return figure
 
 
-def confusion_matrix(
-    predictions: pd.DataFrame | Mapping[str, pd.DataFrame], threshold: float = 0.5
-) -> Figure:
+def confusion_matrix(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
     """Draw the confusion matrix: images by true class and predicted class.
 
     Parameters
     ----------
     predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
         Labelled predictions; with a mapping, one matrix for each name.
-    threshold : float
-        From this score up an image is predicted positive.
     """
     tables = by_name(predictions)
     figure, axes = plt.subplots(
         1, len(tables), figsize=(min(WIDTH, 3.7 * len(tables)), 3.5), squeeze=False
     )
     for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
-        _one_matrix(axis, table, threshold)
+        _one_matrix(axis, table)
         axis.set_title(name)
     return figure
 
@@ -244,10 +240,10 @@ def draw_band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: d
         axis.plot(x, edge, **look)
 
 
-def _one_matrix(axis: Axes, table: pd.DataFrame, threshold: float) -> None:
+def _one_matrix(axis: Axes, table: pd.DataFrame) -> None:
     import seaborn  # takes a third of a second, and no other figure needs it
 
-    counts = metrics.confusion_counts(table, threshold)
+    counts = metrics.confusion_counts(table)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = catalog.class_names(table)
     pairs = zip(counts.flat, shares.flat, strict=True)

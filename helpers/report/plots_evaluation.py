@@ -173,23 +173,19 @@ def forest(
     return figure
 
 
-def per_subject(
-    predictions: pd.DataFrame, threshold: float = 0.5, names: int = 60, who: str = "subjects"
-) -> Figure:
+def per_subject(predictions: pd.DataFrame, names: int = 60, who: str = "subjects") -> Figure:
     """Draw each subject's accuracy with its interval, sorted within each class.
 
     Parameters
     ----------
     predictions : pandas.DataFrame
         Labelled predictions.
-    threshold : float
-        As in :func:`helpers.predictions.metrics.per_subject`.
     names : int
         With more subjects than this, the axis has no names.
     who : str
         What the subjects are: ``"blocks of files"`` if the patients are unknown.
     """
-    table = metrics.per_subject(predictions, threshold)
+    table = metrics.per_subject(predictions)
     known = catalog.classes(predictions)
     classes = sorted(set(table["label"]))  # with ``all/hem`` for a subject of both classes
     classes.sort(key=lambda name: known.index(name) if name in known else len(known))
@@ -209,7 +205,7 @@ def per_subject(
         )
         ticks += list(zip(x, rows["subject"], strict=True))
         start += len(rows) + 1
-    mean = metrics.accuracy(predictions, threshold)
+    mean = metrics.accuracy(predictions)
     axis.axhline(mean, label=f"all images {mean:.3f}", **REFERENCE)
     shown = ticks if len(ticks) <= names else []
     axis.set(xlabel=who, ylabel="accuracy", ylim=(-0.03, 1.03))

@@ -1,4 +1,4 @@
-"""Train the network of a recipe, predict with it, save and load it.
+"""Train the network of a recipe, predict with it and load it.
 
 A *score* is the probability of the positive class. Every model of the course takes
 raw 0..255 RGB and scales it itself: nothing here divides by 255.
@@ -43,10 +43,7 @@ class Answer(NamedTuple):
 
 
 def load_or_train(
-    recipe: transfer.Recipe,
-    catalog: pd.DataFrame,
-    settings: Settings,
-    name: str | None = None,
+    recipe: transfer.Recipe, catalog: pd.DataFrame, settings: Settings, name: str | None = None
 ) -> runs.Run:
     """Train the network of a recipe, stage by stage; load it when that was done before.
 
@@ -162,7 +159,8 @@ def _train_stages(
     transfer.set_trainable(model, recipe.stages[-1].trainable, recipe.frozen_statistics)
     history = pd.concat(histories, ignore_index=True)
     history["epoch"] = np.arange(1, len(history) + 1)
-    save_model(folder / "best.keras", model)
+    with atomic_path(folder / "best.keras") as temporary:
+        model.save(temporary)
     write_csv(folder / "history.csv", history[["stage", *runs.HISTORY]])
     return {
         **started,
@@ -178,9 +176,7 @@ def _train_stages(
 
 
 def predict(
-    model: keras.Model,
-    catalog: pd.DataFrame,
-    images: np.ndarray | None = None,
+    model: keras.Model, catalog: pd.DataFrame, images: np.ndarray | None = None
 ) -> pd.DataFrame:
     """Return the model's score of every image of a catalog.
 
@@ -211,10 +207,7 @@ def predict(
 
 
 def predict_file(
-    model: keras.Model,
-    path: str | os.PathLike,
-    classes: Sequence[str],
-    threshold: float = 0.5,
+    model: keras.Model, path: str | os.PathLike, classes: Sequence[str], threshold: float = 0.5
 ) -> Answer:
     """Return the label and the score of the image in one file.
 
@@ -249,17 +242,6 @@ def predict_file(
     image = image_files.prepare(image_files.read_image(path), require_classifier(model))
     score = float(_scores(model, image[np.newaxis], 1)[0])
     return Answer(classes[int(score >= threshold)], score)
-
-
-def save_model(path: str | os.PathLike, model: keras.Model) -> Path:
-    """Write the model to `path`, which ends in ``.keras``, completely or not at all."""
-    if Path(path).suffix != ".keras":
-        raise TrainingError(
-            f"A model is saved in a file that ends in .keras, not in {Path(path).name}."
-        )
-    with atomic_path(path) as temporary:
-        model.save(temporary)
-    return Path(path)
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:

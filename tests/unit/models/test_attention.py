@@ -26,23 +26,23 @@ def sigmoid(x):
 
 
 def test_squeeze_and_excitation_is_its_formula():
-    layer = attention.SqueezeExcitation(ratio=8)
+    layer = attention.SqueezeExcitation()
     found = keras.ops.convert_to_numpy(layer(MAPS))
     squeeze, excite = (keras.ops.convert_to_numpy(w) for w in layer.weights)
-    assert squeeze.shape == (32, 4)
+    assert squeeze.shape == (32, 2)
     weights = sigmoid(np.maximum(MAPS.mean(axis=(1, 2)) @ squeeze, 0) @ excite)
     np.testing.assert_allclose(found, MAPS * weights[:, None, None, :], atol=1e-5)
-    assert layer.count_params() == 2 * 32**2 // 8  # Hu et al.: 2 / r * C**2
+    assert layer.count_params() == 2 * 32**2 // 16  # Hu et al.: 2 / r * C**2
 
 
 def test_eca_is_its_formula():
-    layer = attention.EfficientChannelAttention(width=5)
+    layer = attention.EfficientChannelAttention()
     found = keras.ops.convert_to_numpy(layer(MAPS))
     kernel = keras.ops.convert_to_numpy(layer.weights[0])[:, 0, 0]
-    means = np.pad(MAPS.mean(axis=(1, 2)), ((0, 0), (2, 2)))
-    mixed = sum(kernel[k] * means[:, k : k + 32] for k in range(5))
+    means = np.pad(MAPS.mean(axis=(1, 2)), ((0, 0), (1, 1)))
+    mixed = sum(kernel[k] * means[:, k : k + 32] for k in range(3))
     np.testing.assert_allclose(found, MAPS * sigmoid(mixed)[:, None, None, :], atol=1e-5)
-    assert layer.count_params() == 5
+    assert layer.count_params() == 3
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,6 @@ def test_networks_with_attention_are_kept_and_costed(kind, tmp_path):
 
 
 def test_bad_input_is_told_in_a_sentence():
-    with pytest.raises(ModelError, match="ratio"):
-        attention.SqueezeExcitation(ratio=0)
-    with pytest.raises(ModelError, match="must be odd"):
-        attention.EfficientChannelAttention(width=4)
     with pytest.raises(ModelError, match="feature maps"):
         attention.SqueezeExcitation().build((None, 32))
     with pytest.raises(ModelError, match="feature maps"):
@@ -193,7 +189,7 @@ def test_exercises_of_chapter_09_know_right_from_wrong(name, right, wrongs, caps
 def test_the_course_loads_a_network_with_attention_wherever_it_runs(tmp_path, monkeypatch):
     """In a fresh process nothing has registered the layers' kinds; loading does."""
     image = keras.Input((8, 8, 3))
-    x = attention.SqueezeExcitation(ratio=1, name="first")(image)
+    x = attention.SqueezeExcitation(name="first")(image)
     x = attention.EfficientChannelAttention(name="second")(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
     model = keras.Model(image, keras.layers.Dense(1, activation="sigmoid")(x))

@@ -81,17 +81,6 @@ def test_a_missing_class_or_row_is_told():
             figure(table([1, 1], [0.1, 0.9]))
 
 
-def test_the_threshold_is_carried_over_as_it_is():
-    validation, test = study(0), study(1)
-    told = thresholds.carried_over(validation, test, sensitivity=0.9, resamples=200)
-    cut = thresholds.threshold_for(validation, sensitivity=0.9)
-    assert set(told["threshold"]) == {cut}
-    found = told.set_index("metric")["value"]
-    assert found["sensitivity"] == metrics.sensitivity(test, cut)
-    assert found["specificity"] == metrics.specificity(test, cut)
-    assert ((told["low"] <= told["value"]) & (told["value"] <= told["high"])).all()
-
-
 def test_predictive_values_of_a_textbook():
     # Sensitivity 0.9, specificity 0.91, one in a hundred ill: 9 in 98.1 alarms are true.
     ppv, npv = thresholds.predictive_values(0.9, 0.91, 0.01)

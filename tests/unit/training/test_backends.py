@@ -38,11 +38,11 @@ MAKE = """
     from helpers.training import zoo
     folder = sys.argv[1]
     recipe = transfer.Recipe("mobilenetv2_035", dropout=0.5, augment=True)
-    zoo.save_model(f"{folder}/transfer.keras", transfer.build(recipe, 96))
+    transfer.build(recipe, 96).save(f"{folder}/transfer.keras")
     custom = custom_cnn.build(96, augment=True)
     last = custom.get_layer("probability")  # off the flat ends of the sigmoid, where all agree
     last.set_weights([weight / 10 for weight in last.get_weights()])
-    zoo.save_model(f"{folder}/custom.keras", custom)
+    custom.save(f"{folder}/custom.keras")
 """
 TRAIN = """
     import json

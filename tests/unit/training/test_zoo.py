@@ -131,15 +131,14 @@ def test_missing_files_are_named(tmp_path):
 
 
 def test_a_model_comes_back_and_a_broken_one_is_refused(trained, frames, tmp_path):
-    path = zoo.save_model(tmp_path / "tiny.keras", trained)
+    path = tmp_path / "tiny.keras"
+    trained.save(path)
     loaded = zoo.load_model(path)
     file = frames["path"].iloc[1]
     assert zoo.predict_file(loaded, file, NAMES) == zoo.predict_file(trained, file, NAMES)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(TrainingError, match=r"tiny\.keras cannot be loaded"):
         zoo.load_model(path)
-    with pytest.raises(TrainingError, match=r"ends in \.keras"):
-        zoo.save_model(tmp_path / "tiny.h5", trained)
 
 
 def test_a_file_that_carries_code_is_not_run(tmp_path):
