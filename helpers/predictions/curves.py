@@ -30,8 +30,8 @@ def roc(predictions: pd.DataFrame) -> pd.DataFrame:
     from sklearn.metrics import roc_curve
 
     truth = metrics.truth_of_both_classes(predictions, "A curve")
-    rate, found, threshold = roc_curve(truth, predictions["score"], drop_intermediate=False)
-    return pd.DataFrame({"threshold": threshold, "false_positive_rate": rate, "sensitivity": found})
+    fpr, tpr, threshold = roc_curve(truth, predictions["score"], drop_intermediate=False)
+    return pd.DataFrame({"threshold": threshold, "false_positive_rate": fpr, "sensitivity": tpr})
 
 
 def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -165,7 +165,7 @@ def bootstrap_interval(
     """
     cluster, draws = draw(predictions, resamples, level, by, seed)
     if callable(metric):
-        metric = next((name for name, known in METRICS.items() if known is metric), metric)
+        metric = next((name for name, value in METRICS.items() if value is metric), metric)
     if callable(metric):
         result = resampling.of_any(predictions, metric, cluster, draws)
     else:

@@ -40,7 +40,7 @@ _COPIES = 3  # frames that a second subject shares, as subjects 51 and 78 share 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a set of phantoms follows from, apart from the code.
+    """Everything that determines a set of phantoms, apart from the code.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ def draw(
     profile : str or Profile
         How many frames of how many subjects.
     seed : int
-        Same seed, same bytes, whatever the number of workers.
+        Same seed, same bytes, for any number of workers.
     workers : int, optional
         Threads; None for one a core.
 
@@ -129,7 +129,7 @@ def truth(path: str | os.PathLike) -> Phantom:
 
 
 def arguments_of(path: str | os.PathLike) -> tuple[str, Style, np.random.Generator]:
-    """Return what :func:`~helpers.datasets.drawn.frame_cell.draw_cell` drew a file from.
+    """Return the arguments of :func:`~helpers.datasets.drawn.frame_cell.draw_cell` for a file.
 
     Raises
     ------
