@@ -255,7 +255,7 @@ def _free_boxes(
     scale = width / labels.shape[1]
     taken = np.zeros(labels.shape, np.uint8)
     if labels.any():
-        # Around a nucleus lies cytoplasm, at most about as wide as the nucleus.
+        # The cytoplasm around a nucleus is at most about as wide as the nucleus.
         distance = cv2.distanceTransform((labels == 0).astype(np.uint8), cv2.DIST_L2, 5)
         taken[distance <= max(_usual_side(_outlines(labels)), 1)] = 1
     side = max(round(BACKGROUND_SIDE * height / scale), 1)

@@ -1,7 +1,7 @@
 """Checks of exercises: they say what is right and what to look at, never the answer.
 
-The checkers are in ``helpers.exercises``, one module per chapter: a page shows the question
-and not how its answer is checked.
+The checkers are in ``helpers.exercises``, one module per chapter: a page shows the question,
+but not how its answer is checked.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class SqueezeExcitation(keras.layers.Layer):
     ratio : int
         Number of maps divided by the units of the first dense layer.
     seed : int
-        Of the initial weights.
+        For the initial weights.
 
     Raises
     ------
@@ -80,7 +80,7 @@ class EfficientChannelAttention(keras.layers.Layer):
     width : int
         Length of the kernel, odd; 0 for the one of the paper, :func:`eca_width`.
     seed : int
-        Of the initial weights.
+        For the initial weights.
 
     Raises
     ------

@@ -69,7 +69,7 @@ def band(
     """Return a curve with its confidence band: at each x, the interval of its height.
 
     The intervals are pointwise: the band contains the true height at an x, but
-    not the whole true curve, with confidence `level` (tests/unit/test_coverage.py).
+    not the whole true curve, with confidence `level` (test_coverage.py).
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ class Recipe:
     scale : float
         Side of a field relative to SN-AM's 2560 x 1920.
     seed : int
-        Of every random choice.
+        For every random choice.
     laboratories : bool
         Whether the two classes come from two laboratories, see :func:`draw`.
     """

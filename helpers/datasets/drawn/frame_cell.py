@@ -1,6 +1,6 @@
 """Draws one phantom cell as a frame of C-NMC: stained, photographed, and cut out on black.
 
-A frame is made as a real one is. Dyes in the cell absorb light, the microscope blurs
+A frame is made like a real one. Dyes in the cell absorb light, the microscope blurs
 the image, the camera adds noise, and a segmentation cuts the cell out along a ragged
 line and paints the rest black.
 

@@ -47,7 +47,7 @@ class Recipe:
     phantoms, subjects : int
         Total number of frames and of subjects.
     seed : int
-        Of every random choice.
+        For every random choice.
     """
 
     phantoms: int
