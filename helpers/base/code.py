@@ -28,7 +28,7 @@ def version(*modules: str) -> str:
     Raises
     ------
     ModuleNotFoundError
-        When there is no such module, whose hash would never change.
+        When there is no such module: its hash would never change.
     """
     for name in modules:
         if name not in _modules(PACKAGE):
@@ -66,7 +66,7 @@ def upstream(names: Iterable[str], package: Path = PACKAGE, exercises: str = "")
             prefix = name[:-1]
             if prefix.startswith("helpers.exercises.") and exercises:
                 prefix = f"helpers.exercises.chapter_{exercises}"
-            waiting += [known for known in modules if known.startswith(prefix)]
+            waiting += [other for other in modules if other.startswith(prefix)]
             continue
         # `from helpers.report.plots import style` names a function: its module counts.
         while name and name not in modules:

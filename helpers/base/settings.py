@@ -186,8 +186,8 @@ def artifacts_folder() -> Path:
 
 def course_root() -> Path | None:
     """Return the clone that contains the working directory, or None."""
-    here = Path.cwd().resolve()
-    for folder in (here, *here.parents):
+    start = Path.cwd().resolve()
+    for folder in (start, *start.parents):
         if (folder / "_toc.yml").is_file() and (folder / "helpers").is_dir():
             return folder
     return None

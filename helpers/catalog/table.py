@@ -18,7 +18,7 @@ COLUMNS = (
     "path",  # absolute path of the file that holds the pixels
     "label",  # a class name, or "unlabelled"
     "positive",  # Int64: 1 for the positive class, 0 for the others, missing where unlabelled
-    "subject",  # the person (or the block of files that stands in for one)
+    "subject",  # the person (or the block of files used in place of one)
     "fold",  # the release's own fold, "" where it has none
     "sha256",  # of the file's bytes
     "group",  # subjects that share a file are one group; splits keep groups whole

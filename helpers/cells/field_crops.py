@@ -28,7 +28,7 @@ from helpers.images.loading import read_image
 #: Side of a box in multiples of the longer side of its nucleus. A plasma cell needs more:
 #: its nucleus is not in the middle of the cell.
 MARGIN = 1.8
-#: Side of a background square as a share of the field's height, whatever the size of the cells.
+#: Side of a background square as a share of the field's height, for cells of any size.
 BACKGROUND_SIDE = 1 / 8
 _PER_FIELD = 6  # background squares of one field, at most
 _WORKING_SIDE = 1000  # larger masks are reduced to this before nuclei are found
@@ -137,7 +137,7 @@ def backgrounds(
 def read_mask(path: str | os.PathLike) -> np.ndarray:
     """Return the mask in an image file as bool (h, w).
 
-    Whatever is bright on a dark background counts, in white or in colour. Nuclei never
+    All bright pixels on a dark background count, white or coloured. Nuclei never
     fill half a field, so a mask that is mostly bright is taken as dark nuclei on white.
     """
     bright = read_image(path).max(axis=2)
@@ -175,7 +175,7 @@ def _nuclei(image: np.ndarray, row: tuple) -> np.ndarray:
         height, width = image.shape[:2]
         raise CellError(
             f"{row.nucleus_mask} has {mask.shape[1]}x{mask.shape[0]} pixels, but its image "
-            f"{Path(row.path).name} has {width}x{height}: take the mask away, and the course "
+            f"{Path(row.path).name} has {width}x{height}: remove the mask, and the course "
             "segments the field itself."
         )
     return _parted(_reduced(mask.astype(np.uint8)))
@@ -255,7 +255,7 @@ def _free_boxes(
     scale = width / labels.shape[1]
     taken = np.zeros(labels.shape, np.uint8)
     if labels.any():
-        # Around a nucleus lies cytoplasm, at most about as wide as the nucleus.
+        # The cytoplasm around a nucleus is at most about as wide as the nucleus.
         distance = cv2.distanceTransform((labels == 0).astype(np.uint8), cv2.DIST_L2, 5)
         taken[distance <= max(_usual_side(_outlines(labels)), 1)] = 1
     side = max(round(BACKGROUND_SIDE * height / scale), 1)

@@ -55,7 +55,7 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
     variables.update(
         COURSE_ARTIFACTS=str(artifacts),
         PYTHONHASHSEED="0",
-        # A figure on a page needs the inline backend, whatever the caller's shell says.
+        # A figure on a page needs the inline backend, also if the caller's shell sets another.
         MPLBACKEND="module://matplotlib_inline.backend_inline",
         PYDEVD_DISABLE_FILE_VALIDATION="1",
         # The kernel's shell commands (pip, python) must be those of this environment.
@@ -80,7 +80,7 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
 
 
 class CourseKernelManager(AsyncKernelManager):
-    """Starts ``ipykernel`` in this interpreter, whatever kernelspecs a machine has."""
+    """Starts ``ipykernel`` in this interpreter, independent of the kernelspecs of the machine."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

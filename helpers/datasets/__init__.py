@@ -47,8 +47,8 @@ def load(
     ----------
     name : str or Settings
         ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``, or ``folders``
-        for images of one's own, one folder per class. A chapter's :class:`Settings`
-        bring all the other arguments along.
+        for the user's own images, one folder per class. A chapter's :class:`Settings`
+        contain all the other arguments.
     data_dir : path-like, optional
         Folder of a real data set, searched with all its sub-folders.
     profile : str or Profile
@@ -190,8 +190,8 @@ def _sound(
         problem = content.problem
         shape = content.width, content.height
         if not problem and sizes and shape != (0, 0) and shape not in sizes:
-            known = " or ".join(f"{width}x{height}" for width, height in sizes)
-            problem = f"{shape[0]}x{shape[1]} pixels, not {known}"
+            allowed = " or ".join(f"{width}x{height}" for width, height in sizes)
+            problem = f"{shape[0]}x{shape[1]} pixels, not {allowed}"
         if problem:
             left_out.append((row["file"].relative, problem))
         else:
@@ -200,7 +200,7 @@ def _sound(
 
 
 def _once_each(rows: list[dict], memory: data_files.Memory) -> tuple[list[dict], list[LeftOut]]:
-    """Return one row for each image id: rather one with a fold, then the first by path."""
+    """Return one row for each image id: preferably one with a fold, then the first by path."""
     kept: dict[str, dict] = {}
     left_out: list[LeftOut] = []
     for row in sorted(rows, key=lambda row: (not row["fold"], row["file"].relative)):
@@ -218,8 +218,8 @@ def _nothing_found(name: str, folder: os.PathLike, files: list[File], report: pd
         if file.ending in IMAGE_ENDINGS:
             groups["/".join(file.folders) or ".", file.ending].append(file.name)
     if groups:
-        (place, ending), names = max(groups.items(), key=lambda group: len(group[1]))
-        nearest = f"found {len(names):,} {ending} files in {place}, such as {names[0]}"
+        (parent, ending), names = max(groups.items(), key=lambda group: len(group[1]))
+        nearest = f"found {len(names):,} {ending} files in {parent}, such as {names[0]}"
     else:
         nearest = "found no image file" if os.listdir(folder) else "the folder is empty"
     others = [other for other in DATASETS if other not in (name, "phantom", "folders")]

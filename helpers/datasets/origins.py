@@ -1,4 +1,4 @@
-"""Where each data set comes from and what is wrong with it, for its data sheet."""
+"""The origin and the defects of each data set, for its data sheet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Origin:
-    """What a data set is, as its makers describe it.
+    """What a data set is, as its authors describe it.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The exercises: one call checks an answer, one module per chapter holds the checkers."""
+"""The exercises: one call checks an answer; the checkers are in one module per chapter."""
 
 from helpers.exercises.checking import check
 

@@ -36,7 +36,7 @@ def growth(answer: Callable[[int, int], float]) -> Iterator[Point]:
 
 @checker("03-c")
 def threshold(answer: float) -> Iterator[Point]:
-    """Check the threshold where a false alarm costs as much as a miss that is five times dearer."""
+    """Check the best threshold when a miss costs five times as much as a false alarm."""
     number = float(answer)
     yield 0 < number < 1, "It is a probability between 0 and 1."
     yield number < 0.5, "A miss costs more than a false alarm, so the threshold is below one half."

@@ -43,7 +43,7 @@ def own_preprocessing(answer: Callable) -> Iterator[Point]:
 
 @checker("09-b")
 def worth_the_price(answer: Callable) -> Iterator[Point]:
-    """Check a function from costs and scores to the positions that are worth it."""
+    """Check a function from costs and scores to the positions of models worth their cost."""
     cases = (
         (
             "a model that costs more and scores higher is worth it",
@@ -64,7 +64,7 @@ def worth_the_price(answer: Callable) -> Iterator[Point]:
         ("a single model is worth it", [7], [0.5], [0]),
     )
     for sentence, costs, scores, expected in cases:
-        result = [int(place) for place in answer(list(costs), list(scores))]
+        result = [int(index) for index in answer(list(costs), list(scores))]
         yield result == expected, f"It is right: {sentence}."
 
 

@@ -60,7 +60,7 @@ def colour_only(answer: Callable) -> Iterator[Point]:
 
     two = np.zeros((len(of), 3))
     two[:, 0], two[:, 2] = 9 * (2 * labels - 1), -9 * (2 * labels - 1)
-    own = rng.normal(0, 14, (groups, 3))[of]  # each group its own light, whatever its class
+    own = rng.normal(0, 14, (groups, 3))[of]  # each group has its own light, for any class
     names = np.array([f"field_{number}" for number in of])
     order = rng.permutation(len(of))
     result = {}

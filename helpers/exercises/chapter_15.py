@@ -111,7 +111,7 @@ def no_blind_strip(answer: int) -> Iterator[Point]:
     side = operator.index(answer)
     yield side >= 96, "It is 96 pixels or more."
     left = side
-    for place, pool in enumerate((3, 3, 3, 2), start=1):
-        yield left % pool == 0, f"Pooling {place} leaves no pixel over."
+    for number, pool in enumerate((3, 3, 3, 2), start=1):
+        yield left % pool == 0, f"Pooling {number} leaves no pixel over."
         left //= pool
     yield side < 108 + 54, "No smaller side is possible."

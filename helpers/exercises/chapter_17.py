@@ -158,7 +158,7 @@ def every_image_once(answer: Callable) -> Iterator[Point]:
     yield max(sizes) <= 40, "No batch is larger than asked for."
     sizes.clear()
     truth, images = np.ones(45, dtype=int), np.where(np.arange(45) < 40, 1, -1)
-    with warnings.catch_warnings():  # a mean over no images is for the next line to tell
+    with warnings.catch_warnings():  # the next line reports a mean over no images
         warnings.simplefilter("ignore", RuntimeWarning)
         result = float(answer(predict, images, truth, 40))
     yield sum(sizes) == 45, "Each image is scored once, also those of a small last batch."

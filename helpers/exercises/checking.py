@@ -1,7 +1,7 @@
 """Checks of exercises: they say what is right and what to look at, never the answer.
 
-The checkers are in ``helpers.exercises``, one module per chapter: a page shows the question
-and not how its answer is checked.
+The checkers are in ``helpers.exercises``, one module per chapter: a page shows the question,
+but not how its answer is checked.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def checker(name: str) -> Callable:
     _chapter_of(name)
 
     def register(function: Callable[..., Iterator[Point]]) -> Callable[..., Iterator[Point]]:
-        known = _CHECKERS.get(name)
+        earlier = _CHECKERS.get(name)
         # A module that is reloaded registers its own function again.
-        if known is not None and known.__module__ != function.__module__:
-            raise ValueError(f"Exercise {name!r} has a checker already, in {known.__module__}.")
+        if earlier is not None and earlier.__module__ != function.__module__:
+            raise ValueError(f"Exercise {name!r} has a checker already, in {earlier.__module__}.")
         _CHECKERS[name] = function
         return function
 

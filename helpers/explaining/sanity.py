@@ -41,7 +41,7 @@ def randomise(model: keras.Model, layers: Sequence[str], seed: int = 24) -> kera
     layers : sequence of str
         Names or paths, as :func:`weighted_layers` gives them.
     seed : int
-        Of the shuffles; how a layer is shuffled does not depend on the other layers.
+        For the shuffles; how a layer is shuffled does not depend on the other layers.
 
     Returns
     -------
@@ -146,7 +146,7 @@ def sanity_check(
     masks : numpy.ndarray of bool, optional
         Shape (n, height, width): compare inside these as well.
     seed : int
-        Of the shuffles.
+        For the shuffles.
 
     Returns
     -------

@@ -126,7 +126,7 @@ def swap_ground(images: np.ndarray, ground: str = "grey", seed: int = 24) -> np.
     ground : str
         ``"grey"`` (128) or ``"noise"`` (each pixel drawn at random).
     seed : int
-        Of the noise.
+        For the noise.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def plant_stain(
     strength : float
         Relative change of red; green and blue change less, in the other direction.
     seed : int
-        Of the random stains and of the small differences between images.
+        For the random stains and of the small differences between images.
 
     Returns
     -------
@@ -238,7 +238,7 @@ def report(scores: dict[str, pd.DataFrame], resamples: int = 1000, seed: int = 2
     scores : dict of str to pandas.DataFrame
         One table of predictions for each classifier, with rows in ``train`` and ``test``.
     resamples, seed : int
-        Of the intervals, which are over subjects.
+        For the intervals, which are over subjects.
 
     Returns
     -------

@@ -143,7 +143,7 @@ def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool):
         np.lib.format.write_array_header_1_0(file, header)
     with (
         tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar,
-        # After an error, nobody may still write to the file when it is removed.
+        # After an error, no worker may still write to the file when it is removed.
         contextlib.closing(_problems(_rows(catalog), shape[1], crop, path)) as batches,
     ):
         for problems in batches:

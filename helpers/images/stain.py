@@ -219,7 +219,7 @@ def _fitted(method: str, pixels: np.ndarray) -> HENormalizer:
     dyes, amounts = macenko.HERef, macenko.maxCRef
     if not np.isfinite(dyes).all() or np.linalg.cond(dyes) > 1e4 or not (amounts > 1e-3).all():
         raise ImageError(
-            f"Two dyes cannot be told apart in the {len(pixels)} cell pixels; Macenko's method "
+            f"Two dyes cannot be separated in the {len(pixels)} cell pixels; Macenko's method "
             "needs pixels of different colours."
         )
     return macenko

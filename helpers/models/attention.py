@@ -27,7 +27,7 @@ class SqueezeExcitation(keras.layers.Layer):
     Parameters
     ----------
     seed : int
-        Of the initial weights.
+        For the initial weights.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class EfficientChannelAttention(keras.layers.Layer):
     Parameters
     ----------
     seed : int
-        Of the initial weights.
+        For the initial weights.
 
     Raises
     ------

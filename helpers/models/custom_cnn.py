@@ -33,7 +33,7 @@ def build(
     size : int
         Side of the square images in pixels, at least 27.
     seed : int
-        Of the initial weights, the dropout and the augmentation.
+        For the initial weights, the dropout and the augmentation.
     dropout : float
         Share of the dense layer's outputs that is set to zero in training.
     augment : bool

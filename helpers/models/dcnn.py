@@ -64,7 +64,7 @@ def build(size: int = 48, seed: int = 24, keep: np.ndarray | None = None) -> ker
     size : int
         Side of the square images in pixels, at least 10.
     seed : int
-        Of the initial weights.
+        For the initial weights.
     keep : numpy.ndarray of bool, optional
         Which of the size * size * 3 numbers of an image the network sees, in any
         shape (``ChiSquareSelection.support_``); by default all.
@@ -146,7 +146,7 @@ def train(
     iterations, batch_size, look : int
     learning_rate : float
     seed : int
-        Of the draws.
+        For the draws.
 
     Returns
     -------

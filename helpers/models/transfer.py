@@ -99,7 +99,7 @@ def build(
     size : int
         Side of the square images in pixels.
     seed : int
-        Of the head's initial weights, the dropout, the augmentation and, without
+        For the head's initial weights, the dropout, the augmentation and, without
         ImageNet weights, of the backbone.
     weights : Weights, optional
         By default those of :func:`helpers.models.weights.find`.

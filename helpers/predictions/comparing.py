@@ -132,7 +132,7 @@ def paired_bootstrap(
     -----
     In simulated studies of 40 subjects the test finds a difference in accuracy between
     two equally good models in 5 of 100 studies, as it should, and in AUC in 2: for AUC
-    it is conservative (tests/unit/predictions/test_coverage.py).
+    it is conservative (test_coverage.py).
     """
     tables = paired(first, second)
     cluster, draws = metrics.draw(tables[0], resamples, seed)

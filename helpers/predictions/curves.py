@@ -30,8 +30,8 @@ def roc(predictions: pd.DataFrame) -> pd.DataFrame:
     from sklearn.metrics import roc_curve
 
     truth = metrics.truth_of_both_classes(predictions, "A curve")
-    rate, found, threshold = roc_curve(truth, predictions["score"], drop_intermediate=False)
-    return pd.DataFrame({"threshold": threshold, "false_positive_rate": rate, "sensitivity": found})
+    fpr, tpr, threshold = roc_curve(truth, predictions["score"], drop_intermediate=False)
+    return pd.DataFrame({"threshold": threshold, "false_positive_rate": fpr, "sensitivity": tpr})
 
 
 def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def band(
     """Return a curve with its confidence band: at each x, the interval of its height.
 
     The intervals are pointwise: the band contains the true height at an x, but
-    not the whole true curve, with confidence 0.95 (tests/unit/predictions/test_coverage.py).
+    not the whole true curve, with confidence 0.95 (test_coverage.py).
 
     Parameters
     ----------

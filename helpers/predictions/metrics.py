@@ -121,7 +121,7 @@ def bootstrap_interval(
         ``"image_id"`` draws single images; that treats the cells of a person as
         independent, and the interval is too narrow.
     seed : int
-        Of the resampling.
+        For the resampling.
     threshold : float
         From this score up an image is predicted positive; not used for a callable.
     method : {"t", "percentile"}
@@ -145,13 +145,13 @@ def bootstrap_interval(
 
     Notes
     -----
-    Where every image is predicted right, so it is in every resample. With ``t``
+    If every image is predicted right, the same holds in every resample. With ``t``
     the interval is then the exact binomial one of n subjects without an error
     (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404); with ``percentile``
     it has no width.
 
     In simulated studies of 40 subjects ``t`` contains the true value in 93 to 97 of
-    100 (tests/unit/predictions/test_coverage.py). For a nearly perfect model it is too narrow: an
+    100 (test_coverage.py). For a nearly perfect model it is too narrow: an
     AUC of 0.99 is contained in about 85, and with 20 subjects in 70. Such a value
     depends on the few subjects that are misclassified, and the test set may have none.
 
@@ -162,7 +162,7 @@ def bootstrap_interval(
     """
     cluster, draws = draw(predictions, resamples, seed, by)
     if callable(metric):
-        metric = next((name for name, known in METRICS.items() if known is metric), metric)
+        metric = next((name for name, value in METRICS.items() if value is metric), metric)
     if callable(metric):
         result = resampling.of_any(predictions, metric, cluster, draws)
     else:

@@ -26,7 +26,7 @@ _ROUNDING = 1e-9  # a standard error below this is rounding
 def clusters(column: pd.Series) -> tuple[np.ndarray, int]:
     """Return the number of each row's cluster, int64, and how many there are.
 
-    Clusters are numbered in the order of their names, whatever that of the rows.
+    Clusters are numbered in the order of their names, for any order of the rows.
     """
     codes, names = pd.factorize(column.astype(str), sort=True)
     return codes.astype(np.int64), len(names)

@@ -71,7 +71,7 @@ def predictive_values(
     Returns
     -------
     tuple of numpy.ndarray
-        NaN where nobody is predicted positive (or negative).
+        NaN where no image is predicted positive (or negative).
 
     Raises
     ------

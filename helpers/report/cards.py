@@ -1,4 +1,4 @@
-"""The model card and the data sheet: what a model and its data are, for whoever may use them.
+"""The model card and the data sheet: a description of a model and its data for their users.
 
 Both are Markdown, made from predictions, run records and the catalog by the templates in
 `helpers.report.templates`. Model card: Mitchell et al. 2019, doi:10.1145/3287560.3287596.

@@ -1,4 +1,4 @@
-"""An interactive plot that needs nothing but the page that it is part of.
+"""An interactive plot that works without any file outside its page.
 
 It is HTML, SVG and a short script in one piece: no server, no kernel, no file
 from another host. Without scripts, the page shows the plot as it was drawn.

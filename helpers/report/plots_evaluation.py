@@ -186,9 +186,9 @@ def per_subject(predictions: pd.DataFrame, names: int = 60, who: str = "subjects
         What the subjects are: ``"blocks of files"`` if the patients are unknown.
     """
     table = metrics.per_subject(predictions)
-    known = catalog.classes(predictions)
+    order = catalog.classes(predictions)
     classes = sorted(set(table["label"]))  # with ``all/hem`` for a subject of both classes
-    classes.sort(key=lambda name: known.index(name) if name in known else len(known))
+    classes.sort(key=lambda name: order.index(name) if name in order else len(order))
     colours = plots.class_colours(predictions)
     figure, axis = plt.subplots(figsize=(WIDTH, 3.9))
     start, ticks = 0, []

@@ -45,7 +45,7 @@ PAPERS: dict[str, Paper] = {
         "ALL and HEM images, 1600 of them for the test", "not told; no patient is mentioned"
     ),
     "sonawane": Paper(
-        "ALL-IDB and C-NMC are named, a third set is described; which was judged is not told",
+        "ALL-IDB and C-NMC are named, a third set is described; which was tested is not told",
         "5 folds, stratified by class; no patient is mentioned",
     ),
 }
@@ -101,7 +101,7 @@ def table(experiments: bool = True) -> pd.DataFrame:
 
 
 def at_best(value: float, images: float | None) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a share of so many images: the narrowest there can be.
+    """Return Wilson's 95 % interval of a share of this many images: the narrowest possible.
 
     It assumes that the images are independent. Cells of one patient are not, so the
     true uncertainty is larger; a paper that does not name its patients cannot tell by

@@ -51,7 +51,7 @@ _TRIES = 4
 def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = None) -> Path:
     """Fetch a data set from Kaggle and return the folder that holds it.
 
-    A finished download is used again, an interrupted one goes on where it stopped.
+    A finished download is used again, an interrupted one continues where it stopped.
     kagglehub shows its progress. On Colab nothing is fetched: Kaggle's copy is
     mounted, read-only, and the result is the mounted folder.
 

@@ -1,4 +1,4 @@
-"""What the C-NMC 2019 release holds: name, size and SHA-256 of each of its 15,114 files.
+"""The files of the C-NMC 2019 release: name, size and SHA-256 of each of its 15,114 files.
 
 This table is a part of the course (``cnmc_index.csv.gz``), so that students can explore
 the release without its pixels and check any copy of it. It was computed from a copy of
@@ -44,7 +44,7 @@ def cnmc_index() -> pd.DataFrame:
 def as_catalog() -> pd.DataFrame:
     """Return the 10,661 training files as a catalog whose `path` is empty.
 
-    For all that needs no pixels: splits, their audit, counts.
+    For work without pixels: splits, their audit, counts.
     """
     table = _index()
     training = table[table["part"] == "train"]
@@ -57,24 +57,24 @@ def _index() -> pd.DataFrame:
     source = resources.files("helpers.datasets.copies") / "cnmc_index.csv.gz"
     with source.open("rb") as packed, gzip.open(packed) as plain:
         table = pd.read_csv(plain, dtype={"part": str, "name": str, "sha256": str})
-    place = table["part"]
-    training = place.str.contains("/")
-    table["part"] = place.where(~training, "train")
+    subfolder = table["part"]
+    training = subfolder.str.contains("/")
+    table["part"] = subfolder.where(~training, "train")
     frame = table["name"].str.extract(r"^UID_(\w+?)_\d+_\d+_(all|hem)\.bmp$")
     stem = table["name"].str.removesuffix(".bmp")
     table["image_id"] = stem.where(training, table["part"] + "_" + stem)
     table["label"] = frame[1].fillna(UNLABELLED)
     table["positive"] = catalogs.truth(frame[1].map({"all": 1, "hem": 0}))
     table["subject"] = frame[0].str.upper().fillna("")
-    table["fold"] = place.str.extract(r"^fold_(\d)/")[0].fillna("")
+    table["fold"] = subfolder.str.extract(r"^fold_(\d)/")[0].fillna("")
     folders = {
         "prelim": "C-NMC_Leukemia/validation_data/C-NMC_test_prelim_phase_data",
         "final": "C-NMC_Leukemia/testing_data/C-NMC_test_final_phase_data",
     }
-    table["folder"] = place.map(folders).fillna("C-NMC_Leukemia/training_data/" + place)
+    table["folder"] = subfolder.map(folders).fillna("C-NMC_Leukemia/training_data/" + subfolder)
     table["group"] = ""
-    known = table["subject"] != ""
-    table.loc[known, "group"] = splitting.link_subjects(table[known])["group"]
+    has_subject = table["subject"] != ""
+    table.loc[has_subject, "group"] = splitting.link_subjects(table[has_subject])["group"]
     part = table["part"].map(PARTS.index)
     table = table.assign(rank=part).sort_values(["rank", "image_id"], ignore_index=True)
     named = ["image_id", "label", "subject", "fold", "group", "sha256", "part", "name", "folder"]

@@ -39,7 +39,7 @@ class Verification:
         the release, or ``""``), `detail`.
     parts : pandas.DataFrame
         For each part of the release its number of `files`, and how many of them are
-        `there` and unchanged, in whatever folder and under whatever name.
+        `there` and unchanged, in any folder and under any name.
     """
 
     table: pd.DataFrame
@@ -130,35 +130,35 @@ def _compare(
     """Return (status, path, release, detail) of each file."""
     by_name = {}
     by_hash = defaultdict(list)
-    for known in index.itertuples():
-        by_name[known.part, known.name.lower()] = known
-        by_hash[known.sha256].append(known)
+    for entry in index.itertuples():
+        by_name[entry.part, entry.name.lower()] = entry
+        by_hash[entry.sha256].append(entry)
     rows: list[tuple[str, str, str, str]] = []
     others = []
     there: set[str] = set()
     for file, digest in sorted(zip(files, hashes, strict=True), key=lambda one: one[0].relative):
-        known = by_name.get((_part(file), file.name.lower()))
-        if known is None or digest != known.sha256:
-            others.append((file, digest, known))
+        entry = by_name.get((_part(file), file.name.lower()))
+        if entry is None or digest != entry.sha256:
+            others.append((file, digest, entry))
             continue
-        wrong = _wrong_folder(file, known.label, known.fold)
+        wrong = _wrong_folder(file, entry.label, entry.fold)
         status = "misplaced" if wrong else "intact"
-        if known.release in there:
+        if entry.release in there:
             status = "second copy"
-        there.add(known.release)
-        rows.append((status, file.relative, known.release, wrong))
+        there.add(entry.release)
+        rows.append((status, file.relative, entry.release, wrong))
     # A file with another name counts only if no file has the name in the release.
-    for file, digest, known in others:
+    for file, digest, entry in others:
         if same := [one.release for one in by_hash[digest]]:
             free = [release for release in same if release not in there]
             there.update(free[:1])
             status = "renamed" if free else "second copy"
             rows.append((status, file.relative, (free or same)[0], ""))
-        elif known is not None:
+        elif entry is not None:
             detail = data_files.look_into(file.path).problem
-            if not detail and file.size != known.size:
-                detail = f"{file.size:,} bytes instead of {known.size:,}"
-            rows.append(("altered", file.relative, known.release, detail or "other content"))
+            if not detail and file.size != entry.size:
+                detail = f"{file.size:,} bytes instead of {entry.size:,}"
+            rows.append(("altered", file.relative, entry.release, detail or "other content"))
         else:
             rows.append(("extra", file.relative, "", ""))
     return rows

@@ -1,1 +1,1 @@
-"""What the course draws itself: frames, fields and leukocytes whose truth is known."""
+"""Images that the course draws: frames, fields and leukocytes whose truth is known."""

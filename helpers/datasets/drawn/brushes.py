@@ -1,4 +1,4 @@
-"""What all drawn cells have in common: outlines, noise, chromatin, nucleoli, chance.
+"""Parts that all drawn cells have in common: outlines, noise, chromatin, nucleoli, randomness.
 
 Every random choice comes from the generator that is passed in: the same state of
 it draws the same pixels.
@@ -23,7 +23,7 @@ def balanced_normals(
     Parameters
     ----------
     rng : numpy.random.Generator
-        Source of chance.
+        Source of randomness.
     names : iterable of str
         Of the properties that need a value.
     positive : numpy.ndarray

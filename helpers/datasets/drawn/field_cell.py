@@ -87,7 +87,7 @@ def draw_cell(label: str, radius: float, style: Style, rng: np.random.Generator)
     style : Style
         Of the field: its dyes and the traits of its cells.
     rng : numpy.random.Generator
-        The only source of chance.
+        The only source of randomness.
 
     Raises
     ------

@@ -91,7 +91,7 @@ def draw_field(
     finer : float
         Resolution relative to a field of a quarter of the full width.
     rng : numpy.random.Generator
-        The only source of chance.
+        The only source of randomness.
     """
     width, height = size
     patches = [
@@ -107,7 +107,7 @@ def draw_field(
     rows = []
     for number, (patch, (x, y)) in enumerate(zip(patches, places, strict=True), start=1):
         inside, part = _overlap(len(patch.cell), x, y, width, height)
-        # A cell displaces most of what would lie under it.
+        # A cell hides most of what is below it.
         lifted = 1 - 0.9 * patch.cell[part][..., None].astype(np.float32)
         density[inside] = density[inside] * lifted + patch.density[part]
         cells[inside][patch.cell[part]] = number

@@ -35,7 +35,7 @@ RADIUS = 96
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a set of phantom fields follows from, apart from the code.
+    """Everything that determines a set of phantom fields, apart from the code.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Recipe:
     scale : float
         Side of a field relative to SN-AM's 2560 x 1920.
     seed : int
-        Of every random choice.
+        For every random choice.
     laboratories : bool
         Whether the two classes come from two laboratories, see :func:`draw`.
     """
@@ -86,9 +86,9 @@ def draw(
     profile : str, Profile or Recipe
         How many fields and cells; the fields are scaled, see `SIZES`.
     seed : int
-        Same seed, same bytes, whatever the number of cores.
+        Same seed, same bytes, for any number of cores.
     laboratories : bool
-        False: light and stain of a field have nothing to do with its class.
+        False: light and stain of a field do not depend on its class.
         True: ALL and MM fields come from two laboratories with light of different
         colour, so that empty glass alone tells the classes apart.
 
@@ -122,7 +122,7 @@ def recipe_of(
     seed: int = DEFAULT_SEED,
     laboratories: bool = False,
 ) -> Recipe:
-    """Return the recipe of a profile's phantom fields; a :class:`Recipe` as it is."""
+    """Return the recipe of a profile's phantom fields; a :class:`Recipe` is returned unchanged."""
     if isinstance(profile, Recipe):
         return profile
     sizes = SIZES.get(profile_of(profile).name, SIZES["smoke"])
@@ -227,7 +227,7 @@ def _counts(rng: np.random.Generator, fields: int, cells: int) -> np.ndarray:
 
 
 def _draw(recipe: Recipe, row) -> Field:
-    """Draw the field of a row of the plan; chance depends on seed, class and number alone."""
+    """Draw the field of a row of the plan; random values follow seed, class and number."""
     rng = np.random.default_rng([recipe.seed, 13, int(row.label == "mm"), row.number + 1])
     look = _looks(recipe)[row.name]
     size = tuple(round(side * recipe.scale) for side in FULL_SIZE)

@@ -27,12 +27,12 @@ class DrawnSet:
     noun : str
         Name of one image, for messages.
     marker : str
-        Name of the file that says from which recipe and code a folder's images follow.
+        Name of the file with the recipe and the code hash of a folder's images.
         It is written before the first image; ``*_finished.json`` after the last.
     module : str
-        Name of the module that draws. Its code and all that it imports count.
+        Name of the module that draws. Its code and everything that it imports count.
     recipe : type
-        A dataclass of all that the images follow from, apart from the code.
+        A dataclass of everything that determines the images, apart from the code.
     plan : callable
         Takes a recipe, returns a table with one row per image; its first column is
         the name of the image's file without ending.

@@ -1,6 +1,6 @@
 """Draws one phantom cell as a frame of C-NMC: stained, photographed, and cut out on black.
 
-A frame is made as a real one is. Dyes in the cell absorb light, the microscope blurs
+A frame is made like a real one. Dyes in the cell absorb light, the microscope blurs
 the image, the camera adds noise, and a segmentation cuts the cell out along a ragged
 line and paints the rest black.
 
@@ -93,10 +93,10 @@ def draw_cell(
     style : Style
         Of the subject.
     rng : numpy.random.Generator
-        The only source of chance: the same state draws the same pixels.
+        The only source of randomness: the same state draws the same pixels.
     more_nucleoli : int
-        Draw as many nucleoli more (or fewer) than chance says, from none to four in
-        all, and everything else as it would be without.
+        Draw this many nucleoli more (or fewer) than the random number, from none to
+        four in total. Everything else stays the same.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def draw_cell(
     before = copy.deepcopy(rng)
     spots = nucleoli(rng, side, centre, nucleus.min(), count)
     if more_nucleoli:
-        # `rng` has moved on as for `count` nucleoli, so whatever is drawn later stays the same.
+        # `rng` has advanced as for `count` nucleoli, so everything drawn later stays the same.
         count = int(np.clip(count + more_nucleoli, 0, 4))
         spots = nucleoli(before, side, centre, nucleus.min(), count)
     red, shadow = _neighbour(rng, side, cell, middle)

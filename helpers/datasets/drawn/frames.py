@@ -40,14 +40,14 @@ _COPIES = 3  # frames that a second subject shares, as subjects 51 and 78 share 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a set of phantoms follows from, apart from the code.
+    """Everything that determines a set of phantoms, apart from the code.
 
     Attributes
     ----------
     phantoms, subjects : int
         Total number of frames and of subjects.
     seed : int
-        Of every random choice.
+        For every random choice.
     """
 
     phantoms: int
@@ -68,7 +68,7 @@ def draw(
     profile : str or Profile
         How many frames of how many subjects.
     seed : int
-        Same seed, same bytes, whatever the number of cores.
+        Same seed, same bytes, for any number of cores.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def truth(path: str | os.PathLike) -> Phantom:
 
 
 def arguments_of(path: str | os.PathLike) -> tuple[str, Style, np.random.Generator]:
-    """Return what :func:`~helpers.datasets.drawn.frame_cell.draw_cell` drew a file from.
+    """Return the arguments of :func:`~helpers.datasets.drawn.frame_cell.draw_cell` for a file.
 
     Raises
     ------

@@ -118,7 +118,7 @@ def draw_leukocyte(kind: str, slide: Slide, rng: np.random.Generator) -> Leukocy
     slide : Slide
         Of the subject.
     rng : numpy.random.Generator
-        The only source of chance: the same state draws the same pixels.
+        The only source of randomness: the same state draws the same pixels.
 
     Returns
     -------
@@ -292,7 +292,7 @@ def _tissue(rng, kind, slide, cell, nucleus, scale):
     redder = np.array([-0.06, 0.03, 0.08], np.float32) * np.float32(slide.hue)
     dye = np.float32(slide.strength * np.exp(0.04 * rng.standard_normal()))
     mottled = 1 + 0.10 * noise(rng, SIDE, 9) + 0.06 * noise(rng, SIDE, 3)
-    # The rim of a cell is often a little denser, most of all a lymphocyte's.
+    # The rim of a cell is often a little denser, especially that of a lymphocyte.
     rim = only * (1 - cv2.GaussianBlur(cell, (0, 0), 4)) * (0.3 if kind == "lymphocyte" else 0.25)
     pale, purple = _CYTOPLASM[kind], _NUCLEUS[kind] + redder
     density = _dyed(only * mottled, pale + 0.5 * redder) + _dyed(rim, pale)

@@ -1,4 +1,4 @@
-"""The same phantom cell with one trait changed: where the two images differ, it is the trait.
+"""The same phantom cell with one trait changed: only this trait makes the images different.
 
 For questions that no photograph answers, such as whether a network looks at the
 nucleoli. All other random choices, of cell, stain and camera, are the same in both.

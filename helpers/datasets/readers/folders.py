@@ -104,11 +104,11 @@ def _class_level(images: list[File], positive: str) -> tuple[int, bool]:
     """Return how many folders are above the class folders, and whether the last one is a part."""
     depth = 0
     while True:
-        here = {file.folders[depth] for file in images if len(file.folders) > depth}
+        level = {file.folders[depth] for file in images if len(file.folders) > depth}
         below = any(len(file.folders) > depth + 1 for file in images)
-        if here and below and {name.lower() for name in here} <= PARTS:
+        if level and below and {name.lower() for name in level} <= PARTS:
             return depth + 1, True
-        if len(here) != 1 or not below or _plain(*here) == _plain(positive):
+        if len(level) != 1 or not below or _plain(*level) == _plain(positive):
             return depth, False
         depth += 1
 

@@ -7,7 +7,7 @@ may name another interpreter that has it.
 import numpy as np
 import pytest
 
-from tests.unit import test_backends
+from tests.unit.training import test_backends
 
 pytestmark = pytest.mark.slow
 TOLERANCE = 1e-3
