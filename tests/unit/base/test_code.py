@@ -19,7 +19,6 @@ def package(tmp_path_factory):
 
 
 def key(package):
-    code.imports.cache_clear()
     return code.digest(code.upstream([PREDICTIONS], package))
 
 
