@@ -11,8 +11,11 @@ from PIL import Image
 #: File name endings and the format that each stands for.
 IMAGE_ENDINGS = {
     ".bmp": "BMP",
+    ".dib": "BMP",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -20,7 +23,7 @@ IMAGE_ENDINGS = {
 #: Larger images are refused: a small file may unpack to more pixels than fit into memory.
 MOST_PIXELS = 100_000_000
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
-# A complete file has this end mark in its last bytes; some programs write more after it.
+# A complete file has this end mark, mostly in its last bytes.
 _END_MARKS = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
 _TAIL = 4096
 _TOO_LARGE = f"more than {MOST_PIXELS // 1_000_000} megapixels"
@@ -83,7 +86,7 @@ def sniff(file: BinaryIO) -> ImageInfo:
         complete = True
         if kind in _END_MARKS:
             file.seek(max(0, size - _TAIL))
-            complete = _END_MARKS[kind] in file.read(_TAIL)
+            complete = _END_MARKS[kind] in file.read(_TAIL) or _ends_before_a_tail(file, kind)
         elif kind == "BMP":
             ((codec, _, start, arguments),) = image.tile
             if codec == "raw":  # not compressed
@@ -92,6 +95,17 @@ def sniff(file: BinaryIO) -> ImageInfo:
                 bgr_rows = (start, row_length) if (mode, direction) == ("BGR", -1) else None
         problem = "" if complete else "cut off before its end"
     return ImageInfo(problem, kind, image.width, image.height, bgr_rows)
+
+
+def _ends_before_a_tail(file: BinaryIO, kind: str) -> bool:
+    """Return whether the end mark comes anywhere: phones append a film to a photograph."""
+    file.seek(0)
+    content, start = file.read(), 0
+    if kind == "JPEG":  # segments with a length, in one of which a preview may end, then the pixels
+        start = 2
+        while content[start : start + 1] == b"\xff" and content[start + 1 : start + 2] != b"\xda":
+            start += 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+    return content.find(_END_MARKS[kind], start) >= 0
 
 
 def _what_else(file: BinaryIO, size: int) -> str:

@@ -20,10 +20,16 @@ from helpers.base.files import write_text
 from helpers.base.image_files import IMAGE_ENDINGS, sniff
 from helpers.base.settings import artifacts_folder
 
+#: Endings of images that the course does not read.
+OTHER_IMAGE_ENDINGS = {
+    ".avif", ".dcm", ".gif", ".heic", ".heif", ".jp2", ".ndpi", ".ppm", ".svs", ".tga", ".webp",
+}  # fmt: skip
+#: Folders of thumbnails, waste bins and the like, besides those that begin with a dot.
+SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 ARCHIVE_ENDINGS = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}
 SYSTEM_NAMES = {"thumbs.db", ".ds_store", "desktop.ini", "ehthumbs.db"}
 _SAVE_EVERY = 2000  # files
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 
 #: A file that is left out, and the reason.
 LeftOut = tuple[str, str]
@@ -129,10 +135,11 @@ def scan(
             relative = prefix + entry.name
             try:
                 if entry.is_dir():
-                    if entry.name not in {".git", "__MACOSX"}:
+                    hidden = entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS
+                    if hidden and entry.name != ".ipynb_checkpoints":
+                        left_out.append((relative, "hidden or system folder"))
+                    else:
                         walk(entry.path, relative + "/")
-                    elif entry.name == "__MACOSX":
-                        left_out.append((relative, "system file"))
                     continue
                 status = entry.stat()
             except OSError as error:
@@ -157,9 +164,13 @@ def _reason_by_name(name: str) -> str:
     lower = name.lower()
     if lower in SYSTEM_NAMES or lower.startswith("._"):
         return "system file"
+    if lower.startswith("."):
+        return "hidden file"
     ending = os.path.splitext(lower)[1]
     if ending in ARCHIVE_ENDINGS:
         return "archive, to be unpacked first"
+    if ending in OTHER_IMAGE_ENDINGS:
+        return "image of a kind that the course cannot read; save it as PNG"
     if ending in IMAGE_ENDINGS and "mask" in lower:
         return "mask"
     return ""

@@ -92,6 +92,11 @@ def _content(file: BinaryIO) -> np.ndarray:
 def _bgr(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
     """Return a decoded image of any kind as BGR uint8."""
     if image.dtype == np.uint16:
+        if 0 < image.max() < 4096:
+            raise ImageError(
+                f"{path} is nearly black: it holds 16-bit values of at most {image.max()}, as "
+                "12-bit cameras write them. Multiply its values by 16 and save it again."
+            )
         image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if image.dtype != np.uint8:
         raise ImageError(

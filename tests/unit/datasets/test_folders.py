@@ -21,6 +21,7 @@ from helpers.base.settings import SettingsError
 from helpers.catalog import splitting
 from helpers.course import project
 from helpers.datasets.drawn import leukocytes
+from helpers.datasets.files import scan
 from helpers.images import loading
 
 
@@ -155,7 +156,7 @@ def test_every_file_is_an_image_of_the_catalog_or_named_in_the_report(tmp_path):
     assert dict(report.to_numpy().tolist()) == {
         "a/Thumbs.db": "system file",
         "a/broken.png": "text, not an image",
-        "a/film.webp": "not an image by its ending",
+        "a/film.webp": "image of a kind that the course cannot read; save it as PNG",
         "a/other.png": "same bytes as b/both, of another class",
         "b/1_mask.png": "mask",
         "b/both.png": "same bytes as a/other, of another class",
@@ -332,3 +333,43 @@ def test_a_relative_path_that_is_not_there_is_not_guessed(tmp_path):
     _, report = datasets.load_with_report("folders", tmp_path, positive="a")
     reason = report.set_index("path")["reason"]["labels.csv, row 3"]
     assert reason == "row that names no image"
+
+
+def test_hidden_and_system_files_are_named_and_never_read(tmp_path):
+    put(tmp_path / "a" / "1.png")
+    put(tmp_path / "b" / "2.png")
+    foreign = {
+        "a/@eaDir/1.png/THUMB_M.png": "a/@eaDir",
+        "a/.thumbs/1.png": "a/.thumbs",
+        ".Trash-1000/files/3.png": ".Trash-1000",
+        "$RECYCLE.BIN/4.png": "$RECYCLE.BIN",
+    }
+    for name in (*foreign, "a/.1_edited.png"):
+        put(tmp_path / name)
+    catalog, report = datasets.load_with_report("folders", tmp_path, positive="a")
+    assert set(catalog["image_id"]) == {"a/1", "b/2"}
+    reasons = report.set_index("path")["reason"]
+    for folder in foreign.values():
+        assert reasons[folder] == "hidden or system folder"
+    assert reasons["a/.1_edited.png"] == "hidden file"
+
+
+def test_images_that_the_course_cannot_read_are_named_whatever_the_data_set(tmp_path):
+    (tmp_path / "Original" / "Benign").mkdir(parents=True)
+    (tmp_path / "Original" / "Benign" / "1.webp").write_bytes(b"RIFF")
+    files, left_out = scan(tmp_path)
+    assert files == []
+    assert left_out == [
+        ("Original/Benign/1.webp", "image of a kind that the course cannot read; save it as PNG")
+    ]
+
+
+def test_other_names_of_jpeg_and_bmp_are_read(tmp_path):
+    for number, ending in enumerate((".jfif", ".jpe", ".dib")):
+        image = np.full((20, 20, 3), 40 + number, np.uint8)
+        path = tmp_path / ("a" if number else "b") / f"{number}{ending}"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(cv2.imencode(".bmp" if ending == ".dib" else ".jpg", image)[1].tobytes())
+    catalog, report = datasets.load_with_report("folders", tmp_path, positive="a")
+    assert len(catalog) == 3
+    assert report.empty

@@ -457,3 +457,25 @@ def test_real_frames_are_what_their_pieces_give():
         np.testing.assert_array_equal(read_image(file), cv2.imread(str(file))[..., ::-1])
         crop = crop_to_cell(read_image(file))
         np.testing.assert_array_equal(prepare(read_image(file), crop.shape[0]), crop)
+
+
+@pytest.mark.parametrize("tail", [b"\0\0\0\x18ftypmp42" + b"\x11" * 200_000, bytes(100_000)])
+def test_what_phones_write_behind_a_jpeg_does_not_matter(tmp_path, tail):
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = cv2.imencode(".jpg", image)[1].tobytes()
+    (tmp_path / "plain.jpg").write_bytes(whole)
+    (tmp_path / "tail.jpg").write_bytes(whole + tail)
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2] + tail)
+    plain = read_image(tmp_path / "plain.jpg")
+    np.testing.assert_array_equal(read_image(tmp_path / "tail.jpg"), plain)
+    with pytest.raises(ImageError, match="cut off before its end"):
+        read_image(tmp_path / "half.jpg")
+
+
+def test_twelve_bits_in_sixteen_are_not_read_as_black(tmp_path):
+    image = np.full((20, 20, 3), 3000, np.uint16)
+    cv2.imwrite(str(tmp_path / "dark.tif"), image)
+    cv2.imwrite(str(tmp_path / "bright.tif"), image * 16)
+    with pytest.raises(ImageError, match=r"dark\.tif is nearly black.*at most 3000"):
+        read_image(tmp_path / "dark.tif")
+    assert read_image(tmp_path / "bright.tif").max() == round(48000 / 257)
