@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import multiprocessing
 import os
 import time
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.base import image_files
 from helpers.datasets import files as data_files
 from helpers.datasets.files import Memory, look_into, scan
 
@@ -186,3 +189,22 @@ def test_links_that_lead_in_circles_end(tmp_path):
     (place / "all" / "1.bmp").write_bytes(b"x")
     (place / "all" / "back").symlink_to(place)
     assert [file.relative for file in scan(place)[0]] == ["all/1.bmp"]
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 400))
+def test_a_plain_bmp_is_told_from_its_header_as_pillow_tells_it(width, height, cut):
+    whole = io.BytesIO()
+    Image.new("RGB", (width, height), (10, 20, 30)).save(whole, "BMP")
+    content = whole.getvalue()[: max(54, len(whole.getvalue()) - cut)]
+    quick = image_files._plain_bmp(content[:54], len(content))
+    with mock.patch.object(image_files, "_plain_bmp", return_value=None):
+        assert image_files.sniff(io.BytesIO(content)) == quick
+    assert image_files.sniff(io.BytesIO(content)) == quick
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGBA", "P"])
+def test_other_kinds_of_bmp_are_left_to_pillow(mode):
+    content = io.BytesIO()
+    Image.new(mode, (5, 4)).save(content, "BMP")
+    assert image_files._plain_bmp(content.getvalue()[:54], 10_000) is None
+    assert image_files.sniff(content)[:4] == ("", "BMP", 5, 4)
