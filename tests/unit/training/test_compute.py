@@ -206,7 +206,7 @@ TWO_DEVICES = """
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     compute._tensorflow_devices = lambda: ["CPU:0", "CPU:1"]
-    from tests.unit.test_compute import small
+    from tests.unit.training.test_compute import small
     from tests.unit.squares import make_squares
     table, images = make_squares(71)  # 15 images to stop by: one does not come in pairs
     for epochs in (1, 2):  # a second training in the same process, as in a chapter

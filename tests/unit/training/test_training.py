@@ -158,7 +158,7 @@ def test_a_killed_process_costs_one_epoch(course, undisturbed, tmp_path):
         """
         import os, signal, sys
         sys.path.insert(0, sys.argv[1])
-        import tests.unit.test_training as t
+        import tests.unit.training.test_training as t
         from helpers.base import settings
         from helpers.training import runs as training
         feed, fed = training.feed, []
