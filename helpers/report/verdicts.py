@@ -1,0 +1,151 @@
+"""Sentences that say what an interval shows: the number first, then the conclusion.
+
+A page cannot know its figures before it runs. The cell that computes a figure
+therefore also prints the conclusion, and every chapter words it in the same way.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import NamedTuple
+
+from helpers.base.errors import ReportError
+
+#: Characters in a line of a page's text output.
+WIDTH = 88
+
+
+class Estimate(NamedTuple):
+    """A figure and its 95 % interval; NaN where a limit is undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+def against(
+    what: str,
+    estimate: tuple[float, float, float],
+    reference: float,
+    name: str,
+    *,
+    above: str,
+    below: str,
+    undecided: str,
+    digits: int = 3,
+) -> str:
+    """Return a sentence that compares an interval with one number.
+
+    Parameters
+    ----------
+    what : str
+        The figure, with its article: ``"The accuracy of the network"``.
+    estimate : (value, low, high)
+        The figure and its interval; NaN where it is undefined.
+    reference : float
+        The number to compare with, such as 0.5 for an area under the ROC curve.
+    name : str
+        What that number is: ``"always naming the larger class"``.
+    above, below, undecided : str
+        The conclusion when the interval lies above the number, below it, or contains
+        it. Each continues the sentence after a colon and ends without a full stop.
+    digits : int
+        Digits after the decimal point.
+
+    Returns
+    -------
+    str
+        One sentence, broken into lines of at most :data:`WIDTH` characters.
+
+    Raises
+    ------
+    ReportError
+        When the interval does not contain its figure, or `low` is above `high`.
+
+    Examples
+    --------
+    >>> print(against("The AUC", (0.81, 0.72, 0.88), 0.5, "guessing",
+    ...               above="the scores rank the cells better than chance does",
+    ...               below="the scores rank the cells the wrong way round",
+    ...               undecided="these subjects do not show that it learned anything"))
+    The AUC, 0.810 [0.720, 0.880], is above guessing (0.500): the scores rank the cells
+    better than chance does.
+    """
+    value, low, high = _checked(what, estimate)
+    shown = f"{value:.{digits}f}"
+    named = f"{name} ({reference:.{digits}f})"
+    if math.isnan(value):
+        return _lines(f"{what} is undefined for these images")
+    if math.isnan(low) or math.isnan(high):
+        return _lines(
+            f"{what}, {shown}, has no interval, because there are too few subjects: "
+            f"it cannot be compared with {named}"
+        )
+    shown = f"{shown} [{low:.{digits}f}, {high:.{digits}f}]"
+    if low > reference:
+        return _lines(f"{what}, {shown}, is above {named}: {above}")
+    if high < reference:
+        return _lines(f"{what}, {shown}, is below {named}: {below}")
+    return _lines(f"The interval of {_within(what)}, {shown}, contains {named}: {undecided}")
+
+
+def difference(
+    what: str,
+    estimate: tuple[float, float, float],
+    *,
+    above: str,
+    below: str,
+    undecided: str,
+    digits: int = 3,
+) -> str:
+    """Return a sentence that says whether a difference is above zero, below it, or neither.
+
+    Parameters are those of :func:`against`; the figure is a difference of two figures,
+    and its numbers are written with their sign.
+
+    Raises
+    ------
+    ReportError
+        As :func:`against`.
+
+    Examples
+    --------
+    >>> print(difference("The gap", (0.21, 0.07, 0.34), above="the random split flatters",
+    ...                  below="", undecided=""))
+    The interval of the gap, +0.070 to +0.340, is above zero: the random split flatters.
+    """
+    value, low, high = _checked(what, estimate)
+    if math.isnan(value):
+        return _lines(f"{what} is undefined for these images")
+    if math.isnan(low) or math.isnan(high):
+        return _lines(
+            f"{what}, {value:+.{digits}f}, has no interval, because there are too few "
+            "subjects: nothing follows from it"
+        )
+    interval = f"The interval of {_within(what)}, {low:+.{digits}f} to {high:+.{digits}f},"
+    if low > 0:
+        return _lines(f"{interval} is above zero: {above}")
+    if high < 0:
+        return _lines(f"{interval} is below zero: {below}")
+    return _lines(f"{interval} contains zero: {undecided}")
+
+
+def _checked(what: str, estimate: tuple[float, float, float]) -> Estimate:
+    value, low, high = (float(number) for number in estimate)
+    if low > high or value < low or value > high:  # False where a number is NaN
+        raise ReportError(
+            f"{what} is {value:g}, but its interval is [{low:g}, {high:g}]: give the value, the "
+            "lower limit and the upper limit, in this order."
+        )
+    return Estimate(value, low, high)
+
+
+def _within(what: str) -> str:
+    """Return a sentence's subject for the middle of a sentence: its article becomes small."""
+    first, _, rest = what.partition(" ")
+    return f"{first.lower()} {rest}" if first in ("The", "A", "An", "Its", "Their") else what
+
+
+def _lines(sentence: str) -> str:
+    return textwrap.fill(f"{sentence}.", WIDTH, break_long_words=False)

@@ -1,0 +1,60 @@
+"""The sentences that draw a conclusion from an interval."""
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.base.errors import ReportError
+from helpers.report import verdicts
+
+WORDS = {"above": "UP", "below": "DOWN", "undecided": "OPEN"}
+NUMBER = st.floats(-1, 1, allow_nan=False)
+
+
+def test_examples_in_the_docstrings():
+    assert doctest.testmod(verdicts, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+@given(st.tuples(NUMBER, NUMBER, NUMBER).map(sorted), NUMBER)
+def test_the_conclusion_is_the_one_of_the_interval(limits, reference):
+    low, value, high = limits
+    text = verdicts.against("The AUC", (value, low, high), reference, "chance", **WORDS)
+    expected = "UP" if low > reference else "DOWN" if high < reference else "OPEN"
+    assert [word for word in WORDS.values() if word in text] == [expected]
+    assert f"{value:.3f}" in text
+    assert f"{reference:.3f}" in text
+    gap = verdicts.difference("The gap", (value, low, high), **WORDS)
+    expected = "UP" if low > 0 else "DOWN" if high < 0 else "OPEN"
+    assert [word for word in WORDS.values() if word in gap] == [expected]
+    assert f"{low:+.3f} to {high:+.3f}" in gap.replace("\n", " ")
+
+
+def test_an_undefined_interval_is_said_in_words():
+    nothing = (np.nan, np.nan, np.nan)
+    for sentence in (
+        verdicts.against("The AUC", nothing, 0.5, "chance", **WORDS),
+        verdicts.difference("The gap", nothing, **WORDS),
+    ):
+        assert "undefined" in sentence
+        assert "nan" not in sentence.lower()
+    for sentence in (
+        verdicts.against("The AUC", (0.9, np.nan, np.nan), 0.5, "chance", **WORDS),
+        verdicts.difference("The gap", (0.9, np.nan, np.nan), **WORDS),
+    ):
+        assert "too few subjects" in " ".join(sentence.split())
+        assert "nan" not in sentence.lower()
+        assert not any(word in sentence for word in WORDS.values())
+
+
+def test_lines_fit_a_page():
+    text = verdicts.against("The accuracy", (0.8, 0.7, 0.9), 0.5, "x " * 80, **WORDS)
+    assert max(map(len, text.splitlines())) <= verdicts.WIDTH
+
+
+@pytest.mark.parametrize("wrong", [(0.7, 0.8, 0.9), (0.9, 0.95, 0.8), (1.0, 0.8, 0.9)])
+def test_numbers_in_the_wrong_order_are_an_error(wrong):
+    with pytest.raises(ReportError, match="in this order"):
+        verdicts.difference("The gap", wrong, **WORDS)
