@@ -87,6 +87,8 @@ def _format(notebook: dict) -> list[str]:
             problems.append(f"{where} ends with ';', which nbval ignores: assign the value instead")
         if traps := _TRAPS & set(tags_of(cell)):
             problems.append(f"{where} has the tag {', '.join(sorted(traps))}")
+        if wrong := [t for t in tags_of(cell) if re.match(r"digits(?!-\d$)", t)]:
+            problems.append(f"{where} has the tag {wrong[0]!r}, but it must be like 'digits-3'")
         if any(f"{name}.".startswith("helpers.course.") for name in imports(source_of(cell))):
             problems.append(f"{where} imports helpers.course, but that runs the chapters")
     return problems

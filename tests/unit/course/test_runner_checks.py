@@ -67,6 +67,9 @@ FAULTS = {
     "has the tag raises-exception": lambda n: cell(n, "draw()")["metadata"].update(
         tags=["raises-exception"]
     ),
+    "'digits-x', but it must be like 'digits-3'": lambda n: cell(n, "draw()")["metadata"].update(
+        tags=["digits-x"]
+    ),
     "draw()' imports helpers.course": lambda n: cell(n, "draw()").update(
         source="draw()\nfrom helpers import course"
     ),
