@@ -29,8 +29,10 @@ _NAME = re.compile(rf"[0-9a-f]{{10}}|^({'|'.join(PROFILES)})-\d+-")
 #: The same in the folder of a data set, a profile and a seed.
 _RUN = re.compile(rf"({'|'.join(DATASETS)})-({'|'.join(PROFILES)})-\d+")
 _RUN_SHELVES = ("runs", "leukocytes", "predictions", "predictions/*", "cards")
-#: A file that is being written (see `helpers.base.files.atomic_path`) belongs to the finished one.
-_UNFINISHED = re.compile(r"\.(.+)-[0-9a-f]{12}(\.\w+)?")
+#: Hidden files that belong to another one, as `helpers.base.files` names them: what a process
+#: that was killed had begun to write, checksums.
+_BEGUN = re.compile(r"\.(.+)-[0-9a-f]{12}(\.\w+)?")
+_SUMS = re.compile(r"\.(.+)\.sums")
 _REMOVED = ".removed-"
 _GB = 1e9
 
@@ -63,8 +65,7 @@ def artifacts(folder: Path) -> list[Artifact]:
     for shelf, pattern in _shelves(folder):
         groups: dict[str, list[Path]] = {}
         for path in sorted(shelf.iterdir()):
-            unfinished = _UNFINISHED.fullmatch(path.name)
-            name = unfinished[1] + (unfinished[2] or "") if unfinished else path.name
+            name = _owner(path.name)
             hidden = name[0] == "." or path.suffix == ".lock"
             shelf_within = shelf.name == "predictions" and path.is_dir()
             if pattern.search(name) and not hidden and not shelf_within:
@@ -76,6 +77,14 @@ def artifacts(folder: Path) -> list[Artifact]:
             relative = (shelf / name).relative_to(folder)
             found.append(Artifact(printable(relative), tuple(paths), size, used))
     return sorted(found, key=lambda artifact: (artifact.used, artifact.name))
+
+
+def _owner(name: str) -> str:
+    """Return the name of the artifact that a file belongs to: mostly its own."""
+    if begun := _BEGUN.fullmatch(name):
+        return begun[1] + (begun[2] or "")
+    sums = _SUMS.fullmatch(name)
+    return sums[1] if sums else name
 
 
 def _shelves(folder: Path) -> list[tuple[Path, re.Pattern]]:
@@ -173,10 +182,9 @@ def _free(artifact: Artifact) -> Iterator[bool]:
     locks = []
     for path in artifact.paths:
         if path.is_dir() and not path.is_symlink():
-            locks += path.glob("*.lock")
-        locks += [path.with_name(f"{path.name}.lock"), path.with_name(f".{path.stem}.lock")]
-        if unfinished := _UNFINISHED.fullmatch(path.name):
-            locks.append(path.with_name(f".{unfinished[1]}.lock"))
+            locks += path.rglob("*.lock")
+        owner = path.with_name(_owner(path.name))
+        locks += [path.with_name(f"{owner.name}.lock"), path.with_name(f".{owner.stem}.lock")]
     with contextlib.ExitStack() as held:
         try:
             for lock in {path for path in locks if path.is_file()}:

@@ -9,7 +9,6 @@ import difflib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -115,8 +114,15 @@ def again(
         write_json(base / f"{name}.ipynb", notebook)
         report = base / "report.json"
         command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
-        command += ["-p", __name__, "-p", "no:cacheprovider", "-c", os.devnull]
-        command += ["--rootdir", folder, "--color=no", f"--nbval-cell-timeout={cell_timeout}"]
+        command += ["-p", kernel.__name__, "-p", __name__, "-p", "no:cacheprovider"]
+        command += [
+            "-c",
+            os.devnull,
+            "--rootdir",
+            folder,
+            "--color=no",
+            f"--nbval-cell-timeout={cell_timeout}",
+        ]
         done = subprocess.run(
             [*command, "--nbval-kernel-startup-timeout=300", str(base / f"{name}.ipynb")],
             cwd=folder,
@@ -156,22 +162,6 @@ def _with_tags(state: runner.State, executed: Path) -> dict:
 
 
 # The plugin: pytest calls what follows.
-
-
-def pytest_configure(config: Any) -> None:
-    """Let kernels talk through files of their own: two of them may be given the same port."""
-    import nbval.kernel
-    import zmq
-    from jupyter_client.manager import KernelManager
-
-    class FileKernelManager(KernelManager):
-        def __init__(self, **options: Any) -> None:
-            folder = tempfile.mkdtemp(prefix="nbval-")
-            config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-            super().__init__(transport="ipc", ip=f"{folder}/kernel", **options)
-
-    if zmq.has("ipc") and len(tempfile.gettempdir()) < 70:  # of a socket's path, 107 may be used
-        nbval.kernel.KernelManager = FileKernelManager
 
 
 def pytest_collectstart(collector: Any) -> None:

@@ -40,6 +40,13 @@ def test_a_second_make_book_executes_and_builds_nothing(smoke_build):
     assert (smoke_build / "html" / "index.html").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_no_library_writes_to_a_page(smoke_build, name):
+    """It would block nothing, but on the pinned versions nothing needs to be there."""
+    copy = project.find(ROOT, smoke_build).executed(SMOKE) / f"{name}.ipynb"
+    assert checks.messages_shown(json.loads(copy.read_text(encoding="utf-8"))) == []
+
+
 def test_course_clean_knows_every_file_that_the_chapters_keep(smoke_build):
     folder = smoke_build.parent / "artifacts"
     known = {path for artifact in clean.artifacts(folder) for path in artifact.paths}

@@ -124,12 +124,13 @@ def test_reading_a_result_makes_it_recently_used(tmp_path):
 
 def test_what_a_killed_process_left_goes_with_its_artifact(folder):
     keep(folder, f"images/.{KEY}-96-crop-{KEY}-{KEY[:12]}.npy", 100, 20)
+    keep(folder, f"images/.{KEY}-96-crop-{KEY}.npy.sums", 20, 20)
     keep(folder, "images/.removed-1234/rest.npy", 100, 20)
     with filelock.FileLock(folder / f"images/.{KEY}-96-crop-{KEY}.lock"):
         pass
     assert len(clean.artifacts(folder)) == 5
     clean.clean(folder, older_than=8)
-    assert not list(folder.glob("images/*.npy"))
+    assert not list(folder.glob("images/*.npy*"))
     assert not list(folder.glob("images/.removed*"))
 
 
