@@ -6,9 +6,12 @@ The lower half of this module is a plugin of pytest, in which nbval runs.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import json
 import os
+import queue
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,9 +84,14 @@ def verify(
             f"{len(stale)} of {len(states)} chapters have no up-to-date executed copy for "
             f"{run.key}: {', '.join(stale)}; run them first (course run), or name others (--only)."
         )
+    if importlib.util.find_spec("nbval") is None:
+        raise RunError("nbval is not installed here: run pip install nbval, and try again.")
+    for left_behind in project.build.glob(".verify-*"):  # by a process that was killed
+        shutil.rmtree(left_behind, ignore_errors=True)
     timeout = cell_timeout or runner.CELL_TIMEOUT[run.profile]
     jobs = min(jobs, len(states))
-    print(f"{run.key}: {len(states)} chapters run once more, on fresh artifacts.", flush=True)
+    print(f"{run.key}: {len(states)} executed chapters run once more, on fresh artifacts.")
+    sys.stdout.flush()
     pool = ThreadPoolExecutor(jobs)
     try:
         futures = [pool.submit(again, project, run, s, timeout, jobs) for s in states]
@@ -113,18 +121,12 @@ def again(
         notebook = _with_tags(state, copy_path(project, run, state.chapter))
         write_json(base / f"{name}.ipynb", notebook)
         report = base / "report.json"
-        command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q"]
-        command += ["-p", kernel.__name__, "-p", __name__, "-p", "no:cacheprovider"]
-        command += [
-            "-c",
-            os.devnull,
-            "--rootdir",
-            folder,
-            "--color=no",
-            f"--nbval-cell-timeout={cell_timeout}",
-        ]
+        command = [sys.executable, "-m", "pytest", f"{name}.ipynb", "--rootdir", folder]
+        command += ["-c", os.devnull, "-q", "--color=no", "-p", "no:cacheprovider"]
+        command += ["-p", kernel.__name__, "-p", __name__, "--nbval", "--nbval-current-env"]
+        command += [f"--nbval-cell-timeout={cell_timeout}", "--nbval-kernel-startup-timeout=300"]
         done = subprocess.run(
-            [*command, "--nbval-kernel-startup-timeout=300", str(base / f"{name}.ipynb")],
+            command,
             cwd=folder,
             env=_environment(project, base / "artifacts", jobs, report),
             capture_output=True,
@@ -162,6 +164,26 @@ def _with_tags(state: runner.State, executed: Path) -> dict:
 
 
 # The plugin: pytest calls what follows.
+
+
+def pytest_configure() -> None:
+    """Let nbval notice a kernel that died; by itself, it would wait until the time limit."""
+    from nbval.kernel import RunningKernel
+
+    get = RunningKernel.get_message
+
+    def get_message(self: Any, stream: str, timeout: float) -> dict:
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return get(self, stream, timeout=min(5, timeout))
+            except queue.Empty:
+                if not self.is_alive():
+                    raise RuntimeError("the kernel died; often it ran out of memory") from None
+                if time.monotonic() > end:
+                    raise
+
+    RunningKernel.get_message = get_message
 
 
 def pytest_collectstart(collector: Any) -> None:

@@ -16,7 +16,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
-    """A small executed course: one chapter prints the time, one lives on what a run left."""
+    """A small executed course that does not come out the same.
+
+    One chapter prints the time, one lives on what a run left, one kills its kernel then.
+    """
     root = minicourse.make(tmp_path_factory.mktemp("verify") / "course")
     minicourse.change(
         root / "notebooks/01_lines.ipynb",
@@ -33,6 +36,13 @@ def executed(tmp_path_factory):
         "print(len(list(folder.glob('*.csv'))))",
         "print('csv')\\nassert (folder / 'mine').exists()",
     )
+    dies = "(folder / 'mine').exists() or __import__('os').kill(__import__('os').getpid(), 9)"
+    text = (root / "notebooks/02_files.ipynb").read_text()
+    text = text.replace("assert (folder / 'mine').exists()", dies)
+    minicourse.write(root / "notebooks/03_dies.ipynb", json.loads(text))
+    minicourse.change(
+        root / "_toc.yml", "- file: book/status", "- file: notebooks/03_dies\n  - file: book/status"
+    )
     (root / "artifacts").mkdir()
     (root / "artifacts" / "mine").touch()
     done = run(root, "run", "--jobs", "2")
@@ -48,7 +58,7 @@ def run(root, command, *words):
 def test_chapter_cell_and_both_texts_are_told(executed):
     done = run(executed, "verify", "--jobs", "2")
     assert done.returncode == 1
-    assert done.stderr == "2 of 2 chapters came out differently.\n"
+    assert done.stderr == "3 of 3 chapters came out differently.\n"
     lines = [line.strip() for line in done.stdout.splitlines()]
     assert sum(line.startswith("01_lines") and "DIFFERS" in line for line in lines) == 1
     assert "code cell 3 (import sys, time) came out differently:" in lines
@@ -58,6 +68,8 @@ def test_chapter_cell_and_both_texts_are_told(executed):
     # The chapter that is not able to stand alone:
     assert "code cell 3 (import pandas as pd) failed: Cell execution caused an exception" in lines
     assert "AssertionError:" in lines
+    (dead,) = (line for line in lines if "the kernel died" in line)
+    assert dead.startswith("code cell 3 (import pandas as pd) failed")
     assert not list((executed / "_build").glob(".verify-*"))  # the artifacts are gone
 
 
