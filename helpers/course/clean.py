@@ -98,11 +98,11 @@ def _shelves(folder: Path) -> list[tuple[Path, re.Pattern]]:
 
 def _states(path: Path) -> Iterator[os.stat_result]:
     """Yield the state of a file, or of each file below a folder; links are not followed."""
-    if path.is_dir() and not path.is_symlink():
-        for below in path.iterdir():
-            yield from _states(below)
-    else:
-        with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
+    with contextlib.suppress(FileNotFoundError):  # removed by another process meanwhile
+        if path.is_dir() and not path.is_symlink():
+            for below in path.iterdir():
+                yield from _states(below)
+        else:
             yield path.lstat()
 
 
