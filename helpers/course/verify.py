@@ -170,6 +170,8 @@ def pytest_configure() -> None:
     """Let nbval notice a kernel that died; by itself, it would wait until the time limit."""
     from nbval.kernel import RunningKernel
 
+    # Set by `import helpers` in this process; a kernel that inherits it would not be quiet.
+    os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
     get = RunningKernel.get_message
 
     def get_message(self: Any, stream: str, timeout: float) -> dict:
