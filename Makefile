@@ -11,6 +11,9 @@ JOBS ?= 1
 ONLY ?=
 GPU ?=
 TESTS ?=
+OLDER_THAN ?=
+LIMIT ?=
+DRY_RUN ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -24,7 +27,7 @@ SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE
 	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
 	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
-.PHONY: help book run test check clean distclean
+.PHONY: help book run verify test check clean clean-artifacts distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,9 +36,11 @@ help:
 	@echo "                DATASET=folders  DATA_DIR=folder of your own  POSITIVE=name of a class folder"
 	@echo "                PROFILE=smoke|quick|full  SEED=24  JOBS=1  ONLY=\"04 06\"  GPU=1"
 	@echo "make run        the same without building the book"
+	@echo "make verify     every executed chapter once more: its text outputs must come out the same"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"
 	@echo "make check      style of the code, anatomy of the chapters: seconds"
 	@echo "make clean      remove what was built (_build); artifacts stay"
+	@echo "make clean-artifacts  OLDER_THAN=days  LIMIT=gigabytes  DRY_RUN=1: remove artifacts"
 	@echo "make distclean  remove _build, artifacts and the environment too"
 
 book: $(READY)
@@ -43,6 +48,9 @@ book: $(READY)
 
 run: $(READY)
 	@$(COURSE) run $(SETTINGS)
+
+verify: $(READY)
+	@$(COURSE) verify $(SETTINGS)
 
 # The fast tests side by side, then what needs the cores for itself. TensorFlow in each
 # worker: more than four of them would want more memory than a usual machine has.
@@ -81,6 +89,10 @@ $(VENV)/.ready-gpu: $(VENV)/.ready
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis .benchmarks
+
+clean-artifacts: $(READY)
+	@$(COURSE) clean $(if $(OLDER_THAN),--older-than $(call quoted,$(OLDER_THAN))) \
+		$(if $(LIMIT),--limit $(call quoted,$(LIMIT))) $(if $(DRY_RUN),--dry-run)
 
 distclean: clean
 	rm -rf artifacts $(VENV) *.egg-info

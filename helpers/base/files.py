@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,7 +41,8 @@ def kept(
         Its name must contain a hash of all that the result depends on.
     read : callable
         Takes the path and returns the result, or None if the file is missing or
-        damaged. Reading a finished result needs no lock and writes nothing.
+        damaged. Reading a finished result needs no lock and writes nothing;
+        only the file's time of last access is set.
     make : callable
         Takes a temporary path with the same ending and writes the file there.
         Only one process does so; others wait and then read.
@@ -53,6 +55,8 @@ def kept(
     path = Path(path)
     result = read(path)
     if result is not None:
+        with contextlib.suppress(OSError):  # for `course clean`; most disks do not note a reading
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         return result
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import ast
 import asyncio
 import json
 import os
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -70,6 +71,12 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
     # Chapters that run at the same time share one GPU: none may take all of its memory.
     variables.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     variables.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    # Sums on a GPU depend on their order, unless it is fixed: a second run would differ.
+    if has_gpu():
+        variables.setdefault("TF_DETERMINISTIC_OPS", "1")
+        flags = variables.get("XLA_FLAGS", "")
+        if "xla_gpu_deterministic_ops" not in flags:
+            variables["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     if path:
         variables["PYTHONPATH"] = os.pathsep.join(path)
     if jobs > 1:
@@ -77,6 +84,15 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
             variables.setdefault(name, threads)
     return variables
+
+
+def has_gpu() -> bool:
+    """Return whether chapters may use a GPU here: NVIDIA's or AMD's, and not hidden from them."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return False
+    return bool(
+        shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists()
+    )
 
 
 class CourseKernelManager(AsyncKernelManager):

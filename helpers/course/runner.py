@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -94,9 +93,6 @@ def run_chapters(
     """
     if jobs < 1:
         raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
-    if artifacts is None:
-        given = os.environ.get("COURSE_ARTIFACTS")
-        artifacts = Path(given).expanduser().resolve() if given else project.root / "artifacts"
     chosen = {chapter.name for chapter in project.select(only)}
     stale = [s for s in states(project, run) if s.chapter.name in chosen and (s.reasons or force)]
     for rest in project.executed(run).rglob(".*"):  # left by a run that was killed
@@ -115,7 +111,7 @@ def run_chapters(
         execute,
         project,
         run=run,
-        artifacts=artifacts,
+        artifacts=artifacts or project.artifacts,
         cell_timeout=cell_timeout or CELL_TIMEOUT[run.profile],
         jobs=jobs,
     )
