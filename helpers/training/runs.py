@@ -24,7 +24,16 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers.base import code, provenance
 from helpers.base.errors import TrainingError
-from helpers.base.files import atomic_path, kept, write_csv, write_json
+from helpers.base.files import (
+    atomic_path,
+    checksum,
+    kept,
+    read_sealed,
+    sealed,
+    unchanged,
+    write_csv,
+    write_json,
+)
 from helpers.base.settings import Profile, Settings
 from helpers.training import compute
 from helpers.training.batches import feed, train_pass, validation_pass
@@ -177,15 +186,13 @@ def kept_run(
     def make(record: Path) -> None:
         write_json(record, train(folder, started))
 
-    return kept(folder / "record.json", _load, make)
+    return kept(folder / "record.json", _load, make, also=("best.keras", "history.csv"))
 
 
-def _load(path: Path) -> Run | None:
-    """Return the run with the record `path`, None when it is not finished."""
+def _load(path: Path) -> Run:
+    """Return the finished run with the record `path`."""
     import keras
 
-    if not path.is_file():
-        return None
     record = json.loads(path.read_text(encoding="utf-8"))
     history = pd.read_csv(path.with_name("history.csv"), dtype=str)
     for column in history:  # by Python's float: exact with every version of pandas
@@ -320,10 +327,11 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
     """Return state and compiled model after the last finished epoch, or before the first."""
     import keras
 
-    if (folder / "state.json").is_file():
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state = _whole_state(folder)
+    if state is not None:
         return state, keras.saving.load_model(folder / _CHECKPOINT.format(state["epoch"]))
-    for stale in folder.glob("epoch-*.keras"):  # of a training killed in its first epoch
+    # Of a training killed in its first epoch, or whose files were damaged since.
+    for stale in (*folder.glob("epoch-*.keras"), *folder.glob("state.json")):
         stale.unlink()
     # A copy through a file: the caller's model is not changed, and a model that cannot
     # be saved raises now and not after hours of training.
@@ -341,7 +349,14 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
         jit_compile=compute.jit(Profile(**started["settings"]["profile"])),
     )
     state = {"epoch": 0, "best": 0, "history": [], "seconds": [], "epoch_seconds": []}
+    state["files"] = {}
     return {**state, "batch_size": recipe["batch_size"]}, copy
+
+
+def _whole_state(folder: Path) -> dict | None:
+    """Return what is stored of a training, None if a file of it is missing or damaged."""
+    state = read_sealed(folder / "state.json")
+    return state if state and unchanged(folder, state.get("files", {"": ""})) else None
 
 
 def _keep(
@@ -354,10 +369,13 @@ def _keep(
     state["history"].append(row)
     state["seconds"].append(round(seconds, 3))
     state["epoch_seconds"].append(round(all_seconds, 3))
-    with atomic_path(folder / _CHECKPOINT.format(state["epoch"])) as path:
+    last = _CHECKPOINT.format(state["epoch"])
+    with atomic_path(folder / last, flush=False) as path:  # `_resume` looks at the checksum
         model.save(path)
-    write_json(folder / "state.json", state)
+        state["files"][last] = checksum(path)
     needed = {_CHECKPOINT.format(state[epoch]) for epoch in ("epoch", "best")}
+    state["files"] = {name: state["files"][name] for name in needed}
+    write_json(folder / "state.json", sealed(state))
     for file in folder.glob("*.keras"):
         if file.name not in needed:
             file.unlink()
@@ -368,6 +386,7 @@ def _finish(state: dict, folder: Path, started: dict, images: int) -> dict:
     import keras
 
     best = folder / _CHECKPOINT.format(state["best"])
+    best.stat()  # the folder may have been emptied; `kept` then begins again
     with atomic_path(folder / "best.keras") as path:
         if started["recipe"]["precision"] == "float32":
             shutil.copyfile(best, path)
