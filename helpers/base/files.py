@@ -101,8 +101,9 @@ def kept(
 
 
 def _make(path: Path, make: Callable[[Path], object], also: Iterable[str], needs: int) -> None:
-    for stale in path.parent.glob(_temporary(path, "[0-9a-f]" * 12, glob.escape)):
-        stale.unlink(missing_ok=True)  # left by a process that was killed
+    for file in (path, *map(path.with_name, also)):
+        for stale in path.parent.glob(_temporary(file, "[0-9a-f]" * 12, glob.escape)):
+            stale.unlink(missing_ok=True)  # left by a process that was killed
     require_room(path.parent, needs)
     with atomic_path(path) as temporary:
         make(temporary)
@@ -172,7 +173,7 @@ def told(path: str | os.PathLike) -> Iterator[None]:
 def _refused(path: Path, reason: str) -> FileError:
     return FileError(
         f"{path} cannot be written ({reason}): make room, or choose a folder in which you may "
-        "write, with COURSE_ARTIFACTS (results) or --build (book)."
+        "write, with COURSE_ARTIFACTS (results), --build (book) or --out (data)."
     )
 
 
@@ -207,7 +208,8 @@ def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
     sentence `waiting`, if given, before waiting.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path)
     try:
         try:
@@ -219,7 +221,8 @@ def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
         pass
     except OSError as error:
         if error.errno not in _UNKNOWN:
-            raise
+            with told(path):
+                raise
     try:
         yield
     finally:

@@ -189,8 +189,9 @@ def _sphinx(work: Path) -> Path:
         env={**os.environ, "PYTHONHASHSEED": "0", "NO_COLOR": "1", "PYTHONUTF8": "1"},
         cwd=work,
     )
-    if os.strerror(errno.ENOSPC) in done.stderr:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if done.returncode and os.strerror(number) in done.stderr:
+            raise OSError(number, os.strerror(number))
     log = work.parent / "book.log"
     log.write_text(done.stdout + done.stderr, encoding="utf-8")
     html = work / "_build" / "html"

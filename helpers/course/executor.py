@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from helpers.base import provenance
 from helpers.base.errors import CourseError, RunError
-from helpers.base.files import sealed, write_json, write_text
+from helpers.base.files import FileError, sealed, write_json, write_text
 from helpers.base.runtime import cores
 from helpers.course import checks, staleness
 from helpers.course.project import Chapter, Parameters, Project
@@ -121,10 +121,14 @@ def execute(
             if stop.is_set():
                 raise
             log.seek(0)
-            write_text(failed.with_suffix(".log"), log.read())
-            write_text(failed, writes(notebook) + "\n")
+            where: object = failed
+            try:
+                write_text(failed.with_suffix(".log"), log.read())
+                write_text(failed, writes(notebook) + "\n")
+            except FileError as refused:
+                where = f"none; {refused}"
             failure = _failure(chapter, notebook.cells, at, error, cell_timeout)
-            return Result(chapter.name, clock() - begin, f"{failure}\n  executed copy: {failed}")
+            return Result(chapter.name, clock() - begin, f"{failure}\n  executed copy: {where}")
     seconds = clock() - begin
     copy = write_text(copy_path(project, run, chapter), writes(notebook) + "\n")
     gpus = answers.get("gpu", [])

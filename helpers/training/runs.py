@@ -335,7 +335,8 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
         stale.unlink()
     # A copy through a file: the caller's model is not changed, and a model that cannot
     # be saved raises now and not after hours of training.
-    model.save(folder / _CHECKPOINT.format(0))
+    with atomic_path(folder / _CHECKPOINT.format(0), flush=False) as path:
+        model.save(path)
     copy = keras.saving.load_model(folder / _CHECKPOINT.format(0), compile=False)
     recipe = started["recipe"]
     if recipe["precision"] != "float32":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,15 @@ def heals(folder: Path, damage: str, result: Callable[[], object], same: Callabl
         assert same(first, result()), f"{name} {damage}: another result"
         half_written = [p.name for p in folder.rglob(".*") if p.suffix not in (".lock", ".sums")]
         assert not half_written
+
+
+@contextlib.contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let every write fail beyond `size` bytes of a file, as a full disk does, also in C."""
+    resource = pytest.importorskip("resource", reason="limits on files exist on Unix only")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import random
 import threading
 import time
 
@@ -196,6 +197,39 @@ def test_of_several_processes_one_makes_the_result(tmp_path):
         worker.join(timeout=30)
         assert worker.exitcode == 0
     assert (tmp_path / "made.txt").read_text() == "x"
+
+
+def write_for_ever(folder):
+    """Make results of two files, one after the other, until this process is killed."""
+    while True:
+        for number in range(5):
+            path = folder / f"{number}.txt"
+            path.unlink(missing_ok=True)
+            two_files(path, lambda path: True)
+
+
+def two_files(path, read):
+    def make(temporary):
+        temporary.write_text("42" * 50_000)
+        write_text(path.with_suffix(".more"), "43" * 50_000)
+
+    return kept(path, read, make, also=[f"{path.stem}.more"])
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_was_writing_is_made_again(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for moment in range(40):
+        writer = context.Process(target=write_for_ever, args=(tmp_path,))
+        writer.start()
+        time.sleep(random.Random(moment).uniform(0, 0.1))
+        writer.kill()
+        writer.join()
+        for number in range(5):
+            path = tmp_path / f"{number}.txt"
+            whole = two_files(path, lambda p: (p.read_text(), p.with_suffix(".more").read_text()))
+            assert whole == ("42" * 50_000, "43" * 50_000)
+        assert not list(tmp_path.glob(".*.txt")) + list(tmp_path.glob(".*.more"))
 
 
 def test_a_path_keeps_its_old_content_when_writing_fails(tmp_path):

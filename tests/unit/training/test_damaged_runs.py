@@ -10,7 +10,7 @@ import pytest
 
 from helpers.base import files, settings
 from helpers.training import runs
-from tests.unit.damage import DAMAGES, heals
+from tests.unit.damage import DAMAGES, files_of, files_of_at_most, heals
 from tests.unit.squares import make_squares
 from tests.unit.training.test_training import course, fit, same_weights, undisturbed
 
@@ -93,6 +93,14 @@ def test_a_folder_removed_under_the_training_is_made_again(course, undisturbed, 
     run = fit(course, *make_squares())
     assert removed
     pd.testing.assert_frame_equal(run.history, undisturbed.history)
+
+
+@pytest.mark.slow
+def test_a_training_on_a_full_disk_is_told_in_one_sentence(course):
+    with files_of_at_most(5_000), pytest.raises(files.FileError, match=": make room, or") as told:
+        fit(course, *make_squares())
+    assert "\n" not in str(told.value)
+    assert files_of(course.folder("runs")) == []
 
 
 @pytest.mark.slow
