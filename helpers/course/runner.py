@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import subprocess
 import sys
 import threading
@@ -36,7 +35,6 @@ class State:
 
 def locked(project: Project) -> contextlib.AbstractContextManager[None]:
     """Hold the build folder for one process at a time; the lock ends with its process."""
-    project.build.mkdir(parents=True, exist_ok=True)
     waiting = "Another run works in this folder; waiting for it."
     return files.locked(project.build / ".lock", waiting)
 
@@ -48,10 +46,12 @@ def states(project: Project, run: Parameters) -> list[State]:
 
 def _state(project: Project, run: Parameters, chapter: Chapter) -> State:
     path = copy_path(project, run, chapter)
+    record = files.read_sealed(path.with_suffix(".json"))
     try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         executed = path.read_bytes()
-    except (OSError, ValueError):
+    except OSError:
+        record = None
+    if record is None:
         return State(chapter, ("not executed yet",), None)
     if hashlib.sha256(executed).hexdigest() != record.get("executed"):
         return State(chapter, ("its executed copy is not the one recorded",), None)

@@ -25,7 +25,16 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers.base import code, provenance
 from helpers.base.errors import ModelError, TrainingError
-from helpers.base.files import atomic_path, kept, write_csv, write_json
+from helpers.base.files import (
+    atomic_path,
+    checksum,
+    kept,
+    read_sealed,
+    sealed,
+    unchanged,
+    write_csv,
+    write_json,
+)
 from helpers.base.settings import Profile, Settings
 from helpers.models.layers import require_sigmoid, use_logits, use_probability
 from helpers.training import collapse, compute
@@ -196,7 +205,7 @@ def kept_run(
 
     stage, _running.now = getattr(_running, "now", False), True
     try:
-        run = kept(folder / "record.json", _load, make)
+        run = kept(folder / "record.json", _load, make, also=("best.keras", "history.csv"))
     finally:
         _running.now = stage
     if not stage:
@@ -213,12 +222,10 @@ def _tell(record: dict) -> None:
         COLLAPSED.append(collapsed)
 
 
-def _load(path: Path) -> Run | None:
-    """Return the run with the record `path`, None when it is not finished."""
+def _load(path: Path) -> Run:
+    """Return the finished run with the record `path`."""
     import keras
 
-    if not path.is_file():
-        return None
     record = json.loads(path.read_text(encoding="utf-8"))
     history = pd.read_csv(path.with_name("history.csv"), dtype=str)
     for column in history:  # by Python's float: exact with every version of pandas
@@ -314,7 +321,9 @@ def _train(
         bar.set_postfix(val_loss=f"{row['val_loss']:.3f}", refresh=False)
         bar.update()
     bar.close()
-    best = keras.saving.load_model(folder / _CHECKPOINT.format(state["best"]), compile=False)
+    file = folder / _CHECKPOINT.format(state["best"])
+    file.stat()  # the folder may have been emptied; `kept` then begins again
+    best = keras.saving.load_model(file, compile=False)
     reason = state["same_scores"] or collapse.stands_still(
         [row["val_loss"] for row in state["history"]]
     )
@@ -328,7 +337,7 @@ def _train(
         )
         # Killed from here on, it goes on with the second try.
         begin = {**_begin(recipe), "batch_size": state["batch_size"]}
-        write_json(folder / "state.json", {**begin, **again})
+        write_json(folder / "state.json", sealed({**begin, **again}))
         return _train(model, catalog, images, train, val, folder, started)
     return _finish(best, reason, state, folder, started, len(train))
 
@@ -378,7 +387,8 @@ def _begin(recipe: dict) -> dict:
     """Return the state before the first epoch."""
     lists = {"history": [], "seconds": [], "epoch_seconds": []}
     options = {name: recipe[name] for name in ("batch_size", "seed", "learning_rate")}
-    return {"epoch": 0, "best": 0, "same_scores": "", "retried": "", **lists, **options}
+    start = {"epoch": 0, "best": 0, "same_scores": "", "retried": "", "files": {}}
+    return {**start, **lists, **options}
 
 
 def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, keras.Model]:
@@ -386,16 +396,16 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
     import keras
 
     recipe = started["recipe"]
-    state = _begin(recipe)
-    if (folder / "state.json").is_file():
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state = _whole_state(folder) or _begin(recipe)
     if state["epoch"]:
         return state, keras.saving.load_model(folder / _CHECKPOINT.format(state["epoch"]))
-    for stale in folder.glob("epoch-*.keras"):  # killed in its first epoch, or collapsed
+    # Of a training killed in its first epoch, that collapsed, or whose files were damaged since.
+    for stale in folder.glob("epoch-*.keras"):
         stale.unlink()
     # A copy through a file: the caller's model is not changed, and a model that cannot
     # be saved raises now and not after hours of training.
-    model.save(folder / _CHECKPOINT.format(0))
+    with atomic_path(folder / _CHECKPOINT.format(0), flush=False) as path:
+        model.save(path)
     copy = keras.saving.load_model(folder / _CHECKPOINT.format(0), compile=False)
     if state["retried"]:
         collapse.redraw(copy, state["seed"])
@@ -414,6 +424,12 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
     return state, copy
 
 
+def _whole_state(folder: Path) -> dict | None:
+    """Return what is stored of a training, None if a file of it is missing or damaged."""
+    state = read_sealed(folder / "state.json")
+    return state if state and unchanged(folder, state.get("files", {"": ""})) else None
+
+
 def _keep(
     model: keras.Model, state: dict, row: dict, seconds: float, all_seconds: float, folder: Path
 ) -> None:
@@ -425,10 +441,13 @@ def _keep(
     state["history"].append(row)
     state["seconds"].append(round(seconds, 3))
     state["epoch_seconds"].append(round(all_seconds, 3))
-    with atomic_path(folder / _CHECKPOINT.format(state["epoch"])) as path:
+    last = _CHECKPOINT.format(state["epoch"])
+    with atomic_path(folder / last, flush=False) as path:  # `_resume` looks at the checksum
         model.save(path)
-    write_json(folder / "state.json", state)
+        state["files"][last] = checksum(path)
     needed = {_CHECKPOINT.format(state[epoch]) for epoch in ("epoch", "best")}
+    state["files"] = {name: state["files"][name] for name in needed}
+    write_json(folder / "state.json", sealed(state))
     for file in folder.glob("*.keras"):
         if file.name not in needed:
             file.unlink()
