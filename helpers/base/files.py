@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # `course --help` should not wait for NumPy and pandas
 T = TypeVar("T")
 #: Error numbers of a disk that is full, over its quota, read-only, or closed to this user.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+#: Environment variable: a file to which `kept` adds what it waits for, since nothing of that
+#: belongs on a page. The runner reads it.
+WAITS_FILE = "COURSE_WAITS_FILE"
 
 
 class FileError(CourseError, OSError):
@@ -56,7 +59,8 @@ def kept(
         return result
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(f".{path.stem}.lock")):
+        waiting = f"{path.parent.name}/{path.name}"
+        with locked(path.with_name(f".{path.stem}.lock"), waiting, _note_wait):
             result = read(path)  # another process may have written it meanwhile
             if result is None:
                 for stale in path.parent.glob(f".{path.stem}-*{path.suffix}"):
@@ -76,18 +80,31 @@ def kept(
     return result
 
 
+def _print_error(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _note_wait(text: str) -> None:
+    """Add a line to the file in `WAITS_FILE`, if there is one."""
+    if path := os.environ.get(WAITS_FILE):
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+
+
 @contextlib.contextmanager
-def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
+def locked(
+    path: str | os.PathLike, waiting: str = "", tell: Callable[[str], object] = _print_error
+) -> Iterator[None]:
     """Hold the lock file `path`; go on without a lock if the file system does not support it.
 
-    Wait while another process holds it; print the sentence `waiting`, if given, before waiting.
+    Wait while another process holds it; `tell` the text `waiting`, if given, before waiting.
     """
     lock = filelock.FileLock(path)
     try:
         try:
             lock.acquire(timeout=0 if waiting else -1)
         except filelock.Timeout:
-            print(waiting, file=sys.stderr, flush=True)
+            tell(waiting)
             lock.acquire()
     except NotImplementedError:  # raised by filelock on a disk without flock
         pass

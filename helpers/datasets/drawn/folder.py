@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from helpers.base import code
 from helpers.base.errors import DatasetError
 from helpers.base.files import kept, write_json
 from helpers.base.runtime import cores
+
+#: From this many images on, processes draw: threads mostly wait for each other's Python code.
+PROCESSES_FROM = 600
+_BATCH = 16  # images that a worker draws at a time
 
 
 @dataclass(frozen=True)
@@ -85,10 +90,16 @@ class DrawnSet:
         def make(temporary: Path) -> None:
             self._clear(folder, stamp, finished)
             write_json(folder / self.marker, stamp)
-            with ThreadPoolExecutor(cores()) as pool:
-                rows = self.plan(recipe).itertuples()
-                for _ in pool.map(lambda row: draw(folder, recipe, row), rows):
-                    pass
+            count = len(self.plan(recipe))
+            part = partial(_draw_part, self.plan, recipe, draw, folder)
+            firsts = range(0, count, _BATCH)
+            try:
+                with _pool(count) as pool:
+                    for _ in pool.map(part, firsts):
+                        pass
+            except BrokenExecutor:  # a worker was killed: draw here what is missing
+                for first in firsts:
+                    part(first)
             write_json(temporary, stamp)
 
         kept(finished, lambda path: stamp if _read(path) == stamp else None, make)
@@ -142,6 +153,22 @@ class DrawnSet:
         if not (names == path.stem).any():
             raise DatasetError(f"No {self.noun} is called {path.stem!r}, first is {names[0]!r}.")
         return recipe, next(plan[names == path.stem].itertuples())
+
+
+def _pool(count: int) -> Executor:
+    """Return workers on all cores: nobody else draws meanwhile, and others wait for the images."""
+    if count < PROCESSES_FROM or cores() == 1:
+        return ThreadPoolExecutor(cores())
+    from joblib.externals.loky import ProcessPoolExecutor  # works in notebooks, without fork
+
+    # If this process is killed, the workers end by themselves after that many idle seconds.
+    return ProcessPoolExecutor(cores(), timeout=10)
+
+
+def _draw_part(plan: Callable, recipe: Any, draw: Callable, folder: Path, first: int) -> None:
+    """Draw the images of `_BATCH` rows of the plan."""
+    for row in plan(recipe)[first : first + _BATCH].itertuples():
+        draw(folder, recipe, row)
 
 
 def are_drawn(folder: str | os.PathLike) -> bool:
