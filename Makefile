@@ -7,7 +7,7 @@ DATA_DIR ?=
 POSITIVE ?=
 PROFILE ?= quick
 SEED ?= 24
-JOBS ?= 1
+JOBS ?=
 ONLY ?=
 GPU ?=
 TESTS ?=
@@ -22,7 +22,8 @@ READY := $(VENV)/.ready$(if $(GPU),-gpu)
 # A value in single quotes for the shell, whatever quotes it holds itself.
 quoted = '$(subst ','\'',$(1))'
 SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE)) \
-	--seed $(call quoted,$(SEED)) --jobs $(call quoted,$(JOBS)) \
+	--seed $(call quoted,$(SEED)) \
+	$(if $(JOBS),--jobs $(call quoted,$(JOBS))) \
 	$(if $(DATA_DIR),--data-dir $(call quoted,$(DATA_DIR))) \
 	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
 	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
@@ -34,7 +35,8 @@ help:
 	@echo "make book       environment, every stale chapter, the book in _build/html/index.html"
 	@echo "                DATASET=phantom|cnmc|taleqani|all_idb|snam  DATA_DIR=folder of a real set"
 	@echo "                DATASET=folders  DATA_DIR=folder of your own  POSITIVE=name of a class folder"
-	@echo "                PROFILE=smoke|quick|full  SEED=24  JOBS=1  ONLY=\"04 06\"  GPU=1"
+	@echo "                PROFILE=smoke|quick|full  SEED=24  ONLY=\"04 06\"  GPU=1"
+	@echo "                JOBS=2  chapters at a time; else as many as cores and memory allow"
 	@echo "make run        the same without building the book"
 	@echo "make verify     every executed chapter once more: its text outputs must come out the same"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"

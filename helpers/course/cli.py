@@ -29,7 +29,10 @@ Positive = Annotated[str, typer.Option(help="With folders: the folder of the pos
 Only = Annotated[
     list[str] | None, typer.Option(help="A chapter by number or name; may be repeated.")
 ]
-Jobs = Annotated[int, typer.Option(help="Number of chapters that run at a time.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Chapters that run at a time; as many as cores and memory allow by default."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run also the chapters that are up to date.")]
 Timeout = Annotated[int | None, typer.Option(help="Longest time of one cell, in seconds.", min=1)]
 Build = Annotated[
@@ -48,7 +51,7 @@ def execute(
     data_dir: DataDir = "",
     positive: Positive = "",
     only: Only = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     force: Force = False,
     cell_timeout: Timeout = None,
     build: Build = None,

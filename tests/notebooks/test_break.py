@@ -121,25 +121,6 @@ def test_a_cell_that_raises(broken, jobs):
     assert "1 of 2 chapters to run" in again.stdout  # what was done is not done again
 
 
-def test_many_chapters_at_a_time(tmp_path):
-    """Kernels started together by threads neither share a port nor mix up their outputs."""
-    root = minicourse.make(tmp_path / "course")
-    names = [f"{number:02d}_lines" for number in range(1, 11)]
-    text = (root / "notebooks/01_lines.ipynb").read_text()
-    for name in names:
-        (root / f"notebooks/{name}.ipynb").write_text(
-            text.replace("print(PROFILE", f"print('{name}'")
-        )
-    files = "".join(f"- file: notebooks/{name}\n" for name in names)
-    (root / "_toc.yml").write_text(f"format: jb-book\nroot: book/intro\nchapters:\n{files}")
-    done = run(root, "run", "--jobs", "10")
-    assert done.returncode == 0, done.stderr
-    for name in names:
-        copy = json.loads((root / f"_build/executed/phantom-smoke-24/{name}.ipynb").read_text())
-        outputs = [cell["outputs"] for cell in copy["cells"] if cell["cell_type"] == "code"]
-        assert outputs[2][0]["text"] == [f"{name} phantom 24\n"]
-
-
 def test_a_cell_that_takes_too_long(broken):
     new = "import time; time.sleep(60)"
     minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE, DATASET, SEED)", new)

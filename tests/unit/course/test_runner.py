@@ -291,3 +291,35 @@ def test_bad_input_is_one_sentence_and_exit_status_2(course, monkeypatch, capsys
 def test_jobs_must_be_one_or_more(course):
     with pytest.raises(RunError, match="--jobs"):
         runner.run_chapters(course, Parameters(), jobs=0)
+
+
+def started(course, monkeypatch, **options):
+    """Return the order in which a run starts the chapters, and how many at a time."""
+    order = []
+
+    def execute(project, chapter, **how):
+        order.append((chapter.name, how["jobs"]))
+        return executor.Result(chapter.name, 0.0)
+
+    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: None)
+    runner.run_chapters(course, Parameters(profile="smoke"), **options)
+    return order
+
+
+def test_as_many_chapters_run_at_a_time_as_the_machine_takes(course, monkeypatch, capsys):
+    memory = []
+    monkeypatch.setattr(runner, "chapters_at_a_time", lambda gb: memory.append(gb) or 7)
+    assert started(course, monkeypatch) == [("01_lines", 2), ("02_files", 2)]
+    assert memory == [runner.CHAPTER_MEMORY["smoke"]]
+    assert "2 of 2 chapters to run, 2 at a time." in capsys.readouterr().out
+    assert [jobs for _, jobs in started(course, monkeypatch, jobs=1)] == [1, 1]
+
+
+def test_the_longest_chapter_starts_first(course, monkeypatch):
+    run = Parameters(profile="smoke")
+    for name, seconds in (("01", 5.0), ("02", 60.0)):
+        record = executed(course, run, name).with_suffix(".json")
+        record.write_text(json.dumps({**json.loads(record.read_text()), "seconds": seconds}))
+    order = started(course, monkeypatch, force=True, jobs=1)
+    assert [name for name, _ in order] == ["02_files", "01_lines"]
