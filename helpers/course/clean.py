@@ -7,6 +7,7 @@ book needs (executed copies, run records, pages) is in the build folder and stay
 from __future__ import annotations
 
 import contextlib
+import glob
 import math
 import os
 import re
@@ -184,7 +185,9 @@ def _free(artifact: Artifact) -> Iterator[bool]:
         if path.is_dir() and not path.is_symlink():
             locks += path.rglob("*.lock")
         owner = path.with_name(_owner(path.name))
-        locks += [path.with_name(f"{owner.name}.lock"), path.with_name(f".{owner.stem}.lock")]
+        # A file that is being written may have the end of a long name only.
+        for name in (owner.name, owner.stem):
+            locks += path.parent.glob(f"*{glob.escape(name)}.lock")
     with contextlib.ExitStack() as held:
         try:
             for lock in {path for path in locks if path.is_file()}:

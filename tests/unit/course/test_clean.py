@@ -114,10 +114,19 @@ def test_what_a_process_is_making_stays(folder, lock, stays, capsys):
 
 
 def test_reading_a_result_makes_it_recently_used(tmp_path):
-    path = keep(tmp_path, f"features/cells-{KEY}.csv", 10, 30)
-    before = path.stat().st_mtime_ns
-    files.kept(path, lambda path: path.read_bytes(), pytest.fail)
-    assert path.stat().st_mtime_ns == before
+    path = tmp_path / f"features/cells-{KEY}.csv"
+    path.parent.mkdir()
+
+    def read():
+        return files.kept(path, lambda path: path.read_text(), lambda path: path.write_text("1"))
+
+    assert read() == "1"
+    long_ago = time.time() - 30 * DAY
+    for file in path.parent.iterdir():
+        os.utime(file, (long_ago, long_ago))
+    assert clean.artifacts(tmp_path)[0].used == pytest.approx(long_ago, abs=1)
+    assert read() == "1"
+    assert path.stat().st_mtime == pytest.approx(long_ago, abs=1)  # nothing becomes stale by it
     (artifact,) = clean.artifacts(tmp_path)
     assert time.time() - artifact.used < 60
 
