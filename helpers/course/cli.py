@@ -205,6 +205,8 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """Run the command line; on bad input, print one sentence and exit with status 2."""
+    for stream in (sys.stdout, sys.stderr):  # a file name may have letters that a terminal has not
+        stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except CourseError as error:

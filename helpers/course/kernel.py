@@ -74,6 +74,8 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
         PYTHONHASHSEED="0",
         # A figure on a page needs the inline backend, also if the caller's shell sets another.
         MPLBACKEND="module://matplotlib_inline.backend_inline",
+        # Neither a home that cannot be written nor the user's own style may reach a page.
+        MPLCONFIGDIR=str(artifacts / "matplotlib"),
         PYDEVD_DISABLE_FILE_VALIDATION="1",
         # The kernel's shell commands (pip, python) must be those of this environment.
         PATH=os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]),

@@ -109,10 +109,15 @@ def run_chapters(
     _announce(run, len(chosen), stale, jobs)
     if not stale:
         return []
+    from helpers.course import kernel  # imports Jupyter
+
     # On a new machine Matplotlib builds a cache of fonts and says so on stderr, which no page
     # should show: let it do that before the chapters start.
     subprocess.run(
-        [sys.executable, "-c", "import matplotlib.font_manager"], capture_output=True, check=False
+        [sys.executable, "-c", "import matplotlib.font_manager"],
+        env=kernel.environment(project.root, artifacts),
+        capture_output=True,
+        check=False,
     )
     # The longest first, as an earlier run took it: a long one begun last would end alone.
     stale.sort(key=lambda state: -state.record["seconds"] if state.record else -math.inf)

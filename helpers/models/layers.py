@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def require_channels_last() -> None:
-    """Raise an error if Keras expects the channels of an image before its rows.
+    """Raise an error if Keras expects the channels before the rows, or builds in half precision.
 
     Raises
     ------
     ModelError
-        When Keras' setting ``image_data_format`` is not ``channels_last``.
+        When Keras' setting ``image_data_format`` is not ``channels_last``, or ``floatx`` is not
+        ``float32``: the profile decides which type a network computes in.
     """
     import keras
 
@@ -29,6 +30,12 @@ def require_channels_last() -> None:
             "Keras is set to 'channels_first' (image_data_format in keras.json), but the course's "
             "images have their channels last: call "
             "keras.config.set_image_data_format('channels_last') first, or correct that file."
+        )
+    if keras.config.floatx() != "float32":
+        raise ModelError(
+            f"Keras is set to {keras.config.floatx()!r} (floatx in keras.json), but the course's "
+            "networks keep their weights in float32: call keras.config.set_floatx('float32') "
+            "first, or correct that file."
         )
 
 

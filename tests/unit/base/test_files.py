@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import random
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,9 @@ from helpers.base.files import (
     locked,
     printable,
     read_array,
+    read_sealed,
+    sealed,
+    write_json,
     write_text,
 )
 
@@ -99,7 +103,102 @@ def test_a_file_that_cannot_be_read_back_is_said(tmp_path):
         kept(tmp_path / "answer.txt", lambda path: None, lambda path: path.write_text("42"))
 
 
-@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOSYS, "no locks")])
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_disk_without_fsync_keeps_the_file(tmp_path, monkeypatch, number):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    assert kept(tmp_path / "a.txt", read, lambda path: path.write_text("42")) == "42"
+
+
+def test_a_disk_that_says_only_at_the_end_that_it_is_full(tmp_path, monkeypatch):
+    write_text(tmp_path / "a.txt", "old")
+
+    def refuse(_):
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(FileError, match=r"quota exceeded.*make room"):
+        write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_is_kept_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done = []
+    sync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("stored"), sync(file)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (done.append("named"), replace(*paths)))
+    kept(tmp_path / "a.txt", read, lambda path: path.write_text("42"))
+    assert done == ["stored", "named"] * 2  # the checksums, then the result
+
+
+def test_a_disk_without_hard_links_or_chmod_is_served(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    for name in ("link", "symlink", "chmod", "chown", "utime", "setxattr"):
+        monkeypatch.setattr(os, name, refuse, raising=False)
+    assert kept(tmp_path / "a.txt", read, lambda path: path.write_text("42")) == "42"
+
+
+def test_a_clock_that_goes_backwards_costs_nothing(tmp_path):
+    kept(tmp_path / "a.txt", read, lambda path: path.write_text("42"))
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    assert kept(tmp_path / "a.txt", read, None) == "42"
+
+
+@pytest.mark.parametrize(
+    "folder", ['it\'s "here"', "Präparate é", "a b", "x" * 200, "[ab]*?{}%s\n"]
+)
+def test_any_folder_will_do(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    stale = tmp_path / folder / f".{folder[:20]}-0123456789ab.txt"
+    stale.write_text("half")
+    path = tmp_path / folder / f"{folder[:20]}.txt"
+    assert kept(path, read, lambda path: path.write_text("42")) == "42"
+    assert not stale.exists()
+
+
+def test_a_folder_emptied_under_the_work_is_filled_again(tmp_path):
+    path, tries = tmp_path / "new" / "a.txt", []
+
+    def make(temporary):
+        temporary.write_text("42")
+        tries.append(1)
+        if len(tries) == 1:
+            shutil.rmtree(path.parent)
+
+    assert kept(path, read, make) == "42"
+    assert len(tries) == 2
+
+
+def test_a_folder_emptied_again_and_again_is_told(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with pytest.raises(FileError, match=r"was removed while .*a\.txt was being made"):
+        kept(path, read, lambda temporary: shutil.rmtree(path.parent))
+
+
+def test_an_error_of_the_work_itself_is_not_hidden(tmp_path):
+    def make(temporary):
+        (tmp_path / "elsewhere" / "image.bmp").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match=r"image\.bmp") as error:
+        kept(tmp_path / "new" / "a.txt", read, make)
+    assert not isinstance(error.value, FileError)
+
+
+def test_a_json_file_with_a_changed_byte_is_not_taken(tmp_path):
+    path = write_json(tmp_path / "a.json", sealed({"epoch": 1, "loss": 0.5}))
+    assert read_sealed(path) == {"epoch": 1, "loss": 0.5}
+    path.write_text(path.read_text().replace("0.5", "0.4"))
+    assert read_sealed(path) is None
+    assert read_sealed(write_json(tmp_path / "b.json", {"epoch": 1})) == {"epoch": 1}
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOLCK, "no locks")])
 def test_a_disk_without_locks_is_served_without_one(tmp_path, monkeypatch, error):
     def refuse(self, *_, **__):
         raise error

@@ -121,3 +121,15 @@ def test_rows_are_never_taken_for_channels(monkeypatch):
     ):
         with pytest.raises(ModelError, match=r"channels_first.*set_image_data_format"):
             build()
+
+
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16", "float64"])
+def test_keras_json_does_not_decide_the_precision(monkeypatch, floatx):
+    monkeypatch.setattr(keras.config, "floatx", lambda: floatx)
+    for build in (
+        lambda: custom_cnn.build(48),
+        lambda: dcnn.build(48),
+        lambda: transfer.build(transfer.Recipe("mobilenetv2_035"), 96),
+    ):
+        with pytest.raises(ModelError, match=rf"{floatx}.*set_floatx\('float32'\)"):
+            build()
