@@ -55,6 +55,25 @@ def test_the_book_carries_banner_and_status_page(finished):
     assert "02_files.html" in status
 
 
+def test_a_collapsed_network_reaches_record_banner_status_page_and_status(broken):
+    table = "import pandas as pd\ntable = pd.DataFrame({'score': [1.0] * 20})\n"
+    note = "from helpers.predictions import collapse\ncollapse.note(collapse.sentence('net', table))"
+    minicourse.change(
+        broken / "notebooks/01_lines.ipynb",
+        "print(PROFILE, DATASET, SEED)",
+        json.dumps(table + note)[1:-1],
+    )
+    done = run(broken)
+    assert done.returncode == 0, done.stderr
+    record = broken / "_build/executed/phantom-smoke-24/01_lines.json"
+    (told,) = json.loads(record.read_text())["collapsed"]
+    assert told.startswith("net has collapsed: its scores of 20 images are nearly all 1.000")
+    for page in ("notebooks/01_lines", "book/status"):
+        assert told in (broken / f"_build/html/{page}.html").read_text(encoding="utf-8")
+    assert told not in (broken / "_build/html/notebooks/02_files.html").read_text(encoding="utf-8")
+    assert told in run(broken, "status").stdout
+
+
 def test_nothing_changed_executes_and_builds_nothing(broken):
     html = broken / "_build/html/index.html"
     before = written(html)

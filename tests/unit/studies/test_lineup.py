@@ -14,6 +14,7 @@ from helpers.base import settings
 from helpers.base.errors import StudyError
 from helpers.catalog import splitting
 from helpers.models import weights
+from helpers.predictions import collapse
 from helpers.predictions.table import save_predictions
 from helpers.studies import baselines, lineup
 
@@ -96,6 +97,21 @@ def test_tables_that_a_chapter_left_do_not_change_the_lineup(course, made):
     again = lineup.predictions(course, "subject", ["thumbnail"])["thumbnail"]
     pd.testing.assert_frame_equal(again, made["subject"]["thumbnail"], check_exact=True)
     path.unlink()
+
+
+def test_a_collapsed_model_is_noted_from_its_scores_alone_made_or_read(course, monkeypatch):
+    table, asked = lineup.catalog(course), []
+
+    def scores():
+        asked.append(1)
+        return np.ones(len(table))
+
+    for _ in range(2):  # the second time, from disk
+        monkeypatch.setattr(collapse, "COLLAPSED", [])
+        lineup.cached_predictions(course, "papers/net-subject", table, {}, scores)
+        assert len(collapse.COLLAPSED) == 1
+        assert collapse.COLLAPSED[0].startswith("net-subject has collapsed: ")
+    assert len(asked) == 1
 
 
 def test_predictions_depend_on_the_weights_the_software_and_the_training(course, monkeypatch):
