@@ -11,42 +11,63 @@ import pandas as pd
 
 #: One sentence for each collapsed network that this process used, for the page's banner.
 COLLAPSED: list[str] = []
-#: So close together lie 98 of 100 scores of a collapsed network.
-SPREAD = 0.005
+#: Scores closer than this to their median are the same: the course shows three digits.
+SAME = 1e-3
+#: Share of the images of each class that must have the same score.
+SHARE = 0.9
 
 
-def nearly_equal(scores: np.ndarray) -> bool:
-    """Return whether the scores are so alike that they cannot tell two classes apart.
+def nearly_equal(scores: np.ndarray, target: np.ndarray) -> bool:
+    """Return whether a model has the same score for nearly all images, whatever their class.
 
     Parameters
     ----------
-    scores : numpy.ndarray
-        Shape (n,): probabilities of the positive class, for images of both classes. The
-        lowest and the highest hundredth do not count.
+    scores : numpy.ndarray of float
+        Shape (n,): probabilities of the positive class.
+    target : numpy.ndarray
+        0 or 1, shape (n,). Each class is counted for itself: where few images are positive, a
+        good network too gives nearly all images a score of 0.
     """
+    scores, target = np.asarray(scores, dtype=float), np.asarray(target)
     if len(scores) < 2:
         return False
-    low, high = np.percentile(np.asarray(scores, dtype=float), [1, 99])
-    return bool(high - low < SPREAD)
+    same = np.abs(scores - np.median(scores)) < SAME
+    return bool(min(same[target == side].mean() for side in np.unique(target)) >= SHARE)
+
+
+def sentence(name: str, scores: np.ndarray, images: str = "validation images") -> str:
+    """Return the sentence about a model that gives nearly all `images` the same score."""
+    many = "all" if np.ptp(scores) < SAME else "nearly all"
+    return f"{name} collapsed: {many} its scores on the {images} are {np.median(scores):.3f}."
+
+
+def judge(name: str, predictions: pd.DataFrame) -> str:
+    """Return a sentence about a collapsed model, or ``""``.
+
+    Parameters
+    ----------
+    name : str
+    predictions : pandas.DataFrame
+        Judged on the rows ``val`` if they have both classes, otherwise on all labelled rows.
+        Rows of one class show nothing: a good network may be sure of all of them.
+    """
+    labelled = predictions[predictions["positive"].notna()]
+    val = labelled[labelled["split"] == "val"]
+    for rows, images in ((val, "validation images"), (labelled, "images")):
+        if rows["positive"].nunique() == 2:
+            scores = rows["score"].to_numpy(dtype=float)
+            same = nearly_equal(scores, rows["positive"])
+            return sentence(name, scores, images) if same else ""
+    return ""
 
 
 def named(name: str, predictions: pd.DataFrame) -> str:
-    """Return the name of a model, followed by "(collapsed)" if its scores are nearly equal."""
-    return f"{name} (collapsed)" if nearly_equal(predictions["score"].to_numpy()) else name
-
-
-def sentence(name: str, predictions: pd.DataFrame) -> str:
-    """Return a sentence about a collapsed model, or ``""`` when its scores differ."""
-    scores = predictions["score"].to_numpy()
-    if not nearly_equal(scores):
-        return ""
-    return (
-        f"{name} has collapsed: its scores of {len(scores)} images are nearly all "
-        f"{np.median(scores):.3f}, so it cannot tell the classes apart."
-    )
+    """Return the name of a model, followed by "(collapsed)" if :func:`judge` finds it so."""
+    return f"{name} (collapsed)" if judge(name, predictions) else name
 
 
 def note(text: str) -> None:
-    """Note a sentence for the banner of the page, once; ``""`` is no sentence."""
+    """Print a sentence and note it for the banner of the page, once; ``""`` is no sentence."""
     if text and text not in COLLAPSED:
+        print(text)
         COLLAPSED.append(text)

@@ -94,7 +94,7 @@ def model_card(
         description=description[0].upper() + description[1:],
         settings=settings,
         source=source,
-        collapsed=record.get("collapsed") or collapse.sentence(name, predictions),
+        collapsed=record.get("collapsed") or collapse.judge(name, predictions),
         origin=_origin(settings.dataset),
         positive=positive,
         negative=negative,

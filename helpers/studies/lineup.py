@@ -250,7 +250,7 @@ def cached_predictions(
         read_predictions,
         lambda path: save_predictions(path, prediction_tables.make(table, scores())),
     )
-    collapse.note(collapse.sentence(name.rpartition("/")[2], found))
+    collapse.note(collapse.judge(name.rpartition("/")[2], found))
     return found
 
 

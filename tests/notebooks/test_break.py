@@ -59,8 +59,8 @@ def test_a_collapsed_network_reaches_run_record_and_status(broken):
     code = (
         "import pandas as pd\n"
         "from helpers.predictions import collapse\n"
-        "table = pd.DataFrame({'score': [1.0] * 20})\n"
-        "collapse.note(collapse.sentence('net', table))"
+        "table = pd.DataFrame({'score': [1.0] * 4, 'positive': [0, 1] * 2, 'split': 'val'})\n"
+        "collapse.note(collapse.judge('net', table))"
     )
     new = json.dumps(code)[1:-1]
     minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE, DATASET, SEED)", new)
@@ -68,7 +68,7 @@ def test_a_collapsed_network_reaches_run_record_and_status(broken):
     assert done.returncode == 0, done.stderr
     record = broken / "_build/executed/phantom-smoke-24/01_lines.json"
     (told,) = json.loads(record.read_text())["collapsed"]
-    assert told.startswith("net has collapsed: its scores of 20 images are nearly all 1.000")
+    assert told == "net collapsed: all its scores on the validation images are 1.000."
     assert json.loads(record.with_name("02_files.json").read_text())["collapsed"] == []
     assert run(broken, "status").stdout.count(told) == 1
 

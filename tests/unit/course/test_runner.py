@@ -235,15 +235,15 @@ def test_backbones_with_equal_weights_are_told_together():
 
 def test_banner_and_status_page_and_status_tell_each_collapsed_network(course, capsys):
     run = Parameters("phantom", "smoke", 24)
-    told = "net <1> has collapsed: its scores are all 1.000."
+    told = "net <1> collapsed: its scores are all 1.000."
     assert "ollapsed" not in banner.banner(RECORD)
     assert "None." in banner.status_page([RECORD], {"01_lines": "Lines"})
-    record = {**RECORD, "collapsed": [told, "b has collapsed."]}
+    record = {**RECORD, "collapsed": [told, "b collapsed."]}
     page = banner.banner(record)
     assert page.count("<p><b>Collapsed network:</b>") == 2
-    assert "net &lt;1&gt; has collapsed" in page
+    assert "net &lt;1&gt; collapsed" in page
     status = banner.status_page([record], {"01_lines": "Lines"})
-    assert "- Lines: net &lt;1&gt; has collapsed: its scores are all 1.000.\n" in status
+    assert "- Lines: net &lt;1&gt; collapsed: its scores are all 1.000.\n" in status
     path = executed(course, run, "01")
     path.with_suffix(".json").write_text(
         json.dumps({**json.loads(path.with_suffix(".json").read_text()), "collapsed": [told]})

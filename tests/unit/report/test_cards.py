@@ -55,11 +55,11 @@ def test_the_card_of_a_collapsed_network_says_so_on_top(tmp_path):
     table = predictions()
     sound = cards.model_card("net", table, course(tmp_path), traces=False)
     assert "COLLAPSED" not in sound
-    marked = {"collapsed": "net has collapsed: its gradients are zero."}
+    marked = {"collapsed": "net collapsed: its weights did not move."}
     for scores, record in ((1.0, None), (table["score"], marked)):
         text = cards.model_card("net", table.assign(score=scores), course(tmp_path), record=record)
         top = text[: text.index("## ")]
-        assert "> **COLLAPSED: net has collapsed: " in top
+        assert "> **COLLAPSED: net collapsed: " in top
         assert cards.as_html(text).count("<blockquote>") == 1
 
 

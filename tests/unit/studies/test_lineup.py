@@ -110,7 +110,7 @@ def test_a_collapsed_model_is_noted_from_its_scores_alone_made_or_read(course, m
         monkeypatch.setattr(collapse, "COLLAPSED", [])
         lineup.cached_predictions(course, "papers/net-subject", table, {}, scores)
         assert len(collapse.COLLAPSED) == 1
-        assert collapse.COLLAPSED[0].startswith("net-subject has collapsed: ")
+        assert collapse.COLLAPSED[0].startswith("net-subject collapsed: all")
     assert len(asked) == 1
 
 
