@@ -9,9 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-#: One sentence for each collapsed network that this process used, for the page's banner.
+#: One sentence for each collapsed network that this process trained, loaded or read scores of,
+#: for the page's banner.
 COLLAPSED: list[str] = []
-#: Scores closer than this to their median are the same: the course shows three digits.
+#: Scores closer than this to their median are the same: the course shows three digits. A network
+#: that has hardly been trained differs by ten times as much from image to image.
 SAME = 1e-3
 #: Share of the images of each class that must have the same score.
 SHARE = 0.9
@@ -35,10 +37,11 @@ def nearly_equal(scores: np.ndarray, target: np.ndarray) -> bool:
     return bool(min(same[target == side].mean() for side in np.unique(target)) >= SHARE)
 
 
-def sentence(name: str, scores: np.ndarray, images: str = "validation images") -> str:
-    """Return the sentence about a model that gives nearly all `images` the same score."""
-    many = "all" if np.ptp(scores) < SAME else "nearly all"
-    return f"{name} collapsed: {many} its scores on the {images} are {np.median(scores):.3f}."
+def words(scores: np.ndarray, images: str = "validation images") -> str:
+    """Say what the scores of a collapsed model are: half a sentence."""
+    middle = np.median(scores)
+    many = "all" if (np.abs(scores - middle) < SAME).all() else "nearly all"
+    return f"{many} its scores on the {images} are {middle:.3f}"
 
 
 def judge(name: str, predictions: pd.DataFrame) -> str:
@@ -57,7 +60,7 @@ def judge(name: str, predictions: pd.DataFrame) -> str:
         if rows["positive"].nunique() == 2:
             scores = rows["score"].to_numpy(dtype=float)
             same = nearly_equal(scores, rows["positive"])
-            return sentence(name, scores, images) if same else ""
+            return f"{name} collapsed: {words(scores, images)}." if same else ""
     return ""
 
 
