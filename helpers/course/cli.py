@@ -154,6 +154,8 @@ def status(
     for state in runner.states(course, chosen):
         took = banner.duration(state.record["seconds"]) if state.record else ""
         print(f"{state.chapter.name:<32} {took:>14}  {'; '.join(state.reasons) or 'up to date'}")
+        for sentence in (state.record or {}).get("collapsed", []):
+            print(f"    {sentence}")
 
 
 @app.command()

@@ -136,6 +136,7 @@ def execute(
     gpus = answers.get("gpu", [])
     record |= {
         "weights": answers.get("weights", []),
+        "collapsed": answers.get("collapsed", []),
         "backend": answers.get("backend", ""),
         "device": ", ".join(gpus) if gpus else f"CPU, {cores()} cores",
         "cells": times,

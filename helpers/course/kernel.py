@@ -35,12 +35,13 @@ _PREFIX = "course-kernel-"
 #: Longest folder of temporary files, in bytes, with which the path of a Unix socket, which may
 #: have 103, does not become too long.
 _LONGEST = 60
-# Evaluated after the last cell, since only the kernel knows its device. A helper that
-# loads pretrained weights notes them in `helpers.models.weights.WEIGHTS_USED`, a list of sentences.
+# Evaluated after the last cell, since only the kernel knows its device. Helpers note pretrained
+# weights in `WEIGHTS_USED` and networks that learned nothing in `COLLAPSED`, lists of sentences.
 _PROBE = """
 def _probe():
     import json, sys
     weights = getattr(sys.modules.get("helpers.models.weights"), "WEIGHTS_USED", [])
+    collapsed = getattr(sys.modules.get("helpers.predictions.collapse"), "COLLAPSED", [])
     keras = sys.modules.get("keras")
     backend = keras.backend.backend() if keras else ""
     gpus = []
@@ -50,7 +51,9 @@ def _probe():
             gpus.append(details.get("device_name", device.name))
     elif jax := sys.modules.get("jax"):
         gpus = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
-    return json.dumps({"weights": sorted(set(map(str, weights))), "backend": backend, "gpu": gpus})
+    sentences = {"weights": weights, "collapsed": collapsed}
+    sentences = {key: sorted(set(map(str, texts))) for key, texts in sentences.items()}
+    return json.dumps({**sentences, "backend": backend, "gpu": gpus})
 """
 
 
@@ -206,8 +209,8 @@ def run_cells(
     Returns
     -------
     dict
-        ``weights`` (list of str), ``backend`` (str) and ``gpu`` (list of str) of the kernel;
-        empty when the kernel does not answer.
+        ``weights`` and ``collapsed`` (lists of sentences), ``backend`` (str) and ``gpu`` (list
+        of str) of the kernel; empty when the kernel does not answer.
 
     Raises
     ------

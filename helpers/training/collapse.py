@@ -13,14 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from helpers.predictions.collapse import nearly_equal, words
+
 if TYPE_CHECKING:
     import keras
 
-#: Scores closer than this are the same: the course shows three digits. A network that has
-#: hardly been trained differs by ten times as much from image to image.
-SAME = 1e-3
-#: Share of the images of each class that must have the same score.
-SHARE = 0.9
 #: A loss that moves by less from epoch to epoch stands still.
 STILL = 1e-5
 
@@ -33,20 +30,13 @@ def same_scores(logits: np.ndarray, target: np.ndarray) -> str:
     logits : numpy.ndarray of float
         Inputs of the last sigmoid, shape (n,).
     target : numpy.ndarray
-        0 or 1, shape (n,). Both classes must have the same score: where few images are
-        positive, a good network gives almost all images a score of 0. Images of one class
-        may all be sure; so there, the logits must be the same.
+        0 or 1, shape (n,). A good network may be sure of all images of one class; so there,
+        the logits must be the same.
     """
     logits = np.asarray(logits, dtype=np.float64)
-    if len(logits) < 2:
-        return ""
     scores = np.exp(-np.logaddexp(0, -logits))
     judged = scores if len(np.unique(target)) == 2 else logits
-    same = np.abs(judged - np.median(judged)) < SAME
-    if min(same[target == side].mean() for side in np.unique(target)) < SHARE:
-        return ""
-    many = "all" if same.all() else "nearly all"
-    return f"{many} its scores on the validation images are {np.median(scores):.3f}"
+    return words(scores) if nearly_equal(judged, target) else ""
 
 
 def stands_still(losses: Sequence[float]) -> str:

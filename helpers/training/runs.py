@@ -37,6 +37,7 @@ from helpers.base.files import (
 )
 from helpers.base.settings import Profile, Settings
 from helpers.models.layers import require_sigmoid, use_logits, use_probability
+from helpers.predictions.collapse import COLLAPSED
 from helpers.training import collapse, compute
 from helpers.training.batches import feed, train_pass, validation_pass
 
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 #: File name of an epoch.
 _CHECKPOINT = "epoch-{:04d}.keras"
-#: One sentence for each collapsed run that this process made or loaded, for the page's banner.
-COLLAPSED: list[str] = []
 #: Further runs that a training starts are its stages: it speaks for them.
 _running = threading.local()
 

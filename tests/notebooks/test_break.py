@@ -55,6 +55,24 @@ def test_the_book_carries_banner_and_status_page(finished):
     assert "02_files.html" in status
 
 
+def test_a_collapsed_network_reaches_run_record_and_status(broken):
+    code = (
+        "import pandas as pd\n"
+        "from helpers.predictions import collapse\n"
+        "table = pd.DataFrame({'score': [1.0] * 4, 'positive': [0, 1] * 2, 'split': 'val'})\n"
+        "collapse.note(collapse.judge('net', table))"
+    )
+    new = json.dumps(code)[1:-1]
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE, DATASET, SEED)", new)
+    done = run(broken, "run")
+    assert done.returncode == 0, done.stderr
+    record = broken / "_build/executed/phantom-smoke-24/01_lines.json"
+    (told,) = json.loads(record.read_text())["collapsed"]
+    assert told == "net collapsed: all its scores on the validation images are 1.000."
+    assert json.loads(record.with_name("02_files.json").read_text())["collapsed"] == []
+    assert run(broken, "status").stdout.count(told) == 1
+
+
 def test_nothing_changed_executes_and_builds_nothing(broken):
     html = broken / "_build/html/index.html"
     before = written(html)

@@ -29,6 +29,7 @@ RECORD = {
         "POSITIVE": "",
     },
     "weights": [],
+    "collapsed": [],
     "device": "CPU, 2 cores",
     "seconds": 125.2,
     "cells": [{"id": "a", "seconds": 61.0}],
@@ -230,6 +231,30 @@ def test_backbones_with_equal_weights_are_told_together():
     told = ["a: RANDOM weights", "b: ImageNet, from a folder", "c: RANDOM weights", "no name"]
     record = {**RECORD, "weights": told}
     assert banner.weights(record) == "a, c: RANDOM weights; b: ImageNet, from a folder; no name"
+
+
+def test_banner_and_status_page_and_status_tell_each_collapsed_network(course, capsys):
+    run = Parameters("phantom", "smoke", 24)
+    told = "net <1> collapsed: its scores are all 1.000."
+    assert "ollapsed" not in banner.banner(RECORD)
+    assert "None." in banner.status_page([RECORD], {"01_lines": "Lines"})
+    record = {**RECORD, "collapsed": [told, "b collapsed."]}
+    page = banner.banner(record)
+    assert page.count("<p><b>Collapsed network:</b>") == 2
+    assert "net &lt;1&gt; collapsed" in page
+    status = banner.status_page([record], {"01_lines": "Lines"})
+    assert "- Lines: net &lt;1&gt; collapsed: its scores are all 1.000.\n" in status
+    path = executed(course, run, "01")
+    path.with_suffix(".json").write_text(
+        json.dumps({**json.loads(path.with_suffix(".json").read_text()), "collapsed": [told]})
+    )
+    cli.status("phantom", "smoke", 24, "", "", course.build, course.root)
+    assert f"    {told}\n" in capsys.readouterr().out
+
+
+def test_a_record_of_before_has_no_collapsed_networks():
+    old = {key: value for key, value in RECORD.items() if key != "collapsed"}
+    assert banner.banner(old) == banner.banner(RECORD)
 
 
 def test_status_page_names_every_chapter_and_version():
