@@ -17,7 +17,7 @@ import filelock
 from tqdm import tqdm
 
 from helpers.base.files import write_text
-from helpers.base.image_files import IMAGE_ENDINGS, sniff
+from helpers.base.image_files import IMAGE_ENDINGS, open_file, open_image
 from helpers.base.settings import artifacts_folder
 
 #: Endings of images that the course does not read.
@@ -29,7 +29,7 @@ SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Informati
 ARCHIVE_ENDINGS = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}
 SYSTEM_NAMES = {"thumbs.db", ".ds_store", "desktop.ini", "ehthumbs.db"}
 _SAVE_EVERY = 2000  # files
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 
 #: A file that is left out, and the reason.
 LeftOut = tuple[str, str]
@@ -187,17 +187,19 @@ def look_into(path: str | os.PathLike) -> Content:
     Returns
     -------
     Content
-        Only the header is read, no pixels are decoded.
+        The image is decoded: what is sound here, :func:`helpers.images.load_images` can read.
     """
     try:
-        with open(path, "rb") as file:
-            info = sniff(file)
+        with open_file(path) as file:
+            found = open_image(file)
     except OSError as error:
-        return Content(f"cannot be opened ({error.strerror})")
-    problem = info.problem
-    if info.format and info.format != IMAGE_ENDINGS.get(os.path.splitext(path)[1].lower()):
-        problem = f"{info.format} inside, against its name"
-    return Content(problem, info.width, info.height)
+        return Content(
+            error.strerror if error.errno == 0 else f"cannot be opened ({error.strerror})"
+        )
+    problem = found.problem
+    if found.format and found.format != IMAGE_ENDINGS.get(os.path.splitext(path)[1].lower()):
+        problem = f"{found.format} inside, against its name"
+    return Content(problem, found.width, found.height)
 
 
 def sha256_of(path: str | os.PathLike) -> str:

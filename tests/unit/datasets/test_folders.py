@@ -296,8 +296,8 @@ def test_any_two_names_go_from_reading_to_the_report(tmp_path_factory, names):
     from helpers import predictions
     from helpers.predictions import metrics
 
-    if {name.lower() for name in names} <= PARTS:
-        return
+    if {name.lower() for name in names} <= PARTS or any(name[0] == "." for name in names):
+        return  # hidden folders are left out
     root = tmp_path_factory.mktemp("named")
     for name in names:
         for number in range(5):
