@@ -226,9 +226,9 @@ def _rgb(image: Image.Image, kind: str) -> Image.Image:
         image.getexif().pop(_ORIENTATION, None)  # else Pillow turns the image
         with _silent_libtiff() if image.tile[0][0] == "libtiff" else contextlib.nullcontext():
             image.load()
+        image = image.copy()  # with the size of the pixels, not that after a turn
     else:
         image.load()
-    image = image.copy()  # with the size of the pixels, not that after a turn
     if image.mode.startswith("I"):
         import numpy as np
 
@@ -273,6 +273,9 @@ def _silent_libtiff() -> Iterator[None]:
 
 def _has_end_mark(file: BinaryIO) -> bool:
     """Return whether a JPEG's end mark comes anywhere: phones append a film to a photograph."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+    if b"\xff\xd9" in file.read():
+        return True
     file.seek(0)
     content, start = file.read(), 2
     # Segments with a length, in one of which a preview may end, then the pixels.
