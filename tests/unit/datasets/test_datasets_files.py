@@ -14,7 +14,7 @@ from unittest import mock
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -191,6 +191,7 @@ def test_links_that_lead_in_circles_end(tmp_path):
     assert [file.relative for file in scan(place)[0]] == ["all/1.bmp"]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 400))
 def test_a_plain_bmp_is_told_from_its_header_as_pillow_tells_it(width, height, cut):
     whole = io.BytesIO()
