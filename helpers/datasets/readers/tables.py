@@ -7,7 +7,7 @@ import posixpath
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
@@ -64,7 +64,8 @@ class Tables:
         self.names: list[str] = []
         self.left_out: list[LeftOut] = []
         self._rows: dict[tuple[str, str], str] = {}
-        self._images = _by_name(images)
+        self._images = _by_name(images, str)
+        self._in_any_case = _by_name(images, str.lower)
         for file in files:
             table = _read(file) if file.ending == ".csv" else None
             if table is None:
@@ -104,15 +105,19 @@ class Tables:
         name = _same_accents(name).replace("\\", "/").removeprefix("./")
         if name.startswith("../"):
             name = posixpath.normpath(posixpath.join(folder, name))
-        parts = name.split("/")
-        absolute = name.startswith(("/", "~", "../")) or re.match(r"[A-Za-z]\w*:", name)
-        for start in range(len(parts) if absolute else 1):
-            end = "/".join(parts[start:]) if start else name
+        ends = [name]
+        if place := re.match(r"/|~|\.\./|[A-Za-z]\w*:/*", name):
+            parts = name.removeprefix(place[0]).split("/")
+            ends += ["/".join(parts[start:]) for start in range(len(parts))]
+        for end in ends:
             # Spreadsheets drop zeros that file names keep: 7 for 007.
             padded = end.zfill(3) if end.isdigit() else end
-            for known in (end, end.lower(), padded):
-                if found := self._images.get(known):
-                    return found
+            if found := (
+                self._images.get(end)
+                or self._in_any_case.get(end.lower())
+                or self._in_any_case.get(padded)
+            ):
+                return found
         return []
 
 
@@ -124,14 +129,11 @@ def _refuse_gaps(file: File, table: pd.DataFrame) -> None:
         gaps = filled[column][filled[column].str.lower().isin(nothing)]
         if len(gaps):
             words = ", ".join(repr(word) if word else "blank" for word in sorted(set(gaps)))
-            many = f"; so it is in {len(gaps)} rows ({words})" if len(gaps) > 1 else f" ({words})"
-            each = (
-                ""
-                if column != "subject"
-                else ("; write who it is, or for each image of a stranger an id of its own")
-            )
+            many = f", as in {len(gaps)} rows" if len(gaps) > 1 else ""
+            each = "; for each image of a stranger, write an id of its own"
             raise DatasetError(
-                f"{file.relative}, row {gaps.index[0] + 2}: the {column} is missing{many}{each}."
+                f"{file.relative}, row {gaps.index[0] + 2}: the {column} is missing ({words})"
+                f"{many}{each if column == 'subject' else ''}."
             )
 
 
@@ -139,17 +141,15 @@ def _same_accents(name: str) -> str:
     return unicodedata.normalize("NFC", name)  # é is one character or two, from system to system
 
 
-def _by_name(images: list[File]) -> dict[str, list[str]]:
-    """Return images by all their names: with folders or not, with ending or not, any case."""
+def _by_name(images: list[File], case: Callable[[str], str]) -> dict[str, list[str]]:
+    """Return images by all their names: with folders or not, with ending or not."""
     names: dict[str, dict[str, None]] = defaultdict(dict)  # a dict keeps the order, a set does not
     for file in images:
-        exact = _same_accents(file.relative)
-        for relative in {exact, exact.lower()}:
-            parts = relative.split("/")
-            for start in range(len(parts)):
-                name = "/".join(parts[start:])
-                names[name][file.relative] = None
-                names[name[: -len(file.ending)]][file.relative] = None
+        parts = case(_same_accents(file.relative)).split("/")
+        for start in range(len(parts)):
+            name = "/".join(parts[start:])
+            names[name][file.relative] = None
+            names[name[: -len(file.ending)]][file.relative] = None
     return {name: list(paths) for name, paths in names.items()}
 
 
