@@ -11,6 +11,9 @@ JOBS ?=
 ONLY ?=
 GPU ?=
 TESTS ?=
+OLDER_THAN ?=
+LIMIT ?=
+DRY_RUN ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -25,7 +28,7 @@ SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE
 	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
 	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
-.PHONY: help book run test check clean distclean
+.PHONY: help book run verify test check clean clean-artifacts distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,9 +38,11 @@ help:
 	@echo "                PROFILE=smoke|quick|full  SEED=24  ONLY=\"04 06\"  GPU=1"
 	@echo "                JOBS=2  chapters at a time; else as many as cores and memory allow"
 	@echo "make run        the same without building the book"
+	@echo "make verify     every executed chapter once more: its text outputs must come out the same"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"
 	@echo "make check      style of the code, anatomy of the chapters: seconds"
 	@echo "make clean      remove what was built (_build); artifacts stay"
+	@echo "make clean-artifacts  OLDER_THAN=days  LIMIT=gigabytes  DRY_RUN=1: remove artifacts"
 	@echo "make distclean  remove _build, artifacts and the environment too"
 
 book: $(READY)
@@ -45,6 +50,9 @@ book: $(READY)
 
 run: $(READY)
 	@$(COURSE) run $(SETTINGS)
+
+verify: $(READY)
+	@$(COURSE) verify $(SETTINGS)
 
 # The fast tests side by side, then what needs the cores for itself. TensorFlow in each
 # worker: more than four of them would want more memory than a usual machine has.
@@ -83,6 +91,10 @@ $(VENV)/.ready-gpu: $(VENV)/.ready
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis .benchmarks
+
+clean-artifacts: $(READY)
+	@$(COURSE) clean $(if $(OLDER_THAN),--older-than $(call quoted,$(OLDER_THAN))) \
+		$(if $(LIMIT),--limit $(call quoted,$(LIMIT))) $(if $(DRY_RUN),--dry-run)
 
 distclean: clean
 	rm -rf artifacts $(VENV) *.egg-info

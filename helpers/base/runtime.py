@@ -23,7 +23,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
-_NOISE = re.compile(
+#: The first characters of lines that TensorFlow's libraries write when they start.
+NOISE = re.compile(
     rb"^(I\d{4} |.*: I .*\.cc:|WARNING: All log messages before absl|To enable the following instr"
     rb"|E\d{4} .*Unable to register cu|W\d{4} .*computation_placer)"
 )
@@ -135,7 +136,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 @contextlib.contextmanager
-def held_back(noise: re.Pattern[bytes] = _NOISE) -> Iterator[None]:
+def held_back(noise: re.Pattern[bytes] = NOISE) -> Iterator[None]:
     """Hold back what the block writes to file descriptor 2; then pass on all but the noise.
 
     C++ libraries write there directly, not through Python's ``sys.stderr``. If the block
@@ -147,12 +148,13 @@ def held_back(noise: re.Pattern[bytes] = _NOISE) -> Iterator[None]:
         Lines that begin like this are dropped; by default TensorFlow's start-up messages.
     """
     try:
+        held = tempfile.TemporaryFile()  # noqa: SIM115
         real = os.dup(2)
-    except OSError:  # there is no standard error
+    except OSError:  # no disk for temporary files, or no standard error
         yield
         return
     failed = True
-    with tempfile.TemporaryFile() as held:
+    with held:
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -80,6 +80,63 @@ def execute(
 
 
 @app.command()
+def verify(
+    dataset: Dataset = "phantom",
+    profile: Profile = "quick",
+    seed: Seed = 24,
+    data_dir: DataDir = "",
+    positive: Positive = "",
+    only: Only = None,
+    jobs: Jobs = None,
+    cell_timeout: Timeout = None,
+    build: Build = None,
+    root: Root = None,
+) -> None:
+    """Run the executed chapters once more, by nbval: every text output must come out the same."""
+    from helpers.course import project, runner
+    from helpers.course import verify as again
+
+    course = project.find(root, build)
+    chosen = project.parameters(dataset, profile, seed, data_dir, positive)
+    try:
+        with runner.locked(course):
+            verdicts = again.verify(
+                course, chosen, only=only or (), jobs=jobs, cell_timeout=cell_timeout
+            )
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    different = [verdict for verdict in verdicts if verdict.differences]
+    if different:
+        print(
+            f"{len(different)} of {len(verdicts)} chapters came out differently.", file=sys.stderr
+        )
+        raise typer.Exit(1)
+    print("All chapters came out the same.")
+
+
+@app.command()
+def clean(
+    older_than: Annotated[
+        float | None, typer.Option(help="Remove what was not used for this many days.")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="Keep at most this many GB; what was used last stays.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    build: Build = None,
+    root: Root = None,
+) -> None:
+    """Remove artifacts (what is computed once and kept), the least recently used first."""
+    from helpers.course import clean as cleaning
+    from helpers.course import project, runner
+
+    course = project.find(root, build)
+    with runner.locked(course):  # a run reads artifacts that no lock holds
+        cleaning.clean(course.artifacts, older_than, limit, dry_run)
+
+
+@app.command()
 def status(
     dataset: Dataset = "phantom",
     profile: Profile = "quick",

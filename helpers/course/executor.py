@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.base import provenance
-from helpers.base.errors import RunError
-from helpers.base.files import write_json, write_text
+from helpers.base.errors import CourseError, RunError
+from helpers.base.files import FileError, sealed, write_json, write_text
 from helpers.base.runtime import cores
 from helpers.course import checks, staleness
 from helpers.course.project import Chapter, Parameters, Project
@@ -30,6 +30,8 @@ _PACKAGES = (
     *("keras", "tensorflow", "jax", "numpy", "pandas", "scipy", "scikit-learn"),
     *("scikit-image", "opencv-python-headless", "matplotlib", "papermill"),
 )
+#: Names of the errors of the course.
+_IN_A_SENTENCE = {error.__name__ for error in CourseError.__subclasses__()}
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,14 @@ def execute(
             if stop.is_set():
                 raise
             log.seek(0)
-            write_text(failed.with_suffix(".log"), log.read())
-            write_text(failed, writes(notebook) + "\n")
+            where: object = failed
+            try:
+                write_text(failed.with_suffix(".log"), log.read())
+                write_text(failed, writes(notebook) + "\n")
+            except FileError as refused:
+                where = f"none; {refused}"
             failure = _failure(chapter, notebook.cells, at, error, cell_timeout)
-            return Result(chapter.name, clock() - begin, f"{failure}\n  executed copy: {failed}")
+            return Result(chapter.name, clock() - begin, f"{failure}\n  executed copy: {where}")
     seconds = clock() - begin
     copy = write_text(copy_path(project, run, chapter), writes(notebook) + "\n")
     gpus = answers.get("gpu", [])
@@ -137,7 +143,7 @@ def execute(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "executed": hashlib.sha256(copy.read_bytes()).hexdigest(),
     }
-    write_json(copy.with_suffix(".json"), record)
+    write_json(copy.with_suffix(".json"), sealed(record))
     for suffix in (".ipynb", ".log"):
         failed.with_suffix(suffix).unlink(missing_ok=True)
     return Result(chapter.name, seconds)
@@ -214,7 +220,8 @@ def _failure(chapter: Chapter, cells: list, index: int, error: Exception, limit:
     lines += ["    ..."] if len(code) > 12 else []
     lines.append(f"  error: {reason}")
     for output in cells[index].get("outputs", []):
-        if output.output_type == "error":
+        # The sentence of an error of the course says it all.
+        if output.output_type == "error" and output.ename not in _IN_A_SENTENCE:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback)).rstrip()
             lines += ["  where:", *(f"    {line}" for line in plain.splitlines()[-18:])]
     return "\n".join(lines)

@@ -84,6 +84,12 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
             variables[name] = str(Path(variables[name]).expanduser().resolve())
     # `helpers` keeps TensorFlow's start-up lines off the pages, unless this variable is set.
     variables.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    # Sums on a GPU depend on their order, unless it is fixed: a second run would differ.
+    if has_gpu():
+        variables.setdefault("TF_DETERMINISTIC_OPS", "1")
+        flags = variables.get("XLA_FLAGS", "")
+        if "xla_gpu_deterministic_ops" not in flags:
+            variables["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     if path:
         variables["PYTHONPATH"] = os.pathsep.join(path)
     if jobs > 1:
@@ -93,6 +99,15 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             variables.setdefault(name, threads)
     return variables
+
+
+def has_gpu() -> bool:
+    """Return whether chapters may use a GPU here: NVIDIA's or AMD's, and not hidden from them."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
+        return False
+    return bool(
+        shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists()
+    )
 
 
 class _OwnSockets(KernelManager):

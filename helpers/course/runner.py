@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
 import math
-import os
 import subprocess
 import sys
 import threading
@@ -41,7 +39,6 @@ class State:
 
 def locked(project: Project) -> contextlib.AbstractContextManager[None]:
     """Hold the build folder for one process at a time; the lock ends with its process."""
-    project.build.mkdir(parents=True, exist_ok=True)
     waiting = "Another run works in this folder; waiting for it."
     return files.locked(project.build / ".lock", waiting)
 
@@ -53,15 +50,32 @@ def states(project: Project, run: Parameters) -> list[State]:
 
 def _state(project: Project, run: Parameters, chapter: Chapter) -> State:
     path = copy_path(project, run, chapter)
+    record = files.read_sealed(path.with_suffix(".json"))
     try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         executed = path.read_bytes()
-    except (OSError, ValueError):
+    except OSError:
+        record = None
+    if record is None:
         return State(chapter, ("not executed yet",), None)
     if hashlib.sha256(executed).hexdigest() != record.get("executed"):
         return State(chapter, ("its executed copy is not the one recorded",), None)
     new = staleness.digest(project, chapter, run)
     return State(chapter, tuple(staleness.reasons(record.get("digest", {}), new)), record)
+
+
+def at_a_time(run: Parameters, jobs: int | None) -> int:
+    """Return `jobs`, or without it as many as the machine can take; at least 1.
+
+    Raises
+    ------
+    RunError
+        When `jobs` is below 1.
+    """
+    if jobs is None:
+        return chapters_at_a_time(CHAPTER_MEMORY[run.profile])
+    if jobs < 1:
+        raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
+    return jobs
 
 
 def run_chapters(
@@ -97,13 +111,7 @@ def run_chapters(
     A chapter that fails does not stop the others: no chapter needs another one, and one
     long run should report everything that is wrong. The caller looks at `failure`.
     """
-    if jobs is None:
-        jobs = chapters_at_a_time(CHAPTER_MEMORY[run.profile])
-    elif jobs < 1:
-        raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
-    if artifacts is None:
-        given = os.environ.get("COURSE_ARTIFACTS")
-        artifacts = Path(given).expanduser().resolve() if given else project.root / "artifacts"
+    jobs = at_a_time(run, jobs)
     chosen = {chapter.name for chapter in project.select(only)}
     stale = [s for s in states(project, run) if s.chapter.name in chosen and (s.reasons or force)]
     for rest in project.executed(run).rglob(".*"):  # left by a run that was killed
@@ -124,7 +132,7 @@ def run_chapters(
         execute,
         project,
         run=run,
-        artifacts=artifacts,
+        artifacts=artifacts or project.artifacts,
         cell_timeout=cell_timeout or CELL_TIMEOUT[run.profile],
         jobs=jobs,
     )

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import filelock
 from tqdm import tqdm
 
-from helpers.base.files import write_text
+from helpers.base.files import locked, read_sealed, sealed, write_text
 from helpers.base.image_files import IMAGE_ENDINGS, sniff
 from helpers.base.settings import artifacts_folder
 
@@ -259,11 +258,11 @@ class Memory:
 
     def _read(self) -> dict[str, dict]:
         try:
-            stored = json.loads(self.store.read_text(encoding="utf-8"))
+            stored = read_sealed(self.store) or {}
             if stored["version"] != _CACHE_VERSION or stored["folder"] != self.folder:
                 return {}
             return {name: entry for name, entry in stored["files"].items() if _is_entry(entry)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             return {}
 
     def _write(self) -> None:
@@ -272,15 +271,13 @@ class Memory:
         settled = time.time_ns() - 2_000_000_000
         mine = {name: entry for name, entry in self._known.items() if entry["stamp"][1] < settled}
         # On a read-only disk nothing is stored, and files are hashed in every run.
-        with contextlib.suppress(OSError):
-            self.store.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(f"{self.store}.lock", timeout=60):
-                merged = self._read()
-                for name, entry in mine.items():
-                    same = merged.get(name, {}).get("stamp") == entry["stamp"]
-                    merged[name] = {**merged[name], **entry} if same else entry
-                stored = {"version": _CACHE_VERSION, "folder": self.folder, "files": merged}
-                write_text(self.store, json.dumps(stored))
+        with contextlib.suppress(OSError), locked(f"{self.store}.lock"):
+            merged = self._read()
+            for name, entry in mine.items():
+                same = merged.get(name, {}).get("stamp") == entry["stamp"]
+                merged[name] = {**merged[name], **entry} if same else entry
+            stored = {"version": _CACHE_VERSION, "folder": self.folder, "files": merged}
+            write_text(self.store, json.dumps(sealed(stored)))
 
 
 def _is_entry(entry: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
@@ -115,6 +116,7 @@ def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.
         settings.artifacts_folder() / "images" / f"{_key(catalog, size, crop)}.npy",
         lambda path: read_array(path, shape, "uint8"),
         lambda path: _build(path, catalog, shape, crop),
+        needs=math.prod(shape),
     )
 
 

@@ -7,6 +7,7 @@ computed once, and only the head is trained on them.
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,7 @@ def features(
         settings.artifacts_folder() / "features" / name,
         lambda path: read_array(path, shape, "float32"),
         lambda path: _build(path, extractor, images, transforms, shape, batch_size),
+        needs=4 * math.prod(shape),
     )
 
 

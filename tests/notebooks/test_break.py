@@ -85,6 +85,16 @@ def test_a_corrected_sentence_reaches_the_page_without_a_run(broken):
     assert "resemble" in (broken / "_build/html/notebooks/01_lines.html").read_text()
 
 
+def test_a_library_that_writes_to_stderr_is_shown_and_blocks_nothing(broken):
+    new = "import sys; print('libtiff: odd tag', file=sys.stderr); print(PROFILE"
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE", new)
+    done = run(broken)
+    assert done.returncode == 0, done.stderr
+    assert "01_lines: code cell 3" in done.stdout
+    assert "libtiff: odd tag" in done.stdout
+    assert "libtiff: odd tag" in (broken / "_build/html/notebooks/01_lines.html").read_text()
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_cell_that_raises(broken, jobs):
     before = seal(broken)

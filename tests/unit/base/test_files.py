@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import os
+import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -37,11 +38,13 @@ def test_a_result_is_made_once_and_then_read(tmp_path):
     for _ in range(3):
         assert kept(tmp_path / "new" / "answer.txt", read, make) == "42"
     assert made == [".txt"]
-    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == [".answer.lock", "answer.txt"]
+    names = [".answer.lock", ".answer.txt.sums", "answer.txt"]
+    assert sorted(p.name for p in (tmp_path / "new").iterdir()) == names
 
 
 def test_a_finished_result_is_read_without_a_lock_and_without_a_write(tmp_path, monkeypatch):
-    (tmp_path / "answer.txt").write_text("42")
+    kept(tmp_path / "answer.txt", read, lambda path: path.write_text("42"))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.iterdir())}
 
     def refuse(*_, **__):
         raise OSError(errno.EROFS, "Read-only file system")
@@ -49,7 +52,7 @@ def test_a_finished_result_is_read_without_a_lock_and_without_a_write(tmp_path, 
     monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
     monkeypatch.setattr(os, "replace", refuse)
     assert kept(tmp_path / "answer.txt", read, refuse) == "42"
-    assert [p.name for p in tmp_path.iterdir()] == ["answer.txt"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.iterdir())} == before
 
 
 def test_a_damaged_file_is_made_again(tmp_path):
@@ -74,9 +77,12 @@ def test_a_build_that_fails_leaves_nothing(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    (tmp_path / ".answer-0123.txt").write_text("half")
+    half, others = (tmp_path / f".{stem}-0123456789ab.txt" for stem in ("answer", "answer-2"))
+    half.write_text("half")
+    others.write_text("half")  # of another result, which its process may be writing now
     kept(tmp_path / "answer.txt", read, lambda path: path.write_text("42"))
-    assert not (tmp_path / ".answer-0123.txt").exists()
+    assert others.exists()
+    assert not half.exists()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
@@ -193,6 +199,39 @@ def test_of_several_processes_one_makes_the_result(tmp_path):
         worker.join(timeout=30)
         assert worker.exitcode == 0
     assert (tmp_path / "made.txt").read_text() == "x"
+
+
+def write_for_ever(folder):
+    """Make results of two files, one after the other, until this process is killed."""
+    while True:
+        for number in range(5):
+            path = folder / f"{number}.txt"
+            path.unlink(missing_ok=True)
+            two_files(path, lambda path: True)
+
+
+def two_files(path, read):
+    def make(temporary):
+        temporary.write_text("42" * 50_000)
+        write_text(path.with_suffix(".more"), "43" * 50_000)
+
+    return kept(path, read, make, also=[f"{path.stem}.more"])
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_was_writing_is_made_again(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for moment in range(40):
+        writer = context.Process(target=write_for_ever, args=(tmp_path,))
+        writer.start()
+        time.sleep(random.Random(moment).uniform(0, 0.1))
+        writer.kill()
+        writer.join()
+        for number in range(5):
+            path = tmp_path / f"{number}.txt"
+            whole = two_files(path, lambda p: (p.read_text(), p.with_suffix(".more").read_text()))
+            assert whole == ("42" * 50_000, "43" * 50_000)
+        assert not list(tmp_path.glob(".*.txt")) + list(tmp_path.glob(".*.more"))
 
 
 def test_a_path_keeps_its_old_content_when_writing_fails(tmp_path):
