@@ -88,6 +88,8 @@ def test_a_chosen_gpu_is_the_one_that_counts(machine, monkeypatch):
     )
     assert runtime._free_gpu_memory() == 8
     assert commands[0][-2:] == ["--id", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert runtime._free_gpu_memory() == math.inf
 
 
 def test_this_machine_has_memory():
