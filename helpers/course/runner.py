@@ -113,6 +113,7 @@ def run_chapters(
     long run should report everything that is wrong. The caller looks at `failure`.
     """
     jobs = at_a_time(run, jobs)
+    artifacts = artifacts or project.artifacts
     chosen = {chapter.name for chapter in project.select(only)}
     stale = [s for s in states(project, run) if s.chapter.name in chosen and (s.reasons or force)]
     for rest in project.executed(run).rglob(".*"):  # left by a run that was killed
@@ -138,7 +139,7 @@ def run_chapters(
         execute,
         project,
         run=run,
-        artifacts=artifacts or project.artifacts,
+        artifacts=artifacts,
         cell_timeout=cell_timeout or CELL_TIMEOUT[run.profile],
         jobs=jobs,
     )
