@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -34,6 +35,9 @@ _REFUSALS = {
 _IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
 #: Error numbers of a disk that has no locks, or no `fsync`.
 _UNKNOWN = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
+#: Environment variable: a file to which `kept` adds what it waits for, since nothing of that
+#: belongs on a page. The runner reads it.
+WAITS_FILE = "COURSE_WAITS_FILE"
 
 
 class FileError(CourseError, OSError):
@@ -60,7 +64,7 @@ def kept(
     read : callable
         Takes the path and returns the result, or None if it must be made again. It is
         called for a file that is as `make` left it. Reading a finished result needs no
-        lock and writes nothing.
+        lock and writes nothing; only the file's time of last access is set.
     make : callable
         Takes a temporary path with the same ending and writes the file there.
         Only one process does so; others wait and then read.
@@ -80,7 +84,9 @@ def kept(
         if result is not None:
             return result
         try:
-            with told(path), locked(path.with_name(f".{path.stem}.lock")):
+            waiting = f"{path.parent.name}/{path.name}"
+            lock = path.with_name(f".{path.stem}.lock")
+            with told(path), locked(lock, waiting, _note_wait):
                 result = _read_whole(path, read)  # another process may have written it meanwhile
                 if result is None:
                     _make(path, make, also, needs)
@@ -123,9 +129,13 @@ def _read_whole(path: Path, read: Callable[[Path], T | None]) -> T | None:
     if not isinstance(sums, dict) or path.name not in sums or not unchanged(path.parent, sums):
         return None
     try:
-        return read(path)
+        result = read(path)
     except FileNotFoundError:  # removed just now
         return None
+    if result is not None:
+        with contextlib.suppress(OSError):  # for `course clean`; most disks do not note a reading
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+    return result
 
 
 def _seal(path: Path) -> Path:
@@ -200,12 +210,25 @@ def _free(path: Path) -> int | None:
     return None
 
 
+def _print_error(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _note_wait(text: str) -> None:
+    """Add a line to the file in `WAITS_FILE`, if there is one."""
+    if path := os.environ.get(WAITS_FILE):
+        with contextlib.suppress(OSError), open(path, "a", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+
+
 @contextlib.contextmanager
-def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
+def locked(
+    path: str | os.PathLike, waiting: str = "", tell: Callable[[str], object] = _print_error
+) -> Iterator[None]:
     """Hold the lock file `path`; go on without a lock if the file system does not support it.
 
-    Its folder is created if missing. Wait while another process holds it; print the
-    sentence `waiting`, if given, before waiting.
+    Its folder is created if missing. Wait while another process holds it; `tell` the text
+    `waiting`, if given, before waiting.
     """
     path = Path(path)
     with told(path):
@@ -215,7 +238,7 @@ def locked(path: str | os.PathLike, waiting: str = "") -> Iterator[None]:
         try:
             lock.acquire(timeout=0 if waiting else -1)
         except filelock.Timeout:
-            print(waiting, file=sys.stderr, flush=True)
+            tell(waiting)
             lock.acquire()
     except NotImplementedError:  # raised by filelock on a disk without flock
         pass

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from helpers.base.errors import RunError
 from helpers.base.files import checksum, told, unchanged, write_json, write_text
-from helpers.course import banner, checks, repository, staleness
+from helpers.course import banner, checks, messages, repository, staleness
 from helpers.course.executor import copy_path
 from helpers.course.project import Parameters, Project
 from helpers.course.runner import State, states
@@ -65,6 +65,9 @@ def build(project: Project, run: Parameters) -> None:
     ]
     if problems:
         raise RunError("The book is not published:\n  " + "\n  ".join(problems))
+    for name, notebook in pages.items():
+        for note in checks.messages_shown(notebook):
+            print(f"  {name}: {note}")
     work = project.build / ".book"
     shutil.rmtree(work, ignore_errors=True)
     try:
@@ -112,7 +115,8 @@ def page(source: dict, executed: dict, record: dict) -> dict:
         if cell["cell_type"] != "code":
             continue
         twin = next(ran)
-        cell |= {"outputs": twin["outputs"], "execution_count": twin["execution_count"]}
+        outputs = messages.without_noise(twin["outputs"])
+        cell |= {"outputs": outputs, "execution_count": twin["execution_count"]}
         if "setup" in staleness.tags_of(cell):
             # Readers of the page do not need it: it is folded.
             cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
@@ -185,7 +189,8 @@ def _sphinx(work: Path) -> Path:
     done = subprocess.run(
         [sys.executable, "-c", command, "build", str(work / "source"), *options],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, "PYTHONHASHSEED": "0", "NO_COLOR": "1", "PYTHONUTF8": "1"},
         cwd=work,
     )

@@ -58,6 +58,7 @@ def execute(
     jobs: int = 1,
     on_cell: Callable[[str], object] | None = None,
     stop: threading.Event | None = None,
+    say: Callable[[str], object] = print,
 ) -> Result:
     """Run one chapter from its first cell to its last.
 
@@ -73,6 +74,8 @@ def execute(
         Called with the chapter's name when a cell begins.
     stop : threading.Event, optional
         Once it is set, the kernel is killed and nothing is written.
+    say : callable
+        Takes what the run should tell while the chapter runs.
 
     Raises
     ------
@@ -108,7 +111,6 @@ def execute(
         startup_timeout=120,
         force_raise_errors=True,
         kernel_name="python3",
-        kernel_manager_class=kernel.CourseKernelManager,
         resources={"metadata": {"path": str(chapter.path.parent)}},
         on_cell_start=on_start,
         on_cell_executed=on_executed,
@@ -116,7 +118,7 @@ def execute(
     variables = kernel.environment(project.root, artifacts, jobs)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         try:
-            answers = kernel.run_cells(client, variables, log, stop)
+            answers = kernel.run_cells(client, variables, log, stop, say)
         except Exception as error:
             if stop.is_set():
                 raise
@@ -134,6 +136,7 @@ def execute(
     gpus = answers.get("gpu", [])
     record |= {
         "weights": answers.get("weights", []),
+        "collapsed": answers.get("collapsed", []),
         "backend": answers.get("backend", ""),
         "device": ", ".join(gpus) if gpus else f"CPU, {cores()} cores",
         "cells": times,

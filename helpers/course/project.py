@@ -146,6 +146,12 @@ class Project:
         return self.build / "executed" / run.key
 
     @property
+    def artifacts(self) -> Path:
+        """The folder of cached results: ``$COURSE_ARTIFACTS``, else ``artifacts`` in the clone."""
+        given = os.environ.get("COURSE_ARTIFACTS")
+        return Path(given).expanduser().resolve() if given else self.root / "artifacts"
+
+    @property
     def html(self) -> Path:
         """The published book."""
         return self.build / "html"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
+import math
 import subprocess
 import sys
 import threading
@@ -17,12 +17,15 @@ from pathlib import Path
 
 from helpers.base import files
 from helpers.base.errors import CourseError, RunError
+from helpers.base.runtime import chapters_at_a_time
 from helpers.course import staleness
 from helpers.course.executor import Result, copy_path, execute
 from helpers.course.project import Chapter, Parameters, Project
 
 #: Longest time of one cell, in seconds, by default.
 CELL_TIMEOUT = {"smoke": 300, "quick": 900, "full": 6 * 3600}
+#: Gigabytes of memory that a chapter needs: the largest ones, with their worker processes.
+CHAPTER_MEMORY = {"smoke": 2.0, "quick": 3.0, "full": 8.0}
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def run_chapters(
     run: Parameters,
     *,
     only: list[str] | tuple[str, ...] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
     force: bool = False,
     cell_timeout: int | None = None,
     artifacts: Path | None = None,
@@ -78,8 +81,9 @@ def run_chapters(
         Which clone, and with which parameters.
     only : list of str
         Numbers or names of the chapters to consider; all when empty.
-    jobs : int
-        Number of chapters that run at a time.
+    jobs : int, optional
+        Number of chapters that run at a time; by default as many as the machine can take,
+        see :func:`helpers.base.runtime.chapters_at_a_time`.
     force : bool
         Run also the chapters that are up to date.
     cell_timeout : int, optional
@@ -92,17 +96,17 @@ def run_chapters(
     A chapter that fails does not stop the others: no chapter needs another one, and one
     long run should report everything that is wrong. The caller looks at `failure`.
     """
-    if jobs < 1:
+    if jobs is None:
+        jobs = chapters_at_a_time(CHAPTER_MEMORY[run.profile])
+    elif jobs < 1:
         raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
-    if artifacts is None:
-        given = os.environ.get("COURSE_ARTIFACTS")
-        artifacts = Path(given).expanduser().resolve() if given else project.root / "artifacts"
     chosen = {chapter.name for chapter in project.select(only)}
     stale = [s for s in states(project, run) if s.chapter.name in chosen and (s.reasons or force)]
     for rest in project.executed(run).rglob(".*"):  # left by a run that was killed
         if rest.is_file():
             rest.unlink()
-    _announce(run, len(chosen), stale)
+    jobs = min(jobs, len(stale))
+    _announce(run, len(chosen), stale, jobs)
     if not stale:
         return []
     from helpers.course import kernel  # imports Jupyter
@@ -115,23 +119,24 @@ def run_chapters(
         capture_output=True,
         check=False,
     )
-    jobs = min(jobs, len(stale))
+    # The longest first, as an earlier run took it: a long one begun last would end alone.
+    stale.sort(key=lambda state: -state.record["seconds"] if state.record else -math.inf)
     work = functools.partial(
         execute,
         project,
         run=run,
-        artifacts=artifacts,
+        artifacts=artifacts or project.artifacts,
         cell_timeout=cell_timeout or CELL_TIMEOUT[run.profile],
         jobs=jobs,
     )
     return _run_all(work, [state.chapter for state in stale], jobs)
 
 
-def _announce(run: Parameters, chosen: int, stale: list[State]) -> None:
+def _announce(run: Parameters, chosen: int, stale: list[State], jobs: int) -> None:
     if not stale:
         print(f"{run.key}: all {chosen} chapters are up to date.")
         return
-    print(f"{run.key}: {len(stale)} of {chosen} chapters to run.")
+    print(f"{run.key}: {len(stale)} of {chosen} chapters to run, {jobs} at a time.")
     for state in stale:
         print(f"  {state.chapter.name}: {'; '.join(state.reasons) or 'asked for'}")
     sys.stdout.flush()
@@ -155,8 +160,12 @@ def _run_all(work: Callable[..., Result], chapters: list[Chapter], jobs: int) ->
             bar.set_description(name, refresh=False)
             bar.update()
 
+        def say(name: str, text: str) -> None:
+            bar.write(f"  {name}: {text}")
+            sys.stdout.flush()
+
         try:
-            futures = [pool.submit(_guarded, work, each, on_cell, stop) for each in chapters]
+            futures = [pool.submit(_guarded, work, each, on_cell, say, stop) for each in chapters]
             for future in as_completed(futures):
                 result = future.result()
                 how = "FAILED" if result.failure else "done"
@@ -170,12 +179,16 @@ def _run_all(work: Callable[..., Result], chapters: list[Chapter], jobs: int) ->
 
 
 def _guarded(
-    work: Callable[..., Result], chapter: Chapter, on_cell: Callable, stop: threading.Event
+    work: Callable[..., Result],
+    chapter: Chapter,
+    on_cell: Callable,
+    say: Callable,
+    stop: threading.Event,
 ) -> Result:
     """Run a chapter; an error outside of its cells is that chapter's failure too."""
     begin = time.monotonic()
     try:
-        return work(chapter, on_cell=on_cell, stop=stop)
+        return work(chapter, on_cell=on_cell, say=functools.partial(say, chapter.name), stop=stop)
     except Exception as error:
         kind = "" if isinstance(error, CourseError) else f"{type(error).__name__}: "
         failure = f"{chapter.name} could not be run: {kind}{error}"

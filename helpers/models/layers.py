@@ -85,6 +85,67 @@ def path_of(model: keras.Model, name: str) -> str:
     raise ModelError(f"{model.name} has no layer {name!r}{similar}.")
 
 
+def require_sigmoid(model: keras.Model) -> None:
+    """Raise an error if the network's answer is not one probability, made by a last sigmoid.
+
+    Raises
+    ------
+    ModelError
+        When the network is not built, has not one number as its answer, or ends in
+        something else than a sigmoid.
+    """
+    last, shape = _last(model)
+    kind = getattr(getattr(last, "activation", None), "__name__", "no activation")
+    if kind != "sigmoid" or shape[1:] != (1,):
+        raise ModelError(
+            f"{model.name} ends in {last.name!r} ({type(last).__name__}, {kind}) of shape {shape}, "
+            "but the course's networks end in one sigmoid, shape (None, 1): only then is their "
+            "answer one probability."
+        )
+
+
+def use_logits(model: keras.Model) -> None:
+    """Let the network answer with its logit, the input of the last sigmoid; compile it afterwards.
+
+    A loss on probabilities has no gradient where the sigmoid is flat: Keras clips the
+    probability (TensorFlow alone goes back to the logit by itself). A loss on logits always
+    has one.
+
+    Raises
+    ------
+    ModelError
+        As :func:`require_sigmoid`.
+    """
+    import keras
+
+    require_sigmoid(model)
+    _last(model)[0].activation = keras.activations.linear
+
+
+def use_probability(model: keras.Model) -> None:
+    """Undo :func:`use_logits`."""
+    import keras
+
+    _last(model)[0].activation = keras.activations.sigmoid
+
+
+def _last(model: keras.Model) -> tuple[keras.Layer, tuple[int | None, ...]]:
+    """Return the layer that gives the network's only answer, and the answer's shape."""
+    import keras
+
+    last = model
+    while isinstance(last, keras.Model):  # a network within the network may come last
+        try:
+            (output,) = last.outputs
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{model.name} is not built, or has not one answer: give it a keras.Input and "
+                "one last layer, Dense(1, activation='sigmoid')."
+            ) from error
+        last = output._keras_history.operation
+    return last, tuple(output.shape)
+
+
 def require_classifier(model: keras.Model) -> int:
     """Return the side in pixels of the square RGB images that the network takes.
 
@@ -93,11 +154,11 @@ def require_classifier(model: keras.Model) -> int:
     ModelError
         When it does not go from square RGB images of one size to one probability.
     """
-    shape, result = tuple(model.input_shape), tuple(model.output_shape)
-    square = len(shape) == 4 and shape[1] == shape[2] is not None and shape[3] == 3
-    if not square or result[1:] != (1,):
+    require_sigmoid(model)
+    shape = tuple(model.input_shape)
+    if not (len(shape) == 4 and shape[1] == shape[2] is not None and shape[3] == 3):
         raise ModelError(
-            f"{model.name} goes from {shape} to {result}, but the course's networks go from square "
-            "RGB images (None, size, size, 3) to one probability (None, 1)."
+            f"{model.name} takes {shape}, but the course's networks go from square RGB images "
+            "(None, size, size, 3) to one probability (None, 1)."
         )
     return shape[1]

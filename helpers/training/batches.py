@@ -85,12 +85,13 @@ def train_pass(model: keras.Model, batches: keras.utils.PyDataset, size: int) ->
     return {name: values[-1] for name, values in history.items()}
 
 
-def validation_pass(model: keras.Model, batches: keras.utils.PyDataset) -> dict:
-    """Return loss and accuracy on the batches."""
+def validation_pass(model: keras.Model, batches: keras.utils.PyDataset) -> np.ndarray:
+    """Return what the model answers to the images of the batches, float64, shape (n,)."""
     if (arrays := _in_memory(batches)) is None:
-        return model.evaluate(batches, verbose=0, return_dict=True)
-    model.reset_metrics()
-    return model.test_on_batch(*arrays, return_dict=True)
+        answers = model.predict(batches, verbose=0)
+    else:
+        answers = model.predict_on_batch(arrays[0])
+    return answers[:, 0].astype(np.float64)
 
 
 def _in_memory(batches: keras.utils.PyDataset) -> list[np.ndarray] | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from helpers.base import code
 from helpers.base.errors import DatasetError
 from helpers.base.files import checksum, kept, read_sealed, require_room, write_json
 from helpers.base.runtime import cores
+
+#: From this many images on, processes draw: threads mostly wait for each other's Python code.
+PROCESSES_FROM = 600
+_BATCH = 16  # images that a worker draws at a time
 
 
 @dataclass(frozen=True)
@@ -95,11 +100,19 @@ class DrawnSet:
             write_json(folder / self.marker, stamp)
             plan = self.plan(recipe)
             require_room(folder, self.size * (len(plan) - len(self._drawn(folder))))
+            part = partial(_draw_part, self.plan, recipe, draw, folder)
+            firsts = range(0, len(plan), _BATCH)
+            try:
+                with _pool(len(plan)) as pool:
+                    for _ in pool.map(part, firsts):
+                        pass
+            except BrokenExecutor:  # a worker was killed: draw here what is missing
+                _remove_half_written(folder)
+                for first in firsts:
+                    part(first)
+            drawn = self._drawn(folder)
+            names = [str(path.relative_to(folder)) for path in drawn]
             with ThreadPoolExecutor(cores()) as pool:
-                for _ in pool.map(lambda row: draw(folder, recipe, row), plan.itertuples()):
-                    pass
-                drawn = self._drawn(folder)
-                names = [str(path.relative_to(folder)) for path in drawn]
                 stamps = dict(zip(names, pool.map(_stamp_of, drawn), strict=True))
             write_json(temporary, {**stamp, "files": stamps})
 
@@ -132,8 +145,7 @@ class DrawnSet:
                 path.unlink(missing_ok=True)
         for damaged in _damaged(folder, files):
             damaged.unlink(missing_ok=True)
-        for half_written in folder.rglob(".*.bmp"):
-            half_written.unlink(missing_ok=True)
+        _remove_half_written(folder)
 
     def find(self, path: str | os.PathLike) -> tuple[Any, Any]:
         """Return the recipe of the image in the file `path`, and its row of the plan.
@@ -162,6 +174,22 @@ class DrawnSet:
         return recipe, next(plan[names == path.stem].itertuples())
 
 
+def _pool(count: int) -> Executor:
+    """Return workers on all cores: nobody else draws meanwhile, and others wait for the images."""
+    if count < PROCESSES_FROM or cores() == 1:
+        return ThreadPoolExecutor(cores())
+    from joblib.externals.loky import ProcessPoolExecutor  # works in notebooks, without fork
+
+    # If this process is killed, the workers end by themselves after that many idle seconds.
+    return ProcessPoolExecutor(cores(), timeout=10)
+
+
+def _draw_part(plan: Callable, recipe: Any, draw: Callable, folder: Path, first: int) -> None:
+    """Draw the images of `_BATCH` rows of the plan."""
+    for row in plan(recipe)[first : first + _BATCH].itertuples():
+        draw(folder, recipe, row)
+
+
 def are_drawn(folder: str | os.PathLike) -> bool:
     """Return whether a folder, or one directly in it, was filled with drawn images."""
     return any(
@@ -169,6 +197,11 @@ def are_drawn(folder: str | os.PathLike) -> bool:
         for pattern in ("phantom*.json", "*/phantom*.json")
         for marker in Path(folder).glob(pattern)
     )
+
+
+def _remove_half_written(folder: Path) -> None:
+    for path in folder.rglob(".*.bmp"):
+        path.unlink(missing_ok=True)
 
 
 def _stamp_of(path: Path) -> list:

@@ -7,12 +7,14 @@ import random
 import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import filelock
 import numpy as np
 import pytest
 
 from helpers.base.files import (
+    WAITS_FILE,
     FileError,
     atomic_path,
     kept,
@@ -350,3 +352,22 @@ def test_a_name_that_is_no_utf8_is_written_as_it_is_and_printed_with_a_mark(tmp_
     assert write_text(tmp_path / "a.txt", name).read_bytes() == b"Pr\xe4parate"
     assert printable(name) == "Pr\ufffdparate"
     assert printable("Präparate") == "Präparate"
+
+
+def test_who_waits_says_so_in_the_file_of_waits_and_nowhere_else(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv(WAITS_FILE, str(tmp_path / "waits.txt"))
+    waits, path = tmp_path / "waits.txt", tmp_path / "networks" / "a.txt"
+    second = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def make(temporary):
+            second.append(pool.submit(kept, path, read, lambda _: pytest.fail("made twice")))
+            deadline = time.monotonic() + 10
+            while not waits.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            temporary.write_text("42")
+
+        assert kept(path, read, make) == "42"
+        assert second[0].result() == "42"
+    assert waits.read_text() == "networks/a.txt\n"
+    assert capfd.readouterr() == ("", "")

@@ -195,6 +195,22 @@ def test_a_stopped_drawing_is_completed(drawn, remembered, tmp_path, monkeypatch
     assert digests(frames.draw(tmp_path, TINY, seed=24)) == digests(drawn)
 
 
+@pytest.mark.slow
+def test_processes_draw_the_same_and_a_killed_one_is_made_up_for(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "PROCESSES_FROM", 1)
+    monkeypatch.setattr(folder, "cores", lambda: 2)
+    here = os.getpid()
+
+    def dying(where, recipe, row):
+        if os.getpid() != here and any(where.rglob("UID_*.bmp")):
+            os._exit(9)
+        frames._write(where, recipe, row)
+
+    for name, draw in (("whole", frames._write), ("killed", dying)):
+        frames._SET.draw_once(tmp_path / name, frames.recipe_of(TINY, 24), draw)
+        assert digests(tmp_path / name) == digests(drawn)
+
+
 def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
     code = (
         "import sys; from helpers.datasets.drawn import frames; frames.draw(sys.argv[1], 'smoke')"
