@@ -84,9 +84,8 @@ def kept(
         if result is not None:
             return result
         try:
-            waiting = f"{path.parent.name}/{path.name}"
             lock = path.with_name(f".{path.stem}.lock")
-            with told(path), locked(lock, waiting, _note_wait):
+            with told(path), locked(lock, f"{path.parent.name}/{path.name}", _note_wait):
                 result = _read_whole(path, read)  # another process may have written it meanwhile
                 if result is None:
                     _make(path, make, also, needs)

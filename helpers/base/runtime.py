@@ -83,10 +83,12 @@ def _left(group: Path) -> float:
 
 
 def _free_gpu_memory() -> float:
-    """Return the free gigabytes of the first GPU, infinity where there is none."""
+    """Return the free gigabytes of the first GPU that chapters see, infinity if there is none."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    if visible.strip() in ("", "-1"):  # hidden
+        return math.inf
     command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    if visible := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        command += ["--id", visible]
+    command += ["--id", visible]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
         return int(done.stdout.splitlines()[0]) / 1024

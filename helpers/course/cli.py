@@ -87,7 +87,7 @@ def verify(
     data_dir: DataDir = "",
     positive: Positive = "",
     only: Only = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     cell_timeout: Timeout = None,
     build: Build = None,
     root: Root = None,

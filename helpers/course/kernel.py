@@ -87,6 +87,14 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
     for name in ("WEIGHTS_DIR", "COURSE_EXTERNAL_DIR"):
         if variables.get(name):
             variables[name] = str(Path(variables[name]).expanduser().resolve())
+    # JAX would compile a network again for each fold and in each chapter, although only its weights
+    # differ. With a limit (in bytes) it also locks the folder that all kernels share.
+    variables.setdefault("JAX_COMPILATION_CACHE_DIR", str(artifacts / "compiled"))
+    variables.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**32))
+    variables.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    # An entry that cannot be read or written is compiled again, and that is no news for a page.
+    quiet = [f"ignore:Error {what} persistent compilation cache" for what in ("reading", "writing")]
+    variables["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), *quiet]))
     # `helpers` keeps TensorFlow's start-up lines off the pages, unless this variable is set.
     variables.pop("TF_CPP_MIN_LOG_LEVEL", None)
     # Sums on a GPU depend on their order, unless it is fixed: a second run would differ.

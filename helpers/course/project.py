@@ -82,10 +82,9 @@ def parameters(
         )
     folder = "" if checked.data_dir is None else str(checked.data_dir)
     if dataset == "folders":
-        from helpers.datasets import files  # imports pandas
-        from helpers.datasets.readers import folders
+        from helpers import datasets  # imports pandas
 
-        folders.read(files.scan(checked.data_dir)[0], positive)
+        datasets.load_with_report(checked)  # as the chapters do
     return Parameters(dataset, profile, seed, folder, positive)
 
 

@@ -63,6 +63,21 @@ def _state(project: Project, run: Parameters, chapter: Chapter) -> State:
     return State(chapter, tuple(staleness.reasons(record.get("digest", {}), new)), record)
 
 
+def at_a_time(run: Parameters, jobs: int | None) -> int:
+    """Return `jobs`, or without it as many as the machine can take; at least 1.
+
+    Raises
+    ------
+    RunError
+        When `jobs` is below 1.
+    """
+    if jobs is None:
+        return chapters_at_a_time(CHAPTER_MEMORY[run.profile])
+    if jobs < 1:
+        raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
+    return jobs
+
+
 def run_chapters(
     project: Project,
     run: Parameters,
@@ -96,10 +111,7 @@ def run_chapters(
     A chapter that fails does not stop the others: no chapter needs another one, and one
     long run should report everything that is wrong. The caller looks at `failure`.
     """
-    if jobs is None:
-        jobs = chapters_at_a_time(CHAPTER_MEMORY[run.profile])
-    elif jobs < 1:
-        raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
+    jobs = at_a_time(run, jobs)
     chosen = {chapter.name for chapter in project.select(only)}
     stale = [s for s in states(project, run) if s.chapter.name in chosen and (s.reasons or force)]
     for rest in project.executed(run).rglob(".*"):  # left by a run that was killed

@@ -50,7 +50,7 @@ def verify(
     run: Parameters,
     *,
     only: list[str] | tuple[str, ...] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
     cell_timeout: int | None = None,
 ) -> list[Verdict]:
     """Run executed chapters a second time and compare every text output.
@@ -75,8 +75,7 @@ def verify(
     RunError
         When a chapter has no up-to-date executed copy, or `jobs` is below 1.
     """
-    if jobs < 1:
-        raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
+    jobs = runner.at_a_time(run, jobs)
     chosen = {chapter.name for chapter in project.select(only)}
     states = [state for state in runner.states(project, run) if state.chapter.name in chosen]
     if stale := [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in states if s.reasons]:

@@ -134,9 +134,7 @@ def paired_bootstrap(
     two equally good models in 5 of 100 studies, as it should, and in AUC in 2: for AUC
     it is conservative (test_coverage.py).
     """
-    tables = paired(first, second)
-    cluster, draws = metrics.draw(tables[0], resamples, seed)
-    one, other = (metrics.resample(table, [metric], cluster, draws)[metric] for table in tables)
+    one, other = (_resample(each, metric, resamples, seed) for each in paired(first, second))
     return _difference(one, other, one - other)
 
 
@@ -153,11 +151,8 @@ def unpaired_bootstrap(
     :func:`paired_bootstrap`. If the tables have subjects in common, the two values
     are correlated, and the interval is wider than necessary.
     """
-    results = []
-    for table, own_seed in ((first, seed), (second, seed + 1)):
-        cluster, draws = metrics.draw(table, resamples, own_seed)
-        results.append(metrics.resample(table, [metric], cluster, draws)[metric])
-    one, other = results
+    one = _resample(first, metric, resamples, seed)
+    other = _resample(second, metric, resamples, seed + 1)
     difference = Resampled(
         one.value - other.value, one.values - other.values, _welch(one, other), widest=one.range
     )
@@ -194,14 +189,23 @@ def compare(
 
     if len(tables) < 2:
         raise PredictionsError(f"A comparison needs at least two models; got {list(tables)}.")
+    # Each model is evaluated on the resamples once, not once for each of its pairs.
+    values = {name: _resample(table, metric, resamples, seed) for name, table in tables.items()}
     rows = []
     for first, second in combinations(tables, 2):
-        pair = tables[first], tables[second]
-        _, _, *interval, p_subjects = paired_bootstrap(*pair, metric, resamples, seed)
+        pair = paired(tables[first], tables[second])
+        one, other = values[first], values[second]
+        _, _, *interval, p_subjects = _difference(one, other, one - other)
         rows.append((first, second, *interval, _p_mcnemar(*pair), _p_delong(*pair), p_subjects))
     columns = ["first", "second", "difference", "low", "high", "p_mcnemar", "p_delong"]
     table = pd.DataFrame(rows, columns=[*columns, "p_subjects"])
     return table.assign(p_holm=multipletests(table["p_subjects"], method="holm")[1])
+
+
+def _resample(table: pd.DataFrame, metric: str, resamples: int, seed: int) -> Resampled:
+    """Return a metric in all resamples: tables of the same subjects and seed have the same ones."""
+    cluster, draws = metrics.draw(table, resamples, seed)
+    return metrics.resample(table, [metric], cluster, draws)[metric]
 
 
 def _difference(one: Resampled, other: Resampled, difference: Resampled) -> Difference:

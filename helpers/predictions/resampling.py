@@ -283,13 +283,13 @@ def of_any(
 ) -> Resampled:
     """Return any function of predictions, called once for each resample."""
     count = draws.shape[1]
+    most = int((draws @ np.bincount(cluster)).max())
+    names = np.arange(most).astype(str).astype(object)
 
     def of(draw: np.ndarray) -> float:
         rows = np.repeat(np.arange(len(cluster)), draw[cluster])
-        sample = predictions.iloc[rows].copy()
         # An image that is drawn twice counts as two images.
-        sample["image_id"] = np.arange(len(sample)).astype(str)
-        return float(metric(sample))
+        return float(metric(predictions.iloc[rows].assign(image_id=names[: len(rows)])))
 
     values = np.array([of(draw) for draw in draws if count > 1])
     return Resampled(float(metric(predictions)), values, count - 1)

@@ -35,6 +35,7 @@ def feed(
     batch_size: int,
     class_weight: Mapping[int, float] | None = None,
     versions: np.ndarray | None = None,
+    whole: bool = False,
 ) -> keras.utils.PyDataset:
     """Return the batches of one pass through `rows`; each is read when it is needed.
 
@@ -51,9 +52,14 @@ def feed(
     versions : numpy.ndarray of int, optional
         Which version of each image to take, shape (n,), for features of several
         versions; by default the first one, the image itself.
+    whole : bool
+        Fill up the last of several batches with the first rows, which then come twice: a
+        network would be compiled again for a batch of another shape.
     """
     import keras
 
+    if whole and len(rows) > batch_size:
+        rows = np.resize(rows, -(-len(rows) // batch_size) * batch_size)
     weight = None
     if class_weight is not None:
         weight = np.where(target[:, 0] > 0, class_weight[1], class_weight[0]).astype(np.float32)

@@ -363,7 +363,7 @@ def _epoch(
         draws = np.random.default_rng([state["seed"], epoch, 1])
         versions = draws.integers(images.shape[1], size=len(images))
     begin = time.perf_counter()
-    batches = feed(images, target, order, size, recipe["class_weight"], versions)
+    batches = feed(images, target, order, size, recipe["class_weight"], versions, True)
     trained = train_pass(model, batches, size)
     seconds = time.perf_counter() - begin
     logits, truth = validation_pass(model, feed(images, target, val, size)), target[val, 0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,6 +151,7 @@ def _train_stages(
             transfer.copy_head(model, head)
             run = runs.fit(head, catalog, features, settings, f"{recipe.backbone}-head", **options)
             transfer.copy_head(run.model, model)
+            frozen.discard(features)
         else:
             transfer.set_trainable(model, stage.trainable, recipe.frozen_statistics)
             run = runs.fit(model, catalog, images, settings, f"{recipe.backbone}-tuned", **options)
@@ -171,6 +173,9 @@ def _train_stages(
     with atomic_path(folder / "best.keras") as temporary:
         model.save(temporary)
     write_csv(folder / "history.csv", history[["stage", *runs.HISTORY]])
+    for stage in stages:
+        if stage["trainable"] != "head":  # a head is small, and other recipes begin with it
+            shutil.rmtree(folder.parent / stage["folder"], ignore_errors=True)
     return {
         **started,
         "stages": stages,

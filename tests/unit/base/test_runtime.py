@@ -1,9 +1,12 @@
-"""How many chapters a machine takes at a time, and that notebooks share a GPU."""
+"""How many chapters a machine takes at a time, how they share a GPU, and silence at the start."""
 
 from __future__ import annotations
 
 import math
+import os
+import re
 import subprocess
+import tempfile
 import types
 
 import psutil
@@ -85,6 +88,8 @@ def test_a_chosen_gpu_is_the_one_that_counts(machine, monkeypatch):
     )
     assert runtime._free_gpu_memory() == 8
     assert commands[0][-2:] == ["--id", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert runtime._free_gpu_memory() == math.inf
 
 
 def test_this_machine_has_memory():
@@ -98,3 +103,29 @@ def test_notebooks_share_a_gpu_unless_told_otherwise(monkeypatch):
     runtime.share_gpu()
     assert runtime.os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert runtime.os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] == "true"
+
+
+def test_known_lines_are_dropped_and_others_passed_on(capfd):
+    with runtime.held_back(re.compile(rb"chatter")):
+        os.write(2, b"chatter 1\nsomething else\nchatter 2\n")
+    assert capfd.readouterr().err == "something else\n"
+
+
+def test_after_an_error_every_line_is_passed_on(capfd):
+    def fail():
+        os.write(2, b"chatter\n")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"), runtime.held_back(re.compile(rb"chatter")):
+        fail()
+    assert capfd.readouterr().err == "chatter\n"
+
+
+def test_without_a_folder_for_temporary_files_nothing_is_held_back(capfd, monkeypatch):
+    def full():
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with runtime.held_back(re.compile(rb"chatter")):
+        os.write(2, b"chatter\n")
+    assert capfd.readouterr().err == "chatter\n"

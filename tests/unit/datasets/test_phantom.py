@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers import datasets
 from helpers.base.errors import DatasetError
 from helpers.base.settings import Profile
 from helpers.datasets.drawn import folder, frames
@@ -148,6 +149,13 @@ def test_classes_differ_as_haematologists_say():
         blasts, normal = ([p[name] for p in cells[label]] for label in ("all", "hem"))
         assert np.mean(blasts) > np.mean(normal), name
         assert np.median(blasts) <= np.max(normal), name
+
+
+def test_the_notes_of_the_course_beside_the_images_are_no_files_left_out(drawn, capsys):
+    assert any(path.name.startswith(".") for path in drawn.iterdir())  # lock, checksum
+    table = datasets.load("cnmc", drawn)
+    assert len(table) == len(list(drawn.rglob("*.bmp")))
+    assert "left out" not in capsys.readouterr().out
 
 
 def test_a_finished_folder_is_left_as_it_is(drawn):
