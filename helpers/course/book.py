@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from helpers.base.errors import RunError
-from helpers.base.files import checksum, told, unchanged, write_json
+from helpers.base.files import checksum, told, unchanged, write_json, write_text
 from helpers.course import banner, checks, messages, repository, staleness
 from helpers.course.executor import copy_path
 from helpers.course.project import Parameters, Project
@@ -198,7 +198,7 @@ def _sphinx(work: Path) -> Path:
         if done.returncode and os.strerror(number) in done.stderr:
             raise OSError(number, os.strerror(number))
     log = work.parent / "book.log"
-    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    write_text(log, done.stdout + done.stderr)
     html = work / "_build" / "html"
     if done.returncode or not (html / "index.html").is_file():
         plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).replace(f"{work / 'source'}/", "")

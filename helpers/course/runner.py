@@ -125,6 +125,7 @@ def run_chapters(
         return []
     from helpers.course import kernel  # imports Jupyter
 
+    artifacts = artifacts or project.artifacts
     # On a new machine Matplotlib builds a cache of fonts and says so on stderr, which no page
     # should show: let it do that before the chapters start.
     subprocess.run(

@@ -1,5 +1,6 @@
 """What is computed once is kept whole, read without a lock, and made by one process only."""
 
+import ast
 import errno
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ import filelock
 import numpy as np
 import pytest
 
+from helpers.base.code import PACKAGE
 from helpers.base.files import (
     WAITS_FILE,
     FileError,
@@ -371,3 +373,47 @@ def test_who_waits_says_so_in_the_file_of_waits_and_nowhere_else(tmp_path, monke
         assert second[0].result() == "42"
     assert waits.read_text() == "networks/a.txt\n"
     assert capfd.readouterr() == ("", "")
+
+
+#: Modules that write directly, and into what: it gets its name only when it is whole.
+DIRECT = {
+    "base/files.py": "the file of `atomic_path`",
+    "cells/field_crops.py": "the file of `kept`",
+    "course/book.py": "the folder that the book is built from",
+    "datasets/drawn/fields.py": "the file of `atomic_path`",
+    "datasets/drawn/frames.py": "the file of `atomic_path`",
+    "datasets/drawn/leukocytes.py": "the file of `atomic_path`",
+    "exercises/chapter_17.py": "a temporary folder",
+    "images/loading.py": "the file of `kept`",
+    "images/preparing.py": "the file of `kept`",
+    "training/frozen.py": "the file of `kept`",
+    "training/runs.py": "the file of `atomic_path`",
+    "training/zoo.py": "the file of `atomic_path`",
+}
+WRITERS = {
+    "copy", "copy2", "copyfile", "copytree", "dump", "imwrite", "save", "savefig", "savez",
+    "to_csv", "to_json", "to_pickle", "tofile", "write_bytes", "write_html", "write_text",
+}  # fmt: skip
+
+
+def writes_to_a_path(call):
+    if not isinstance(call.func, ast.Attribute):
+        modes = [a.value for a in call.args[1:2] if isinstance(a, ast.Constant)]
+        return getattr(call.func, "id", "") == "open" and bool(set("wax+") & set(*modes or [""]))
+    owner = getattr(call.func.value, "id", "")
+    if call.func.attr in ("copy", "dump"):  # `copy` of an array, `dump` of a text
+        return owner in ("shutil", "json", "pickle")
+    return call.func.attr in WRITERS and owner != "files" and bool(call.args)
+
+
+def test_every_other_module_writes_through_this_one():
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        found[path.relative_to(PACKAGE).as_posix()] = [
+            ast.unparse(call) for call in calls if writes_to_a_path(call)
+        ]
+    others = {name: calls for name, calls in found.items() if calls and name not in DIRECT}
+    assert not others, "write with atomic_path, write_text, write_json, write_csv or kept"
+    assert all(found[name] for name in DIRECT)
