@@ -16,9 +16,11 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-#: Scores closer than this are the same: the course shows three digits. A network that has
-#: hardly been trained differs by ten times as much from image to image.
+#: Logits closer than this are the same. Those of dead units are so to the last bit; those of
+#: new networks of the course, untrained and on random weights, differ by ten times as much.
 SAME = 1e-3
+#: Beyond this logit a score is 1.000 (or, below its negative, 0.000) in three digits.
+SURE = np.log(0.9995 / 0.0005)
 #: Share of the images of each class that must have the same score.
 SHARE = 0.9
 #: A loss that moves by less from epoch to epoch stands still.
@@ -34,19 +36,21 @@ def same_scores(logits: np.ndarray, target: np.ndarray) -> str:
         Inputs of the last sigmoid, shape (n,).
     target : numpy.ndarray
         0 or 1, shape (n,). Both classes must have the same score: where few images are
-        positive, a good network gives almost all images a score of 0. Images of one class
-        may all be sure; so there, the logits must be the same.
+        positive, a good network gives almost all images a score of 0. If all images are of one
+        class, a good network may be sure of each: then only equal logits count.
     """
     logits = np.asarray(logits, dtype=np.float64)
     if len(logits) < 2:
         return ""
-    scores = np.exp(-np.logaddexp(0, -logits))
-    judged = scores if len(np.unique(target)) == 2 else logits
-    same = np.abs(judged - np.median(judged)) < SAME
-    if min(same[target == side].mean() for side in np.unique(target)) < SHARE:
+    middle, classes = np.median(logits), np.unique(target)
+    same = np.abs(logits - middle) < SAME
+    if len(classes) == 2 and abs(middle) > SURE:
+        same |= logits * np.sign(middle) > SURE
+    if min(same[target == side].mean() for side in classes) < SHARE:
         return ""
     many = "all" if same.all() else "nearly all"
-    return f"{many} its scores on the validation images are {np.median(scores):.3f}"
+    score = np.exp(-np.logaddexp(0, -middle))
+    return f"{many} its scores on the validation images are {score:.3f}"
 
 
 def stands_still(losses: Sequence[float]) -> str:
