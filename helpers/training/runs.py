@@ -37,7 +37,7 @@ from helpers.base.files import (
 )
 from helpers.base.settings import Profile, Settings
 from helpers.models.layers import require_sigmoid, use_logits, use_probability
-from helpers.predictions.collapse import COLLAPSED
+from helpers.predictions.collapse import COLLAPSED, same_scores
 from helpers.training import collapse, compute
 from helpers.training.batches import feed, train_pass, validation_pass
 
@@ -373,7 +373,7 @@ def _epoch(
         **{column: float(trained[column]) for column in ("loss", "accuracy")},
         "val_loss": float(np.mean(np.logaddexp(0, logits) - truth * logits) + sum(model.losses)),
         "val_accuracy": float(np.mean((logits > 0) == truth)),
-        "same_scores": collapse.same_scores(logits, truth),
+        "same_scores": same_scores(logits, truth),
     }
     if not np.isfinite([row["loss"], row["val_loss"]]).all():
         raise TrainingError(
