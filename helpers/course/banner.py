@@ -34,10 +34,11 @@ def banner(record: dict) -> str:
     }
     items = " · ".join(f"<b>{k}</b>: {html.escape(v)}" for k, v in facts.items())
     warning = "What follows shows the method and says nothing about patients. " if drawn else ""
+    dead = "".join(f"<p><b>Collapsed network:</b> {text}</p>\n" for text in collapsed(record))
     return (
         f'<div class="admonition {"caution" if drawn else "note"} run-banner">\n'
         f'<p class="admonition-title">{title}</p>\n<p>{items}</p>\n'
-        f"<p>{warning}This is teaching material, not a medical device.</p>\n</div>"
+        f"{dead}<p>{warning}This is teaching material, not a medical device.</p>\n</div>"
     )
 
 
@@ -70,6 +71,8 @@ def status_page(records: list[dict], titles: dict[str, str]) -> str:
             _unbroken(record["finished"][:10]),
         )
         lines.append(f"| {' | '.join(columns)} |")
+    found = [f"- {titles[r['chapter']]}: {text}" for r in records for text in collapsed(r)]
+    lines += ["", "## Collapsed networks", "", *(found or ["None."])]
     lines += ["", "## Versions", "", "| package | version |", "| --- | --- |"]
     versions = [("Python", first["python"]), *sorted(first["versions"].items())]
     lines += [f"| {name} | {version} |" for name, version in versions]
@@ -93,6 +96,11 @@ def weights(record: dict) -> str:
         name, _, sentence = text.rpartition(": ")
         names.setdefault(sentence, []).extend([name] if name else [])
     return "; ".join(": ".join([", ".join(n), s] if n else [s]) for s, n in names.items())
+
+
+def collapsed(record: dict) -> list[str]:
+    """Return a sentence, fit for HTML, about each network of the run that learned nothing."""
+    return [html.escape(text) for text in record.get("collapsed", [])]
 
 
 def _data_set(record: dict) -> str:

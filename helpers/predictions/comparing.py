@@ -139,12 +139,8 @@ def paired_bootstrap(
     it is conservative (test_coverage.py).
     """
     tables = paired(first, second)
-    cluster, draws = metrics.draw(tables[0], resamples, seed)
-    one, other = (_resampled(table, metric, cluster, draws) for table in tables)
-    result = _difference(one, other, one - other)
-    if not np.isnan(result.p_value) and tables[0]["score"].equals(tables[1]["score"]):
-        return result._replace(low=0.0, high=0.0)  # equal scores: nothing was estimated
-    return result
+    one, other = (_resample(each, metric, resamples, seed) for each in tables)
+    return _paired_difference(tables, one, other)
 
 
 def unpaired_bootstrap(
@@ -160,12 +156,9 @@ def unpaired_bootstrap(
     :func:`paired_bootstrap`. If the tables have subjects in common, the two values
     are correlated, and the interval is wider than necessary.
     """
-    results = []
     arguments.whole("The seed", seed, PredictionsError)
-    for table, own_seed in ((check(first), seed), (check(second), seed + 1)):
-        cluster, draws = metrics.draw(table, resamples, own_seed)
-        results.append(_resampled(table, metric, cluster, draws))
-    one, other = results
+    one = _resample(first, metric, resamples, seed)
+    other = _resample(second, metric, resamples, seed + 1)
     difference = Resampled(
         one.value - other.value, one.values - other.values, _welch(one, other), widest=one.range
     )
@@ -203,10 +196,13 @@ def compare(
     if not isinstance(tables, Mapping) or len(tables) < 2:
         shown = list(tables) if isinstance(tables, Mapping) else arguments.shown(tables)
         raise PredictionsError(f"A comparison needs a dict of at least two models; got {shown}.")
+    # Each model is evaluated on the resamples once, not once for each of its pairs.
+    values = {name: _resample(table, metric, resamples, seed) for name, table in tables.items()}
     rows = []
     for first, second in combinations(tables, 2):
-        pair = tables[first], tables[second]
-        _, _, *interval, p_subjects = paired_bootstrap(*pair, metric, resamples, seed)
+        pair = paired(tables[first], tables[second])
+        one, other = values[first], values[second]
+        _, _, *interval, p_subjects = _paired_difference(pair, one, other)
         rows.append((first, second, *interval, _p_mcnemar(*pair), _p_delong(*pair), p_subjects))
     columns = ["first", "second", "difference", "low", "high", "p_mcnemar", "p_delong"]
     table = pd.DataFrame(rows, columns=[*columns, "p_subjects"])
@@ -217,10 +213,20 @@ def compare(
     return table.assign(p_holm=pd.Series(holm, known.index))
 
 
-def _resampled(
-    table: pd.DataFrame, metric: str, cluster: np.ndarray, draws: np.ndarray
-) -> Resampled:
+def _resample(table: pd.DataFrame, metric: str, resamples: int, seed: int) -> Resampled:
+    """Return a metric in all resamples: tables of the same subjects and seed have the same ones."""
+    table = check(table)
+    cluster, draws = metrics.draw(table, resamples, seed)
     (result,) = metrics.resample(table, [metric], cluster, draws).values()
+    return result
+
+
+def _paired_difference(
+    tables: tuple[pd.DataFrame, pd.DataFrame], one: Resampled, other: Resampled
+) -> Difference:
+    result = _difference(one, other, one - other)
+    if not np.isnan(result.p_value) and tables[0]["score"].equals(tables[1]["score"]):
+        return result._replace(low=0.0, high=0.0)  # equal scores: nothing was estimated
     return result
 
 

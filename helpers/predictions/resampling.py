@@ -290,16 +290,16 @@ def of_any(
 ) -> Resampled:
     """Return any function of predictions, called once for each resample."""
     count = draws.shape[1]
+    most = int((draws @ np.bincount(cluster)).max())
+    names = np.arange(most).astype(str).astype(object)
 
     def of(table: pd.DataFrame) -> float:
         return arguments.number("The metric's value", metric(table), PredictionsError, missing=True)
 
     def of_draw(draw: np.ndarray) -> float:
         rows = np.repeat(np.arange(len(cluster)), draw[cluster])
-        sample = predictions.iloc[rows].copy()
         # An image that is drawn twice counts as two images.
-        sample["image_id"] = np.arange(len(sample)).astype(str)
-        return of(sample)
+        return of(predictions.iloc[rows].assign(image_id=names[: len(rows)]))
 
     values = np.array([of_draw(draw) for draw in draws if count > 1])
     return Resampled(of(predictions), values, count - 1)

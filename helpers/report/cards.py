@@ -22,7 +22,7 @@ from helpers.base.files import write_text
 from helpers.base.settings import Settings
 from helpers.catalog import splitting
 from helpers.datasets.origins import ORIGINS, Origin
-from helpers.predictions import calibration, metrics, thresholds
+from helpers.predictions import calibration, collapse, metrics, thresholds
 from helpers.predictions.table import check
 from helpers.report.templates import code, number, render
 
@@ -97,6 +97,7 @@ def model_card(
         description=description[0].upper() + description[1:],
         settings=settings,
         source=source,
+        collapsed=record.get("collapsed") or collapse.judge(name, predictions),
         origin=_origin(settings.dataset),
         positive=positive,
         negative=negative,

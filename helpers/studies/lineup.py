@@ -29,6 +29,7 @@ from helpers.base.files import kept
 from helpers.base.settings import PROFILES, Settings
 from helpers.catalog import splitting
 from helpers.models import weights
+from helpers.predictions import collapse
 from helpers.predictions.table import read_predictions, save_predictions
 from helpers.studies import baselines
 
@@ -239,15 +240,18 @@ def cached_predictions(
     -------
     pandas.DataFrame
         Always read from disk: the digits are the same in the first and in later calls.
+        A collapsed model is noted for the page's banner, though no network is loaded.
     """
     columns = ("image_id", "sha256", "transform", "subject", "label", "positive", "split")
     text = json.dumps({**facts, "rows": catalogs.fingerprint(table, columns)}, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:10]
-    return kept(
+    found = kept(
         settings.folder("predictions") / f"{name}-{key}.csv",
         read_predictions,
         lambda path: save_predictions(path, prediction_tables.make(table, scores())),
     )
+    collapse.note(collapse.judge(name.rpartition("/")[2], found))
+    return found
 
 
 def software() -> list[str]:

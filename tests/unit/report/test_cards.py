@@ -51,6 +51,18 @@ def section(text, heading):
     return re.search(rf"(?ms)^## {heading}\n(.*?)(?=^## |\Z)", text)[1]
 
 
+def test_the_card_of_a_collapsed_network_says_so_on_top(tmp_path):
+    table = predictions()
+    sound = cards.model_card("net", table, course(tmp_path), traces=False)
+    assert "COLLAPSED" not in sound
+    marked = {"collapsed": "net collapsed: its weights did not move."}
+    for scores, record in ((1.0, None), (table["score"], marked)):
+        text = cards.model_card("net", table.assign(score=scores), course(tmp_path), record=record)
+        top = text[: text.index("## ")]
+        assert "> **COLLAPSED: net collapsed: " in top
+        assert cards.as_html(text).count("<blockquote>") == 1
+
+
 def test_the_figures_of_the_card_are_those_of_the_report(tmp_path):
     table, made = predictions(), course(tmp_path)
     text = cards.model_card("net", table, made, traces=False)
