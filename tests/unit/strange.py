@@ -16,6 +16,22 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers.base.errors import CourseError
 
+#: Text that would act as markup where it is not escaped.
+HOSTILE = [
+    "a|b | c",
+    "two\nlines\r\n\r\n# and a heading\u2028- and a list",
+    "<img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1))",
+    "![x](http://elsewhere/track.png)",
+    "<http://elsewhere>",
+    "`code` **bold** _slanted_ &lt;b&gt; &amp;",
+    "a backslash before \\| and at the end \\",
+    "# heading",
+    "- list",
+    "1. list",
+    "> quote",
+    "$x$ {{ 7 * 7 }} {role}`x`",  # of the Markdown that the book speaks
+]
 N = 12
 
 
@@ -466,7 +482,8 @@ def functions() -> dict[str, Callable]:
         for each, value in vars(module).items():
             if inspect.isfunction(value) and value.__module__ == module.__name__:
                 key = f"{name.partition('.')[2]}.{each}"
-                if not each.startswith("_") and key not in INNER:
+                inner = each.startswith("_") or key in INNER
+                if not inner and set(inspect.signature(value).parameters) - GIVEN:
                     found[f"{name}.{each}"] = value
     return found
 
