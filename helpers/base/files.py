@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import io
 import json
 import os
 import shutil
@@ -342,6 +343,32 @@ def write_json(path: str | os.PathLike, content: Any) -> Path:
     """Write `content` as indented JSON to `path`, completely or not at all."""
     text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
     return write_text(path, text + "\n")
+
+
+def read_csv(path: str | os.PathLike, error: type[CourseError]) -> pd.DataFrame:
+    """Return the table that :func:`write_csv` wrote to `path`; every entry is text.
+
+    Raises
+    ------
+    CourseError
+        Of the given type, when the file is missing, is no table of commas in UTF-8, or
+        is cut off.
+    """
+    import pandas as pd
+
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
+        if "\x00" in text or not text.endswith("\n"):
+            raise ValueError("it is no UTF-8 text, or its last line is cut off")
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows have more entries than its header: are commas in numbers?")
+    except (OSError, TypeError, ValueError) as fault:
+        reason = " ".join(str(fault).split())
+        raise error(
+            f"{' '.join(str(path).split())} cannot be read as a table with commas: {reason}."
+        ) from fault
+    return table.astype(object)
 
 
 def sealed(content: dict) -> dict:

@@ -109,7 +109,7 @@ def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.
     """
     from helpers import catalog as catalogs
 
-    catalogs.check(catalog)
+    catalog = catalogs.check(catalog)
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise ImageError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
     shape = (len(catalog), size, size, 3)
@@ -131,6 +131,9 @@ def readable(catalog: pd.DataFrame, crop: bool = True) -> tuple[pd.DataFrame, pd
     left_out : pandas.DataFrame
         `image_id`, `path` and `problem` (one sentence) of each other row.
     """
+    from helpers import catalog as catalogs
+
+    catalog = catalogs.check(catalog)
     batches = _problems(_rows(catalog), 8, crop)
     problems = [problem for batch in batches for problem in batch]
     bad = np.array([problem is not None for problem in problems], bool)

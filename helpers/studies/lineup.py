@@ -23,7 +23,7 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers import datasets, images
 from helpers import predictions as prediction_tables
-from helpers.base import code
+from helpers.base import arguments, code
 from helpers.base.errors import StudyError
 from helpers.base.files import kept
 from helpers.base.settings import PROFILES, Settings
@@ -330,6 +330,13 @@ def probe(features: np.ndarray, table: pd.DataFrame, seed: int = 24) -> np.ndarr
     from sklearn.metrics import log_loss
     from sklearn.utils.class_weight import compute_sample_weight
 
+    columns = ("label", "positive", "split")
+    arguments.table(table, columns, "catalog", StudyError)
+    if np.ndim(features) != 2 or len(features) != len(table):
+        raise StudyError(
+            f"The features have the shape {np.shape(features)}, but must be (n, d) with one row "
+            f"for each of the {len(table)} images."
+        )
     target = catalogs.target(table)
     train, val = (np.flatnonzero(table["split"] == part) for part in ("train", "val"))
     if len(set(target[train])) < 2:

@@ -89,12 +89,12 @@ def load_or_train(
         raise TrainingError("The recipe has no stage; transfer.build makes an untrained network.")
     size = transfer.size_for(recipe, settings.profile)
     pretrained = weights.find(recipe.backbone)
+    catalog = catalogs.check(catalog)
     used = catalog[catalog["split"].isin(["train", "val"])].reset_index(drop=True)
     if used.empty:
         raise TrainingError(
             "No row of the catalog is in a split: split it first (helpers.catalog.splitting)."
         )
-    catalogs.check(used)
     images = image_files.load_images(used, size)
     facts = {
         "recipe": {k: v for k, v in recipe.as_dict().items() if k != "published"},

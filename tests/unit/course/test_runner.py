@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import threading
 
 import pytest
+from markdown_it import MarkdownIt
 
 from helpers.base.errors import RunError
 from helpers.base.settings import SettingsError
 from helpers.course import banner, book, cli, executor, project, runner
 from helpers.course.project import Parameters, Project
 from tests import minicourse
+from tests.unit.strange import HOSTILE
 
 RECORD = {
     "chapter": "01_lines",
@@ -243,13 +246,35 @@ def test_banner_and_status_page_and_status_tell_each_collapsed_network(course, c
     assert page.count("<p><b>Collapsed network:</b>") == 2
     assert "net &lt;1&gt; collapsed" in page
     status = banner.status_page([record], {"01_lines": "Lines"})
-    assert "- Lines: net &lt;1&gt; collapsed: its scores are all 1.000.\n" in status
+    assert "- Lines: net \\<1\\> collapsed: its scores are all 1.000.\n" in status
     path = executed(course, run, "01")
     path.with_suffix(".json").write_text(
         json.dumps({**json.loads(path.with_suffix(".json").read_text()), "collapsed": [told]})
     )
     cli.status("phantom", "smoke", 24, "", "", course.build, course.root)
     assert f"    {told}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_no_value_of_a_run_acts_as_markup(evil):
+    """A device, a version, the sentence on a network: none of them was written for a page."""
+    record = {**RECORD, "device": evil, "weights": [evil], "collapsed": [evil], "dataset": evil}
+    record["versions"] = {evil: evil}
+    page = banner.status_page([record], {"01_lines": "Lines"})
+    harmless = banner.status_page(
+        [{**RECORD, "collapsed": ["x"], "weights": ["x"], "versions": {"x": "1"}}],
+        {"01_lines": "Lines"},
+    )
+    assert page.count("\n") == harmless.count("\n")
+    shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
+    assert set(re.findall(r"<(\w+)", shown)) <= {
+        "h1", "h2", "p", "ul", "li", "code", "a", "table", "thead", "tbody", "tr", "th", "td",
+    }  # fmt: skip
+    assert re.findall('href="(.*?)"', shown) == ["../notebooks/01_lines.ipynb"]
+    assert shown.count("<td") == 7 + 2 * 2
+    notice = banner.banner(record)
+    assert "\n\n" not in notice
+    assert set(re.findall(r"<(\w+)", notice)) == {"div", "p", "b"}
 
 
 def test_a_record_of_before_has_no_collapsed_networks():

@@ -230,7 +230,7 @@ def test_no_difference_reaches_further_than_it_can():
     people = ["a", "a", "b", "b", "c", "c", "d", "d", "a", "a", "b", "b"]
     people = [f"{who}{label}" for who, label in zip(people, truth, strict=True)]
     first = table(truth, [0.1, 0.9, 0.8, 0.2] * 3, people)
-    second = table(truth, [0.9, 0.2, 0.4, 0.7, 0.1, 0.6] * 2, people)
+    second = table(truth, [0.9, 0.2, 0.4, 0.7, 0.1, 0.6, 0.9, 0.2, 0.8, 0.7, 0.1, 0.6], people)
     for compare in (comparing.paired_bootstrap, comparing.unpaired_bootstrap):
         found = compare(first, second, "accuracy", resamples=200)
         assert -1 <= found.low <= found.difference <= found.high <= 1

@@ -19,6 +19,7 @@ from helpers.datasets.origins import ORIGINS
 from helpers.predictions import metrics
 from helpers.predictions.table import COLUMNS
 from helpers.report import cards, templates
+from tests.unit.strange import HOSTILE
 
 
 def course(folder, dataset="phantom", profile="smoke"):
@@ -223,22 +224,6 @@ def test_the_page_shows_all_of_the_card(tmp_path):
     assert "<h1" not in shown
     assert shown.count("<table>") == len(re.findall(r"(?m)^\| ---", text))
     assert shown.count("<li>") == len(re.findall(r"(?m)^- ", text))
-
-
-HOSTILE = [
-    "a|b | c",
-    "two\nlines\r\n\r\n# and a heading\u2028- and a list",
-    "<img src=x onerror=alert(1)>",
-    "[click](javascript:alert(1))",
-    "![x](http://elsewhere/track.png)",
-    "<http://elsewhere>",
-    "`code` **bold** _slanted_ &lt;b&gt; &amp;",
-    "a backslash before \\| and at the end \\",
-    "# heading",
-    "- list",
-    "1. list",
-    "> quote",
-]
 
 
 @pytest.mark.parametrize("evil", HOSTILE)
