@@ -12,6 +12,7 @@ import string
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -197,10 +198,10 @@ def _refuse(image: Image.Image, kind: str, file: BinaryIO) -> None:
         if bits != {"1": 1, "L": 8}.get(mode, bits):  # Pillow takes it for another depth
             raise _Refused("of a rare kind of BMP (few greys in a palette); save it as PNG")
     else:
-        _refuse_tiff(image)
+        _refuse_tiff(image, file)
 
 
-def _refuse_tiff(image: Image.Image) -> None:
+def _refuse_tiff(image: Image.Image, file: BinaryIO) -> None:
     tags = image.tag_v2
     bits, inverted, planar = set(tags.get(258, (1,))), tags.get(262, 0) == 0, tags.get(284, 1) == 2
     plain = bits == {8} and not inverted and image.mode in ("L", "RGB")
@@ -211,6 +212,16 @@ def _refuse_tiff(image: Image.Image) -> None:
     planes = len(image.mode) if planar and image.tile[0][0] == "raw" else 1
     if drawn < tags[256] * tags[257] * planes:
         raise _Refused(_CUT_OFF)
+    if tags.get(259) in (8, 32946):  # deflate, whose checksums Pillow's decoder skips
+        places, lengths = (273, 279) if 273 in tags else (324, 325)
+        for place, length in zip(tags[places], tags[lengths], strict=True):
+            file.seek(place)
+            unpacking, packed = zlib.decompressobj(), file.read(length)
+            while packed:
+                unpacking.decompress(packed, 1_000_000)
+                packed = unpacking.unconsumed_tail
+            if not unpacking.eof:
+                raise _Refused(_DAMAGED)
 
 
 def _layout(image: Image.Image) -> str:

@@ -42,7 +42,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Returns
     -------
     ndarray of uint8, shape (h, w, 3)
-        RGB. 16 bits are scaled to 8 (65535 becomes 255), grey is repeated in
+        RGB. Of 16 bits the upper 8 are taken (65535 becomes 255), grey is repeated in
         three channels, a transparent image is drawn on black. The EXIF
         orientation is not applied, so that coordinates measured on the file
         (ALL-IDB's centroids) remain valid. A file with several pages gives the first.
@@ -50,8 +50,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises
     ------
     ImageError
-        When the file is missing, holds no image, is cut off, or has more than
-        100 megapixels.
+        When the file is missing, holds no image, is damaged, has more than 100
+        megapixels, or is of a kind with no certain translation into RGB of 8 bits:
+        printing or Lab colours, floats, signed values, planes of 16 bits.
     """
     return cv2.cvtColor(decode(path), cv2.COLOR_BGR2RGB)
 

@@ -18,7 +18,13 @@ from keras import layers, ops
 
 from helpers.base import provenance
 from helpers.base.errors import ModelError
-from helpers.models.layers import require_channels_last, use_logits, use_probability
+from helpers.models.layers import (
+    one_scale,
+    probability,
+    require_channels_last,
+    use_logits,
+    use_probability,
+)
 
 #: Filters of the two convolutions and units of the dense layer: the course's own.
 FILTERS, DENSE = (16, 32), 64
@@ -103,12 +109,9 @@ def build(size: int = 48, seed: int = 24, keep: np.ndarray | None = None) -> ker
             filters, 3, activation="relu", kernel_initializer=he(), name=f"conv{block}"
         )(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = one_scale(layers.Flatten(name="flatten")(x))
     x = layers.Dense(DENSE, activation="relu", kernel_initializer=he(), name="dense")(x)
-    head = keras.initializers.GlorotUniform(seed=next(seeds))
-    x = layers.Dense(
-        1, activation="sigmoid", kernel_initializer=head, dtype="float32", name="probability"
-    )(x)
+    x = probability(x, next(seeds))
     chosen.set_weights([keep.reshape(shape).astype(np.float32)])
     return keras.Model(image, x, name="dcnn")
 

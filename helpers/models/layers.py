@@ -39,6 +39,35 @@ def require_channels_last() -> None:
         )
 
 
+def one_scale(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Bring the features of each image to a mean of 0 and a variance of 1, without parameters.
+
+    Backbones and sizes of images differ in how large their features are; a learning rate that
+    suits one of them would be too large for another. Layer normalisation: Ba et al. 2016,
+    arXiv 1607.06450.
+    """
+    import keras
+
+    return keras.layers.LayerNormalization(
+        epsilon=1e-6, center=False, scale=False, name="one_scale"
+    )(features)
+
+
+def probability(features: keras.KerasTensor, seed: int) -> keras.KerasTensor:
+    """Return the probability of the positive class, by one sigmoid called ``probability``.
+
+    Its first weights are small: a new network is sure of nothing, its first loss is near ln 2.
+    It keeps float32 in mixed precision: float16 cannot tell probabilities near 1 apart.
+    """
+    import keras
+
+    start = keras.initializers.RandomNormal(stddev=0.01, seed=seed)
+    last = keras.layers.Dense(
+        1, "sigmoid", kernel_initializer=start, dtype="float32", name="probability"
+    )
+    return last(features)
+
+
 def layers_of(model: keras.Model, above: str = "") -> dict[str, keras.Layer]:
     """Return the layers of a network by path, from the input to the output.
 

@@ -23,9 +23,12 @@ def padded(images: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, in
     for start in range(0, len(images), batch_size):
         batch = np.asarray(images[start : start + batch_size])
         count = len(batch)
-        if start and count < batch_size:
-            batch = np.concatenate([batch, batch[:1].repeat(batch_size - count, axis=0)])
-        yield batch, count
+        yield _filled(batch, batch_size) if start else batch, count
+
+
+def _filled(batch: np.ndarray, size: int) -> np.ndarray:
+    """Return the batch with copies of its first image behind it, so that it has `size` images."""
+    return np.concatenate([batch, batch[:1].repeat(size - len(batch), axis=0)])
 
 
 def feed(
@@ -91,13 +94,16 @@ def train_pass(model: keras.Model, batches: keras.utils.PyDataset, size: int) ->
     return {name: values[-1] for name, values in history.items()}
 
 
-def validation_pass(model: keras.Model, batches: keras.utils.PyDataset) -> np.ndarray:
+def validation_pass(model: keras.Model, batches: keras.utils.PyDataset, size: int) -> np.ndarray:
     """Return what the model answers to the images of the batches, float64, shape (n,)."""
-    if (arrays := _in_memory(batches)) is None:
-        answers = model.predict(batches, verbose=0)
-    else:
-        answers = model.predict_on_batch(arrays[0])
-    return answers[:, 0].astype(np.float64)
+    if (arrays := _in_memory(batches)) is not None:
+        return model.predict_on_batch(arrays[0])[:, 0].astype(np.float64)
+    answers = []
+    for index in range(len(batches)):
+        images = batches[index][0]
+        given = _filled(images, size) if index else images
+        answers.append(model.predict_on_batch(given)[: len(images), 0])
+    return np.concatenate(answers).astype(np.float64)
 
 
 def _in_memory(batches: keras.utils.PyDataset) -> list[np.ndarray] | None:

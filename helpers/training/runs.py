@@ -371,7 +371,8 @@ def _epoch(
     batches = feed(images, target, order, size, recipe["class_weight"], versions, True)
     trained = train_pass(model, batches, size)
     seconds = time.perf_counter() - begin
-    logits, truth = validation_pass(model, feed(images, target, val, size)), target[val, 0]
+    logits = validation_pass(model, feed(images, target, val, size), size)
+    truth = target[val, 0]
     row = {
         "epoch": epoch + 1,
         **{column: float(trained[column]) for column in ("loss", "accuracy")},

@@ -318,7 +318,7 @@ REFUSED = {
     "long.tif": "32-bit",
     "print.tif": "CMYK",
     "lab.tif": "Lab",
-    "ycbcr.tif": "YCbCr",
+    "ycbcr.tif": "YCbCr|cut off",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -28,9 +29,9 @@ def test_the_right_picture_or_a_refusal_by_name(tmp_path, name, capfd):
     path.write_bytes(content)
     if name in image_kinds.REFUSED:
         reason = image_kinds.REFUSED[name]
-        with pytest.raises(ImageError, match=rf"{name} cannot be used .*{reason}"):
+        with pytest.raises(ImageError, match=rf"{name} cannot be used .*({reason})"):
             read_image(path)
-        assert reason in look_into(path).problem
+        assert re.search(reason, look_into(path).problem)
     else:
         image = read_image(path)
         assert look_into(path)[:3] == ("", image.shape[1], image.shape[0])
@@ -63,12 +64,15 @@ def test_damaged_files_are_read_as_pillow_reads_them_or_refused(count, seed):
     assert found["refused"] > count / 10
 
 
-def test_a_changed_byte_in_the_pixels_of_a_png_is_noticed(tmp_path):
-    content = bytearray(image_kinds.kinds()["plain.png"][0])
+@pytest.mark.parametrize(
+    "name", ["plain.png", "tiff_adobe_deflate.tif", "deep predicted.tif", "tiles deflate.tif"]
+)
+def test_a_changed_byte_in_pixels_with_a_checksum_is_noticed(tmp_path, name):
+    content = bytearray(image_kinds.kinds()[name][0])
     content[len(content) // 2] ^= 1
-    (tmp_path / "a.png").write_bytes(content)
-    with pytest.raises(ImageError, match=r"a\.png .*damaged"):
-        read_image(tmp_path / "a.png")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ImageError, match=f"{name} .*damaged"):
+        read_image(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["strips.tif", "tiles.tif"])

@@ -40,8 +40,6 @@ MAKE = """
     recipe = transfer.Recipe("mobilenetv2_035", dropout=0.5, augment=True)
     transfer.build(recipe, 96).save(f"{folder}/transfer.keras")
     custom = custom_cnn.build(96, augment=True)
-    last = custom.get_layer("probability")  # off the flat ends of the sigmoid, where all agree
-    last.set_weights([weight / 10 for weight in last.get_weights()])
     custom.save(f"{folder}/custom.keras")
 """
 TRAIN = """
