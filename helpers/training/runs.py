@@ -221,12 +221,17 @@ def _tell(record: dict) -> None:
         COLLAPSED.append(collapsed)
 
 
-def _load(path: Path) -> Run:
-    """Return the finished run with the record `path`."""
+def _load(path: Path) -> Run | None:
+    """Return the finished run with the record `path`, None where there is none."""
     import keras
 
-    record = json.loads(path.read_text(encoding="utf-8"))
-    history = pd.read_csv(path.with_name("history.csv"), dtype=str)
+    record = read_sealed(path)
+    try:
+        history = pd.read_csv(path.with_name("history.csv"), dtype=str)
+    except (OSError, ValueError):
+        return None
+    if not record:
+        return None
     for column in history:  # by Python's float: exact with every version of pandas
         kind = int if column in ("stage", "epoch") else float
         history[column] = [kind(value) for value in history[column]]
