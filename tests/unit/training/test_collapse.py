@@ -10,6 +10,7 @@ import pytest
 from helpers.base import settings
 from helpers.base.errors import TrainingError
 from helpers.models import transfer
+from helpers.predictions.collapse import SAME
 from helpers.training import collapse, zoo
 from helpers.training import runs as training
 from tests.unit.squares import SIZE, make_squares
@@ -102,7 +103,7 @@ def test_a_dead_network_is_tried_once_more_and_lives(course, untraced, capsys):
     assert "once more, with seed 1024 and a learning rate of 0.001" in run.record["retried"]
     assert said == run.record["retried"] + "\n"
     table, images = make_squares()
-    assert zoo.predict(run.model, table, images)["score"].std() > 2 * collapse.SAME
+    assert zoo.predict(run.model, table, images)["score"].std() > 2 * SAME
     assert training.COLLAPSED == []
     assert fit(course, network(bias=-100)).record == run.record
     assert capsys.readouterr().out == said  # a page says the same when the run is loaded
