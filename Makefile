@@ -7,10 +7,13 @@ DATA_DIR ?=
 POSITIVE ?=
 PROFILE ?= quick
 SEED ?= 24
-JOBS ?= 1
+JOBS ?=
 ONLY ?=
 GPU ?=
 TESTS ?=
+OLDER_THAN ?=
+LIMIT ?=
+DRY_RUN ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -19,23 +22,27 @@ READY := $(VENV)/.ready$(if $(GPU),-gpu)
 # A value in single quotes for the shell, whatever quotes it holds itself.
 quoted = '$(subst ','\'',$(1))'
 SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE)) \
-	--seed $(call quoted,$(SEED)) --jobs $(call quoted,$(JOBS)) \
+	--seed $(call quoted,$(SEED)) \
+	$(if $(JOBS),--jobs $(call quoted,$(JOBS))) \
 	$(if $(DATA_DIR),--data-dir $(call quoted,$(DATA_DIR))) \
 	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
 	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
-.PHONY: help book run test check clean distclean
+.PHONY: help book run verify test check clean clean-artifacts distclean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make book       environment, every stale chapter, the book in _build/html/index.html"
 	@echo "                DATASET=phantom|cnmc|taleqani|all_idb|snam  DATA_DIR=folder of a real set"
 	@echo "                DATASET=folders  DATA_DIR=folder of your own  POSITIVE=name of a class folder"
-	@echo "                PROFILE=smoke|quick|full  SEED=24  JOBS=1  ONLY=\"04 06\"  GPU=1"
+	@echo "                PROFILE=smoke|quick|full  SEED=24  ONLY=\"04 06\"  GPU=1"
+	@echo "                JOBS=2  chapters at a time; else as many as cores and memory allow"
 	@echo "make run        the same without building the book"
+	@echo "make verify     every executed chapter once more: its text outputs must come out the same"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"
 	@echo "make check      style of the code, anatomy of the chapters: seconds"
 	@echo "make clean      remove what was built (_build); artifacts stay"
+	@echo "make clean-artifacts  OLDER_THAN=days  LIMIT=gigabytes  DRY_RUN=1: remove artifacts"
 	@echo "make distclean  remove _build, artifacts and the environment too"
 
 book: $(READY)
@@ -43,6 +50,9 @@ book: $(READY)
 
 run: $(READY)
 	@$(COURSE) run $(SETTINGS)
+
+verify: $(READY)
+	@$(COURSE) verify $(SETTINGS)
 
 # The fast tests side by side, then what needs the cores for itself. TensorFlow in each
 # worker: more than four of them would want more memory than a usual machine has.
@@ -81,6 +91,10 @@ $(VENV)/.ready-gpu: $(VENV)/.ready
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache .hypothesis .benchmarks
+
+clean-artifacts: $(READY)
+	@$(COURSE) clean $(if $(OLDER_THAN),--older-than $(call quoted,$(OLDER_THAN))) \
+		$(if $(LIMIT),--limit $(call quoted,$(LIMIT))) $(if $(DRY_RUN),--dry-run)
 
 distclean: clean
 	rm -rf artifacts $(VENV) *.egg-info

@@ -9,3 +9,4 @@ __version__ = "0.1.0"
 from helpers.base import runtime
 
 runtime.quieten_tensorflow()
+runtime.share_gpu()

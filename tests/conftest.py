@@ -90,7 +90,8 @@ def smoke_book(smoke_build) -> Path:
 @pytest.fixture(scope="session")
 def chromium():
     """A running Chromium; without one the tests skip, and fail where CI is set."""
-    program = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chrome")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if program is None:
         reason = "no Chromium: `apt-get install chromium`, or set CHROMIUM to its path"
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""The number of cores, and silence when TensorFlow starts.
+"""What this process may use of the machine, and silence when TensorFlow starts.
 
 ``TF_CPP_MIN_LOG_LEVEL`` silences TensorFlow once it runs, but not its C++
 libraries while they are loaded (tensorflow issue 100442). While ``tensorflow``
@@ -13,24 +13,96 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import logging
+import math
 import os
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import ModuleType
 
-_NOISE = re.compile(
+#: The first characters of lines that TensorFlow's libraries write when they start.
+NOISE = re.compile(
     rb"^(I\d{4} |.*: I .*\.cc:|WARNING: All log messages before absl|To enable the following instr"
     rb"|E\d{4} .*Unable to register cu|W\d{4} .*computation_placer)"
 )
+_CGROUPS = Path("/sys/fs/cgroup")
+_CGROUPS_OF_THIS_PROCESS = Path("/proc/self/cgroup")
+
+#: Environment variables with which several processes can share one GPU.
+SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def cores() -> int:
     """Return the number of cores that this process may use; the machine may have more."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    import joblib
+
+    return joblib.cpu_count()  # knows affinity masks and the shares of containers
+
+
+def chapters_at_a_time(memory: float) -> int:
+    """Return how many chapters to run at a time: one a core, as far as they fit into memory.
+
+    Free memory is what the machine has left now, or the container or batch job that this
+    process runs in (cgroups). Where there is an NVIDIA GPU, chapters must also fit into the
+    free memory of the first one: all of them use that.
+
+    Parameters
+    ----------
+    memory : float
+        Gigabytes (2**30 bytes) that a chapter needs, of the GPU's memory at most as many.
+    """
+    fit = min(_free_memory(), _free_gpu_memory()) / memory
+    return max(1, int(min(cores(), fit)))
+
+
+def _free_memory() -> float:
+    """Return the gigabytes that new processes can take."""
+    import psutil
+
+    free = [psutil.virtual_memory().available]
+    with contextlib.suppress(OSError):
+        for line in _CGROUPS_OF_THIS_PROCESS.read_text().splitlines():
+            _, controller, name = line.split(":", 2)
+            if controller in ("", "memory"):  # version 2, version 1
+                group = _CGROUPS / controller / name.lstrip("/")
+                free += [_left(each) for each in (group, *group.parents)]
+    return min(free) / 2**30
+
+
+def _left(group: Path) -> float:
+    """Return the bytes that a cgroup's limit leaves; what it holds in the file cache is free."""
+    for limit, used in (("memory.max", "anon"), ("memory.limit_in_bytes", "total_rss")):
+        with contextlib.suppress(OSError, ValueError):  # not there, or "max": no limit
+            maximum = int((group / limit).read_text())
+            lines = (group / "memory.stat").read_text().splitlines()
+            return maximum - int(dict(line.split() for line in lines)[used])
+    return math.inf
+
+
+def _free_gpu_memory() -> float:
+    """Return the free gigabytes of the first GPU that chapters see, infinity if there is none."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    if visible.strip() in ("", "-1"):  # hidden
+        return math.inf
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    command += ["--id", visible]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        return int(done.stdout.splitlines()[0]) / 1024
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return math.inf
+
+
+def share_gpu() -> None:
+    """Let TensorFlow and JAX take the memory of a GPU as they need it, unless told otherwise.
+
+    By default each process takes all or three quarters of it: a second notebook gets none.
+    """
+    for name, value in SHARED_GPU.items():
+        os.environ.setdefault(name, value)
 
 
 def quieten_tensorflow() -> None:
@@ -66,7 +138,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 @contextlib.contextmanager
-def held_back(noise: re.Pattern[bytes] = _NOISE) -> Iterator[None]:
+def held_back(noise: re.Pattern[bytes] = NOISE) -> Iterator[None]:
     """Hold back what the block writes to file descriptor 2; then pass on all but the noise.
 
     C++ libraries write there directly, not through Python's ``sys.stderr``. If the block
@@ -78,12 +150,13 @@ def held_back(noise: re.Pattern[bytes] = _NOISE) -> Iterator[None]:
         Lines that begin like this are dropped; by default TensorFlow's start-up messages.
     """
     try:
+        held = tempfile.TemporaryFile()  # noqa: SIM115
         real = os.dup(2)
-    except OSError:  # there is no standard error
+    except OSError:  # no disk for temporary files, or no standard error
         yield
         return
     failed = True
-    with tempfile.TemporaryFile() as held:
+    with held:
         os.dup2(held.fileno(), 2)
         try:
             yield

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from helpers.base.errors import CourseError
+from helpers.base.files import told
 
 DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam", "folders")
 DEFAULT_SEED = 24
@@ -82,7 +83,8 @@ class Settings:
         """Return a folder for this data set, profile and seed; create it if it is missing."""
         path = self.artifacts / f"{self.dataset}-{self.profile.name}-{self.seed}"
         path = path.joinpath(*names)
-        path.mkdir(parents=True, exist_ok=True)
+        with told(path):
+            path.mkdir(parents=True, exist_ok=True)
         return path
 
     def as_dict(self) -> dict:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from helpers.base import arguments
 from helpers.base.errors import CatalogError
 
 _H, _W = -3, -2  # the same axes in (h, w, c) and in (n, h, w, c)
@@ -51,11 +52,15 @@ def apply(image: np.ndarray, transform: str) -> np.ndarray:
     CatalogError
         When the name is unknown or `image` has another number of axes.
     """
-    if transform not in _SYMMETRIES:
+    if not isinstance(transform, str) or transform not in _SYMMETRIES:
         raise CatalogError(
-            f"The transform is {transform!r}, but must be one of {', '.join(TRANSFORMS)}."
+            f"The transform is {arguments.shown(transform)}, but must be one of "
+            f"{', '.join(TRANSFORMS)}."
         )
-    image = np.asarray(image)
+    try:
+        image = np.asarray(image)
+    except ValueError as error:
+        raise CatalogError(f"A list of unequal rows is no image: {error}.") from error
     if image.ndim not in (3, 4):
         raise CatalogError(
             f"An array of shape {image.shape} is no image (h, w, c) and no stack (n, h, w, c); "

@@ -13,10 +13,12 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
+from helpers.base import arguments
 from helpers.base.errors import CatalogError
 
 #: The transforms of the papers (shreya: flips, or rotations by 90, 180, 270 degrees).
 PAPER_TRANSFORMS = ("flip_horizontal", "flip_vertical", "rot90", "rot180", "rot270")
+_LARGEST = 1 << 20  # batch
 _SPARE = ("transpose", "antitranspose")  # the other symmetries, without identity
 
 
@@ -49,7 +51,8 @@ def balance_by_copies(catalog: pd.DataFrame, seed: int = 24) -> pd.DataFrame:
         When there are no training rows, a class has none, the catalog has copies
         already, or a class is so small that even all transforms of its images are too few.
     """
-    train = _training(catalog)
+    catalog, train = _training(catalog)
+    arguments.whole("The seed", seed, CatalogError)
     if (catalog["original"] != "").any():
         raise CatalogError("The catalog holds augmented copies already: balance it once.")
     sizes = train.groupby("label").size()
@@ -95,7 +98,7 @@ def class_weights(catalog: pd.DataFrame) -> dict[int, float]:
     CatalogError
         When there are no training rows, or all are of one class.
     """
-    targets = catalogs.target(_training(catalog))
+    targets = catalogs.target(_training(catalog)[1])
     sizes = np.bincount(targets, minlength=2)
     if (sizes == 0).any():
         raise CatalogError(
@@ -133,12 +136,22 @@ def balanced_batches(
         When the first batch is requested, if there are fewer than two classes or
         `batch_size` is not a multiple of their number.
     """
-    names, classes = np.unique(np.asarray(targets), return_inverse=True)
+    try:
+        names, classes = np.unique(np.asarray(targets), return_inverse=True)
+        if classes.ndim != 1 or not len(classes):
+            raise ValueError("there must be one for each image")
+    except (TypeError, ValueError) as error:
+        raise CatalogError(
+            f"The targets must be a list of classes, not {arguments.shown(targets)}: {error}."
+        ) from error
+    for what, value in (("The seed", seed), ("The epoch", epoch), ("The batch size", batch_size)):
+        arguments.whole(what, value, CatalogError, 0, 2**63)
     if len(names) < 2:
         raise CatalogError(f"All {len(classes)} targets are of one class: nothing to balance.")
-    if batch_size < len(names) or batch_size % len(names):
+    if not len(names) <= batch_size <= _LARGEST or batch_size % len(names):
         raise CatalogError(
-            f"The batch size is {batch_size}, but must be a multiple of the {len(names)} classes."
+            f"The batch size is {batch_size}, but must be a multiple of the {len(names)} classes, "
+            f"at most {_LARGEST}."
         )
     rng = np.random.default_rng([seed, epoch])
     batches = math.ceil(len(classes) / batch_size)
@@ -157,9 +170,10 @@ def _in_rounds(members: np.ndarray, count: int, rng: np.random.Generator) -> np.
     return np.concatenate([rng.permutation(members) for _ in range(rounds)])[:count]
 
 
-def _training(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return the training rows of a checked catalog."""
-    train = catalogs.check(catalog)[catalog["split"] == "train"]
+def _training(catalog: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the checked catalog, and its training rows."""
+    catalog = catalogs.check(catalog)
+    train = catalog[catalog["split"] == "train"]
     if not catalog.index.is_unique:
         raise CatalogError("The catalog's index has repeated entries: call reset_index(drop=True).")
     if train.empty:
@@ -167,7 +181,7 @@ def _training(catalog: pd.DataFrame) -> pd.DataFrame:
             "The catalog has no training rows: split it first, by subject "
             "(helpers.catalog.splitting)."
         )
-    return train
+    return catalog, train
 
 
 def _copies(originals: pd.DataFrame, count: int, rng: np.random.Generator) -> pd.DataFrame:

@@ -19,12 +19,14 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
+from helpers.base import arguments
 from helpers.base.errors import CatalogError
 from helpers.catalog.group_search import allot
 
 FRACTIONS = (0.6, 0.2, 0.2)
 #: How far the share of a class's images in a split may be from the wanted one.
 TOLERANCE = 0.05
+_MOST_FOLDS = 1000
 _AUDIT_COLUMNS = ["kind", "name", "sides", "subjects", "images", "image_ids"]
 
 
@@ -58,7 +60,8 @@ def split_at_random(
         When the fractions are wrong, the catalog is split already or holds
         copies, or a class has too few images to be in every split.
     """
-    usable, wanted = _prepare(catalog), _wanted(fractions)
+    (catalog, usable), wanted = _prepare(catalog), _wanted(fractions)
+    arguments.whole("The seed", seed, CatalogError)
     rows = catalog.loc[usable, ["image_id", "label"]].sort_values("image_id")
     rng = np.random.default_rng(seed)
     sizes = rows.groupby("label").size()
@@ -157,8 +160,10 @@ def folds_by_subject(
     CatalogError
         When k is below 2, or the request is not met and `nearest` is False.
     """
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 2:
-        raise CatalogError(f"k is {k!r}, but must be a whole number from 2 up.")
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 2 <= k <= _MOST_FOLDS:
+        raise CatalogError(
+            f"k is {arguments.shown(k)}, but must be a whole number from 2 to {_MOST_FOLDS}."
+        )
     wanted = {f"fold {number}": 1 / k for number in range(k)}
     linked, fold = _allot(catalog, wanted, [1.0] * k, seed, TOLERANCE, nearest)
     return catalogs.check(linked.assign(fold=fold.str.removeprefix("fold ")))
@@ -184,12 +189,17 @@ def official_folds(
     CatalogError
         When a fold does not exist, both are the same, or none is left for training.
     """
+    catalog, usable = _prepare(catalog)
     fold = catalog["fold"]
-    usable = _prepare(catalog) & (fold != "")
+    usable &= fold != ""
     present = sorted(set(fold[usable]))
     for name in (test_fold, val_fold):
-        if name is not None and name not in present:
-            raise CatalogError(f"The catalog has no fold {name!r}; it has {present or 'no folds'}.")
+        if name is None and name is val_fold:
+            continue
+        if not isinstance(name, str) or name not in present:
+            raise CatalogError(
+                f"The catalog has no fold {arguments.shown(name)}; it has {present or 'no folds'}."
+            )
     if test_fold == val_fold:
         raise CatalogError(f"Fold {test_fold!r} cannot be both the test and the validation split.")
     if not set(present) - {test_fold, val_fold}:
@@ -208,6 +218,9 @@ def link_subjects(catalog: pd.DataFrame) -> pd.DataFrame:
     from scipy.sparse import coo_array  # takes a quarter of a second to import
     from scipy.sparse.csgraph import connected_components
 
+    columns = ("subject", "sha256", "group")
+    arguments.table(catalog, columns, "catalog", CatalogError)
+    catalog = arguments.text(catalog, columns, "catalog", CatalogError)
     # A graph: its nodes are the subjects, the files and the given groups.
     subject, names = pd.factorize(catalog["subject"])
     edges, nodes = [], len(names)
@@ -254,10 +267,15 @@ def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFr
     CatalogError
         When `across` is none of these columns.
     """
+    columns = ("split", "fold", "subject", "image_id", "sha256", "original")
+    arguments.table(catalog, columns, "catalog", CatalogError)
+    catalog = arguments.text(catalog, columns, "catalog", CatalogError)
     if across is None:
         across = next((c for c in ("split", "fold") if (catalog[c] != "").any()), "subject")
-    if across not in ("split", "fold", "subject", "image_id"):
-        raise CatalogError(f"across is {across!r}, but must be split, fold, subject or image_id.")
+    if not isinstance(across, str) or across not in columns[:4]:
+        raise CatalogError(
+            f"across is {arguments.shown(across)}, but must be split, fold, subject or image_id."
+        )
     rows = catalog[["image_id", "subject", "sha256"]].copy()
     rows["side"] = catalog[across]
     rows["copy"] = catalog["original"] != ""
@@ -293,9 +311,9 @@ def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:
     ]
 
 
-def _prepare(catalog: pd.DataFrame) -> pd.Series:
-    """Check a catalog that is to be split; return which of its rows are used."""
-    catalogs.check(catalog)
+def _prepare(catalog: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Check a catalog that is to be split; return it, and which of its rows are used."""
+    catalog = catalogs.check(catalog)
     if not catalog.index.is_unique:
         raise CatalogError("The catalog's index has repeated entries: call reset_index(drop=True).")
     copies = int((catalog["original"] != "").sum())
@@ -311,12 +329,15 @@ def _prepare(catalog: pd.DataFrame) -> pd.Series:
     usable = (catalog["label"] != catalogs.UNLABELLED) & (catalog["split"] != "test")
     if not usable.any():
         raise CatalogError("The catalog has no labelled row outside the release's own test set.")
-    return usable
+    return catalog, usable
 
 
 def _wanted(fractions: Sequence[float]) -> dict[str, float]:
     """Check the fractions; return them by split."""
-    shares = np.array([float(value) for value in fractions])
+    listed = list(fractions) if isinstance(fractions, Sequence | np.ndarray) else [fractions]
+    shares = arguments.array("The fractions", listed, CatalogError, missing=True)
+    if shares.ndim != 1:
+        raise CatalogError(f"The fractions are {arguments.shown(fractions)}, but must be numbers.")
     within = ((shares >= 0) & (shares <= 1)).all()
     if len(shares) != 3 or not within or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
         raise CatalogError(
@@ -347,7 +368,10 @@ def _allot(
 
     A request that is not met is an error that says why, or with `nearest` a note.
     """
-    usable, linked = _prepare(catalog), link_subjects(catalog)
+    catalog, usable = _prepare(catalog)
+    linked = link_subjects(catalog)
+    arguments.whole("The seed", seed, CatalogError)
+    arguments.number("The tolerance", tolerance, CatalogError, 0)
     rows, names = linked[usable], list(wanted)
     counts = pd.crosstab(rows["group"], rows["label"]).sort_index().sort_index(axis=1)
     shares = np.array(list(wanted.values()))

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from helpers.base import arguments
 from helpers.base.errors import CatalogError
-from helpers.base.files import write_csv
+from helpers.base.files import read_csv, write_csv
 
 #: Columns of every catalog, in their order. All but `positive` hold strings.
 COLUMNS = (
@@ -60,16 +61,22 @@ def make(
         As :func:`check`; also when no row has a class named in `positive`, or a
         class is positive in one row and negative in another.
     """
-    table = pd.DataFrame(rows).copy()
-    for column in ("image_id", "path", "label"):
-        if column not in table:
-            raise CatalogError(f"A catalog needs a column {column!r}; found {list(table.columns)}.")
+    try:
+        table = pd.DataFrame(rows)
+    except (TypeError, ValueError) as error:
+        raise CatalogError(
+            f"The rows of a catalog must be a table or dicts, but are {arguments.shown(rows)}."
+        ) from error
+    table = arguments.table(table, ("image_id", "path", "label"), "catalog", CatalogError).copy()
     defaults = {"subject": table["image_id"], "transform": "identity"}
     for column in _NAMED:
-        if column not in table:
+        if column not in list(table.columns):
             table[column] = table["subject"] if column == "group" else defaults.get(column, "")
+    arguments.table(table, _NAMED, "catalog", CatalogError)
     table[list(_NAMED)] = table[list(_NAMED)].astype(str).astype(object)
     if positive is not None:
+        positive = [positive] if isinstance(positive, str) else positive
+        positive = arguments.names("The positive classes", positive, CatalogError)
         table["positive"] = _is_positive(table["label"], positive)
     if "positive" not in table:
         table["positive"] = pd.NA
@@ -94,34 +101,47 @@ def truth(column: pd.Series) -> pd.Series:
     CatalogError
         When an entry is neither 0 nor 1 nor missing.
     """
-    numbers = pd.to_numeric(column, errors="coerce")
-    wrong = column[~(numbers.isin((0, 1)) | column.isna() | column.isin(("",)))]
-    if len(wrong):
+    if not isinstance(column, pd.Series):
         raise CatalogError(
-            f"{len(wrong)} rows have a `positive` that is neither 0 nor 1, first {wrong.iloc[0]}."
+            f"The column `positive` must be a pandas.Series, but is {arguments.shown(column)}."
+        )
+    numbers = pd.Series(arguments.column(column), column.index, name=column.name)
+    blank = column.isna() | column.map(lambda entry: isinstance(entry, str) and entry == "")
+    wrong = column[~(numbers.isin((0, 1)) | blank)]
+    if len(wrong):
+        first = arguments.shown(wrong.iloc[0])
+        raise CatalogError(
+            f"{len(wrong)} rows have a `positive` that is neither 0 nor 1, first {first}."
         )
     return numbers.astype("Int64")
 
 
 def check(catalog: pd.DataFrame) -> pd.DataFrame:
-    """Return `catalog` unchanged if it is valid; raise an error otherwise.
+    """Return `catalog` if it is valid; raise an error otherwise.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `catalog` itself, or a copy where names are stored as categories or `positive`
+        as text or booleans: there they are plain text, and Int64.
 
     Raises
     ------
     CatalogError
-        When it is empty, a column is missing or holds missing values, an id
-        occurs twice, a split is unknown, or an augmented copy is outside training.
+        When it is no table or has no rows, a column is missing, stands twice or holds
+        something else than text, an id occurs twice, a split is unknown, or an augmented
+        copy is outside training.
     """
-    missing = [column for column in COLUMNS if column not in catalog]
-    if missing:
-        raise CatalogError(
-            f"The catalog lacks the columns {missing}; helpers.catalog.make adds them."
-        )
+    cure = "; helpers.catalog.make adds them"
+    arguments.table(catalog, COLUMNS, "catalog", CatalogError, cure)
     if catalog.empty:
         raise CatalogError("The catalog has no rows: no image was found or all were left out.")
     holes = [column for column in _NAMED if catalog[column].isna().any()]
     if holes:
         raise CatalogError(f"The catalog's columns {holes} hold missing values.")
+    catalog = arguments.text(catalog, _NAMED, "catalog", CatalogError)
+    if catalog["positive"].dtype != "Int64":
+        catalog = catalog.assign(positive=truth(catalog["positive"]))
     truth(catalog["positive"])
     repeated = catalog["image_id"][catalog["image_id"].duplicated()].unique()
     if len(repeated):
@@ -142,6 +162,7 @@ def check(catalog: pd.DataFrame) -> pd.DataFrame:
 
 def classes(catalog: pd.DataFrame) -> list[str]:
     """Return the class names of the labelled rows, negative classes first, each side sorted."""
+    catalog = _labels(catalog)
     _, positive = sides(catalog)
     present = set(catalog["label"]) - {UNLABELLED}
     return sorted(present, key=lambda name: (name in positive, name))
@@ -152,6 +173,7 @@ def sides(catalog: pd.DataFrame) -> tuple[list[str], list[str]]:
 
     Works on predictions as well. A side without rows is an empty list.
     """
+    catalog = _labels(catalog)
     column = truth(catalog["positive"])
     negative, positive = (sorted(set(catalog["label"][column == side])) for side in (0, 1))
     return negative, positive
@@ -178,11 +200,13 @@ def target(catalog: pd.DataFrame) -> np.ndarray:
     CatalogError
         When the column is missing, or a row is unlabelled or has no entry in it.
     """
-    if "positive" not in catalog:
+    arguments.table(catalog, (), "table", CatalogError)
+    if "positive" not in list(catalog.columns):
         raise CatalogError(
             "The table lacks the column `positive`, 1 for rows of the positive class and 0 for "
             "the others: catalog.make(rows, positive=...) adds it."
         )
+    arguments.table(catalog, ["positive"], "table", CatalogError)
     column = truth(catalog["positive"])
     blank = int((catalog["label"] == UNLABELLED).sum()) if "label" in catalog else 0
     if blank:
@@ -200,21 +224,23 @@ def fingerprint(catalog: pd.DataFrame, columns: Iterable[str] = ("sha256", "tran
 
     The default names the pixels: same files in the same order, in any folder.
     """
+    columns = arguments.names("The columns", columns, CatalogError)
+    arguments.table(catalog, columns, "catalog", CatalogError)
     digest = hashlib.sha256()
     for column in columns:
         digest.update(f"\x1e{column}\x1e".encode())
-        digest.update("\x1f".join(catalog[column].astype(str)).encode())
+        entries = "\x1f".join(catalog[column].astype(str))
+        digest.update(entries.encode(errors="surrogatepass"))
     return digest.hexdigest()[:16]
 
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """Return the checked catalog that :func:`write` wrote to `path`."""
-    table = pd.read_csv(
-        path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape"
-    ).astype(object)
-    if "positive" in table:
-        table["positive"] = truth(table["positive"])
-    return check(table)
+    table = read_csv(path, CatalogError)
+    try:
+        return check(table)
+    except CatalogError as error:
+        raise CatalogError(f"{path} does not hold a catalog. {error}") from error
 
 
 def write(path: str | os.PathLike, catalog: pd.DataFrame) -> None:
@@ -222,9 +248,16 @@ def write(path: str | os.PathLike, catalog: pd.DataFrame) -> None:
     write_csv(path, check(catalog))
 
 
-def _is_positive(labels: pd.Series, positive: str | Iterable[str]) -> pd.Series:
+def _labels(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a catalog or predictions, checked for the columns `label` and `positive`."""
+    cure = "; helpers.catalog.make adds them"
+    arguments.table(table, ("label", "positive"), "table", CatalogError, cure)
+    return arguments.text(table, ("label",), "table", CatalogError)
+
+
+def _is_positive(labels: pd.Series, positive: list[str]) -> pd.Series:
     """Return 1 for labels in `positive`, 0 for other classes, missing for unlabelled rows."""
-    names = {positive} if isinstance(positive, str) else set(positive)
+    names = set(positive)
     present = set(labels) - {UNLABELLED}
     if not names & present:
         raise CatalogError(

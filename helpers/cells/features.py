@@ -350,10 +350,8 @@ def _key(catalog: pd.DataFrame, kind: str) -> str:
 
 
 def _read(path: Path, catalog: pd.DataFrame) -> pd.DataFrame | None:
-    try:  # as text, because older pandas round numbers that they read
-        measured = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError):
-        return None
+    # As text, because older pandas round numbers that they read.
+    measured = pd.read_csv(path, dtype=str, keep_default_na=False)
     columns = ["image_id", "cells", "problem", *NAMES]
     if list(measured.columns) != columns or len(measured) != len(catalog):
         return None

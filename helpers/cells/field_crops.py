@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -313,12 +312,9 @@ def _cropped(
     return _as_catalog(boxes, fields), images
 
 
-def _read(path: Path) -> dict[str, np.ndarray] | None:
-    try:
-        with np.load(path) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as stored:
+        return dict(stored)
 
 
 def _as_catalog(boxes: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:

@@ -32,17 +32,21 @@ def banner(record: dict) -> str:
         "Code": f"commit {_commit(record)}" if record["commit"] else "no commit recorded",
         "Date": record["finished"][:10],
     }
-    items = " · ".join(f"<b>{k}</b>: {html.escape(v)}" for k, v in facts.items())
+    items = " · ".join(f"<b>{k}</b>: {_in_html(v)}" for k, v in facts.items())
     warning = "What follows shows the method and says nothing about patients. " if drawn else ""
+    found = record.get("collapsed", [])
+    dead = "".join(f"<p><b>Collapsed network:</b> {_in_html(text)}</p>\n" for text in found)
     return (
         f'<div class="admonition {"caution" if drawn else "note"} run-banner">\n'
         f'<p class="admonition-title">{title}</p>\n<p>{items}</p>\n'
-        f"<p>{warning}This is teaching material, not a medical device.</p>\n</div>"
+        f"{dead}<p>{warning}This is teaching material, not a medical device.</p>\n</div>"
     )
 
 
 def status_page(records: list[dict], titles: dict[str, str]) -> str:
     """Return the Markdown of the status page: every chapter's run, slowest cells, versions."""
+    from helpers.report.templates import escape_markdown as plain
+
     first = records[0]
     lines = [
         "# Status of this book",
@@ -50,7 +54,7 @@ def status_page(records: list[dict], titles: dict[str, str]) -> str:
         "Every output in this book was computed in the runs below. The page is written by the "
         "same command that publishes the book.",
         "",
-        f"- Data set: {_data_set(first)}",
+        f"- Data set: {plain(_data_set(first))}",
         f"- Profile: `{first['profile']}`, seed {first['seed']}",
         f"- All chapters together: {duration(sum(record['seconds'] for record in records))}",
         "",
@@ -64,15 +68,18 @@ def status_page(records: list[dict], titles: dict[str, str]) -> str:
             f"[{titles[name]}](../notebooks/{name}.ipynb)",
             _unbroken(duration(record["seconds"])),
             _unbroken(duration(slowest)),
-            record["device"],
-            weights(record) or "none",
+            plain(record["device"]),
+            plain(weights(record) or "none"),
             _commit(record) or "-",
             _unbroken(record["finished"][:10]),
         )
         lines.append(f"| {' | '.join(columns)} |")
+    dead = [(titles[r["chapter"]], text) for r in records for text in r.get("collapsed", [])]
+    found = [f"- {title}: {plain(text)}" for title, text in dead]
+    lines += ["", "## Collapsed networks", "", *(found or ["None."])]
     lines += ["", "## Versions", "", "| package | version |", "| --- | --- |"]
     versions = [("Python", first["python"]), *sorted(first["versions"].items())]
-    lines += [f"| {name} | {version} |" for name, version in versions]
+    lines += [f"| {plain(name)} | {plain(version)} |" for name, version in versions]
     return "\n".join(lines) + "\n"
 
 
@@ -93,6 +100,11 @@ def weights(record: dict) -> str:
         name, _, sentence = text.rpartition(": ")
         names.setdefault(sentence, []).extend([name] if name else [])
     return "; ".join(": ".join([", ".join(n), s] if n else [s]) for s, n in names.items())
+
+
+def _in_html(text: str) -> str:
+    """Return `text` as one line of HTML that shows it: a blank line would end the banner."""
+    return html.escape(" ".join(text.split()))
 
 
 def _data_set(record: dict) -> str:

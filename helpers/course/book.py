@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import json
 import os
@@ -13,13 +14,14 @@ import sys
 from pathlib import Path
 
 from helpers.base.errors import RunError
-from helpers.base.files import write_json
-from helpers.course import banner, checks, repository, staleness
+from helpers.base.files import checksum, told, unchanged, write_json, write_text
+from helpers.course import banner, checks, messages, repository, staleness
 from helpers.course.executor import copy_path
 from helpers.course.project import Parameters, Project
 from helpers.course.runner import State, states
 
-#: File in the published folder with the run and the hash of what the book was built from.
+#: File in the published folder with the run, the hash of what the book was built from, and
+#: the checksums of its files.
 _SEAL = ".course.json"
 
 
@@ -45,7 +47,7 @@ def build(project: Project, run: Parameters) -> None:
         )
     seal = _seal(project, run, chapters)
     _recover(project.html)
-    if _published(project.html) == seal and (project.html / "index.html").is_file():
+    if _is_published(project.html, seal):
         print(f"The book is up to date: {project.html / 'index.html'}")
         return
     pages = {
@@ -63,13 +65,22 @@ def build(project: Project, run: Parameters) -> None:
     ]
     if problems:
         raise RunError("The book is not published:\n  " + "\n  ".join(problems))
+    for name, notebook in pages.items():
+        for note in checks.messages_shown(notebook):
+            print(f"  {name}: {note}")
     work = project.build / ".book"
     shutil.rmtree(work, ignore_errors=True)
-    _stage(project, pages, [s.record for s in chapters], work / "source")
-    built = _sphinx(work)
-    write_json(built / _SEAL, seal)
-    _publish(built, project.html)
-    shutil.rmtree(work, ignore_errors=True)
+    try:
+        with told(project.build):
+            _stage(project, pages, [s.record for s in chapters], work / "source")
+            built = _sphinx(work)
+            (built / ".nojekyll").touch()  # else GitHub Pages drops folders that begin with _
+            files = sorted(path for path in built.rglob("*") if path.is_file())
+            sums = {str(path.relative_to(built)): checksum(path) for path in files}
+            write_json(built / _SEAL, {**seal, "files": sums})
+            _publish(built, project.html)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
     print(f"The book is ready: {project.html / 'index.html'}")
 
 
@@ -104,7 +115,8 @@ def page(source: dict, executed: dict, record: dict) -> dict:
         if cell["cell_type"] != "code":
             continue
         twin = next(ran)
-        cell |= {"outputs": twin["outputs"], "execution_count": twin["execution_count"]}
+        outputs = messages.without_noise(twin["outputs"])
+        cell |= {"outputs": outputs, "execution_count": twin["execution_count"]}
         if "setup" in staleness.tags_of(cell):
             # Readers of the page do not need it: it is folded.
             cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
@@ -177,12 +189,16 @@ def _sphinx(work: Path) -> Path:
     done = subprocess.run(
         [sys.executable, "-c", command, "build", str(work / "source"), *options],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, "PYTHONHASHSEED": "0", "NO_COLOR": "1", "PYTHONUTF8": "1"},
         cwd=work,
     )
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if done.returncode and os.strerror(number) in done.stderr:
+            raise OSError(number, os.strerror(number))
     log = work.parent / "book.log"
-    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    write_text(log, done.stdout + done.stderr)
     html = work / "_build" / "html"
     if done.returncode or not (html / "index.html").is_file():
         plain = re.sub(r"\x1b\[[0-9;]*m", "", done.stderr).replace(f"{work / 'source'}/", "")
@@ -194,7 +210,6 @@ def _sphinx(work: Path) -> Path:
 
 def _publish(built: Path, html: Path) -> None:
     """Replace `html` by `built`; a kill between the two renames leaves ``html.old``."""
-    (built / ".nojekyll").touch()  # without it, GitHub Pages drops folders that begin with _
     old = html.with_name(f"{html.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if html.exists():
@@ -211,11 +226,14 @@ def _recover(html: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _published(html: Path) -> dict | None:
+def _is_published(html: Path, seal: dict) -> bool:
+    """Return whether the book of `seal` is in `html`, with all its files as they were built."""
     try:
-        return json.loads((html / _SEAL).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+        published = json.loads((html / _SEAL).read_text(encoding="utf-8"))
+        files = published.pop("files")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return published == seal and unchanged(html, files)
 
 
 def _seal(project: Project, run: Parameters, chapters: list[State]) -> dict:

@@ -6,6 +6,7 @@ import ast
 import re
 
 from helpers.base.code import imports
+from helpers.course import messages
 from helpers.course.project import Chapter, Project
 from helpers.course.staleness import read_notebook, source_of, tags_of
 
@@ -50,7 +51,10 @@ def check_notebook(chapter: Chapter) -> list[str]:
 
 
 def check_executed(notebook: dict) -> list[str]:
-    """Return the problems of an executed notebook: cells not run, errors, unlabelled figures."""
+    """Return the problems of an executed notebook.
+
+    They are cells not run, errors, Python warnings that doubt a result, unlabelled figures.
+    """
     problems = []
     for index, cell in enumerate(_code(notebook), start=1):
         where = f"code cell {index} ({_first_line(cell)})"
@@ -61,10 +65,22 @@ def check_executed(notebook: dict) -> list[str]:
                 problems.append(f"{where} raised {output['ename']}: {output['evalue']}")
             if set(output.get("data", {})) & set(_IMAGES):
                 problems += [f"{where} shows a figure without {m}" for m in _unlabelled(cell)]
-            if output.get("name") == "stderr" and "nbval-ignore-output" not in tags_of(cell):
-                text = "".join(output["text"]).strip().splitlines()
-                problems.append(f"{where} wrote to stderr: {text[0][:120] if text else ''}")
+            if output.get("name") == "stderr":
+                doubts = messages.doubts("".join(output["text"]))
+                problems += [f"{where} warned: {doubt[:160]}" for doubt in doubts]
     return list(dict.fromkeys(problems))
+
+
+def messages_shown(notebook: dict) -> list[str]:
+    """Return which messages of libraries a page shows: no problems, but worth a look."""
+    notes = []
+    for index, cell in enumerate(_code(notebook), start=1):
+        for output in cell.get("outputs", []):
+            text = "".join(output["text"]) if output.get("name") == "stderr" else ""
+            for line in messages.left_over(text).splitlines()[:1]:
+                where = f"code cell {index} ({_first_line(cell)})"
+                notes.append(f"{where} shows what a library wrote to stderr: {line[:120]}")
+    return notes
 
 
 def _format(notebook: dict) -> list[str]:
@@ -87,6 +103,8 @@ def _format(notebook: dict) -> list[str]:
             problems.append(f"{where} ends with ';', which nbval ignores: assign the value instead")
         if traps := _TRAPS & set(tags_of(cell)):
             problems.append(f"{where} has the tag {', '.join(sorted(traps))}")
+        if wrong := [t for t in tags_of(cell) if re.match(r"digits(?!-\d$)", t)]:
+            problems.append(f"{where} has the tag {wrong[0]!r}, but it must be like 'digits-3'")
         if any(f"{name}.".startswith("helpers.course.") for name in imports(source_of(cell))):
             problems.append(f"{where} imports helpers.course, but that runs the chapters")
     return problems

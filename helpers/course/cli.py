@@ -29,7 +29,10 @@ Positive = Annotated[str, typer.Option(help="With folders: the folder of the pos
 Only = Annotated[
     list[str] | None, typer.Option(help="A chapter by number or name; may be repeated.")
 ]
-Jobs = Annotated[int, typer.Option(help="Number of chapters that run at a time.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Chapters that run at a time; as many as cores and memory allow by default."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run also the chapters that are up to date.")]
 Timeout = Annotated[int | None, typer.Option(help="Longest time of one cell, in seconds.", min=1)]
 Build = Annotated[
@@ -48,7 +51,7 @@ def execute(
     data_dir: DataDir = "",
     positive: Positive = "",
     only: Only = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     force: Force = False,
     cell_timeout: Timeout = None,
     build: Build = None,
@@ -77,6 +80,63 @@ def execute(
 
 
 @app.command()
+def verify(
+    dataset: Dataset = "phantom",
+    profile: Profile = "quick",
+    seed: Seed = 24,
+    data_dir: DataDir = "",
+    positive: Positive = "",
+    only: Only = None,
+    jobs: Jobs = None,
+    cell_timeout: Timeout = None,
+    build: Build = None,
+    root: Root = None,
+) -> None:
+    """Run the executed chapters once more, by nbval: every text output must come out the same."""
+    from helpers.course import project, runner
+    from helpers.course import verify as again
+
+    course = project.find(root, build)
+    chosen = project.parameters(dataset, profile, seed, data_dir, positive)
+    try:
+        with runner.locked(course):
+            verdicts = again.verify(
+                course, chosen, only=only or (), jobs=jobs, cell_timeout=cell_timeout
+            )
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    different = [verdict for verdict in verdicts if verdict.differences]
+    if different:
+        print(
+            f"{len(different)} of {len(verdicts)} chapters came out differently.", file=sys.stderr
+        )
+        raise typer.Exit(1)
+    print("All chapters came out the same.")
+
+
+@app.command()
+def clean(
+    older_than: Annotated[
+        float | None, typer.Option(help="Remove what was not used for this many days.")
+    ] = None,
+    limit: Annotated[
+        float | None, typer.Option(help="Keep at most this many GB; what was used last stays.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    build: Build = None,
+    root: Root = None,
+) -> None:
+    """Remove artifacts (what is computed once and kept), the least recently used first."""
+    from helpers.course import clean as cleaning
+    from helpers.course import project, runner
+
+    course = project.find(root, build)
+    with runner.locked(course):  # a run reads artifacts that no lock holds
+        cleaning.clean(course.artifacts, older_than, limit, dry_run)
+
+
+@app.command()
 def status(
     dataset: Dataset = "phantom",
     profile: Profile = "quick",
@@ -94,6 +154,8 @@ def status(
     for state in runner.states(course, chosen):
         took = banner.duration(state.record["seconds"]) if state.record else ""
         print(f"{state.chapter.name:<32} {took:>14}  {'; '.join(state.reasons) or 'up to date'}")
+        for sentence in (state.record or {}).get("collapsed", []):
+            print(f"    {sentence}")
 
 
 @app.command()
@@ -145,6 +207,8 @@ app.add_typer(data.app, name="data")
 
 def main() -> None:
     """Run the command line; on bad input, print one sentence and exit with status 2."""
+    for stream in (sys.stdout, sys.stderr):  # a file name may have letters that a terminal has not
+        stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except CourseError as error:

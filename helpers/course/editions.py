@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.base.errors import RunError
-from helpers.base.files import write_text
+from helpers.base.files import told, write_text
 from helpers.course import book, repository
 from helpers.course.project import Project, find
 
@@ -82,9 +82,13 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
     project = find(root)
     out = Path(out).expanduser().resolve()
     _check_free(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with told(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
     # Written beside `out` and renamed at the end: an edition is complete or not there.
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+    with (
+        told(out),
+        tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch,
+    ):
         new = Path(scratch) / "edition"
         titles = {}
         for chapter in project.chapters:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.base import provenance
-from helpers.base.errors import RunError
-from helpers.base.files import write_json, write_text
+from helpers.base.errors import CourseError, RunError
+from helpers.base.files import FileError, sealed, write_json, write_text
 from helpers.base.runtime import cores
 from helpers.course import checks, staleness
 from helpers.course.project import Chapter, Parameters, Project
@@ -30,6 +30,8 @@ _PACKAGES = (
     *("keras", "tensorflow", "jax", "numpy", "pandas", "scipy", "scikit-learn"),
     *("scikit-image", "opencv-python-headless", "matplotlib", "papermill"),
 )
+#: Names of the errors of the course.
+_IN_A_SENTENCE = {error.__name__ for error in CourseError.__subclasses__()}
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def execute(
     jobs: int = 1,
     on_cell: Callable[[str], object] | None = None,
     stop: threading.Event | None = None,
+    say: Callable[[str], object] = print,
 ) -> Result:
     """Run one chapter from its first cell to its last.
 
@@ -71,6 +74,8 @@ def execute(
         Called with the chapter's name when a cell begins.
     stop : threading.Event, optional
         Once it is set, the kernel is killed and nothing is written.
+    say : callable
+        Takes what the run should tell while the chapter runs.
 
     Raises
     ------
@@ -106,7 +111,6 @@ def execute(
         startup_timeout=120,
         force_raise_errors=True,
         kernel_name="python3",
-        kernel_manager_class=kernel.CourseKernelManager,
         resources={"metadata": {"path": str(chapter.path.parent)}},
         on_cell_start=on_start,
         on_cell_executed=on_executed,
@@ -114,20 +118,25 @@ def execute(
     variables = kernel.environment(project.root, artifacts, jobs)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         try:
-            answers = kernel.run_cells(client, variables, log, stop)
+            answers = kernel.run_cells(client, variables, log, stop, say)
         except Exception as error:
             if stop.is_set():
                 raise
             log.seek(0)
-            write_text(failed.with_suffix(".log"), log.read())
-            write_text(failed, writes(notebook) + "\n")
+            where: object = failed
+            try:
+                write_text(failed.with_suffix(".log"), log.read())
+                write_text(failed, writes(notebook) + "\n")
+            except FileError as refused:
+                where = f"none; {refused}"
             failure = _failure(chapter, notebook.cells, at, error, cell_timeout)
-            return Result(chapter.name, clock() - begin, f"{failure}\n  executed copy: {failed}")
+            return Result(chapter.name, clock() - begin, f"{failure}\n  executed copy: {where}")
     seconds = clock() - begin
     copy = write_text(copy_path(project, run, chapter), writes(notebook) + "\n")
     gpus = answers.get("gpu", [])
     record |= {
         "weights": answers.get("weights", []),
+        "collapsed": answers.get("collapsed", []),
         "backend": answers.get("backend", ""),
         "device": ", ".join(gpus) if gpus else f"CPU, {cores()} cores",
         "cells": times,
@@ -135,7 +144,7 @@ def execute(
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "executed": hashlib.sha256(copy.read_bytes()).hexdigest(),
     }
-    write_json(copy.with_suffix(".json"), record)
+    write_json(copy.with_suffix(".json"), sealed(record))
     for suffix in (".ipynb", ".log"):
         failed.with_suffix(suffix).unlink(missing_ok=True)
     return Result(chapter.name, seconds)
@@ -212,7 +221,8 @@ def _failure(chapter: Chapter, cells: list, index: int, error: Exception, limit:
     lines += ["    ..."] if len(code) > 12 else []
     lines.append(f"  error: {reason}")
     for output in cells[index].get("outputs", []):
-        if output.output_type == "error":
+        # The sentence of an error of the course says it all.
+        if output.output_type == "error" and output.ename not in _IN_A_SENTENCE:
             plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(output.traceback)).rstrip()
             lines += ["  where:", *(f"    {line}" for line in plain.splitlines()[-18:])]
     return "\n".join(lines)

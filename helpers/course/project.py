@@ -82,10 +82,9 @@ def parameters(
         )
     folder = "" if checked.data_dir is None else str(checked.data_dir)
     if dataset == "folders":
-        from helpers.datasets import files  # imports pandas
-        from helpers.datasets.readers import folders
+        from helpers import datasets  # imports pandas
 
-        folders.read(files.scan(checked.data_dir)[0], positive)
+        datasets.load_with_report(checked)  # as the chapters do
     return Parameters(dataset, profile, seed, folder, positive)
 
 
@@ -144,6 +143,12 @@ class Project:
     def executed(self, run: Parameters) -> Path:
         """Return the folder of a run's executed copies and records."""
         return self.build / "executed" / run.key
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of cached results: ``$COURSE_ARTIFACTS``, else ``artifacts`` in the clone."""
+        given = os.environ.get("COURSE_ARTIFACTS")
+        return Path(given).expanduser().resolve() if given else self.root / "artifacts"
 
     @property
     def html(self) -> Path:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import json
-import os
+import math
 import subprocess
 import sys
 import threading
@@ -18,12 +17,16 @@ from pathlib import Path
 
 from helpers.base import files
 from helpers.base.errors import CourseError, RunError
+from helpers.base.runtime import chapters_at_a_time
 from helpers.course import staleness
 from helpers.course.executor import Result, copy_path, execute
 from helpers.course.project import Chapter, Parameters, Project
 
 #: Longest time of one cell, in seconds, by default.
 CELL_TIMEOUT = {"smoke": 300, "quick": 900, "full": 6 * 3600}
+#: Gigabytes of memory that a chapter needs, for the runner to count how many fit: the largest
+#: took 1.4 in `smoke`; `quick` and `full` are estimates.
+CHAPTER_MEMORY = {"smoke": 2.0, "quick": 3.0, "full": 8.0}
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,6 @@ class State:
 
 def locked(project: Project) -> contextlib.AbstractContextManager[None]:
     """Hold the build folder for one process at a time; the lock ends with its process."""
-    project.build.mkdir(parents=True, exist_ok=True)
     waiting = "Another run works in this folder; waiting for it."
     return files.locked(project.build / ".lock", waiting)
 
@@ -49,10 +51,12 @@ def states(project: Project, run: Parameters) -> list[State]:
 
 def _state(project: Project, run: Parameters, chapter: Chapter) -> State:
     path = copy_path(project, run, chapter)
+    record = files.read_sealed(path.with_suffix(".json"))
     try:
-        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         executed = path.read_bytes()
-    except (OSError, ValueError):
+    except OSError:
+        record = None
+    if record is None:
         return State(chapter, ("not executed yet",), None)
     if hashlib.sha256(executed).hexdigest() != record.get("executed"):
         return State(chapter, ("its executed copy is not the one recorded",), None)
@@ -60,12 +64,27 @@ def _state(project: Project, run: Parameters, chapter: Chapter) -> State:
     return State(chapter, tuple(staleness.reasons(record.get("digest", {}), new)), record)
 
 
+def at_a_time(run: Parameters, jobs: int | None) -> int:
+    """Return `jobs`, or without it as many as the machine can take; at least 1.
+
+    Raises
+    ------
+    RunError
+        When `jobs` is below 1.
+    """
+    if jobs is None:
+        return chapters_at_a_time(CHAPTER_MEMORY[run.profile])
+    if jobs < 1:
+        raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
+    return jobs
+
+
 def run_chapters(
     project: Project,
     run: Parameters,
     *,
     only: list[str] | tuple[str, ...] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
     force: bool = False,
     cell_timeout: int | None = None,
     artifacts: Path | None = None,
@@ -78,8 +97,9 @@ def run_chapters(
         Which clone, and with which parameters.
     only : list of str
         Numbers or names of the chapters to consider; all when empty.
-    jobs : int
-        Number of chapters that run at a time.
+    jobs : int, optional
+        Number of chapters that run at a time; by default as many as the machine can take,
+        see :func:`helpers.base.runtime.chapters_at_a_time`.
     force : bool
         Run also the chapters that are up to date.
     cell_timeout : int, optional
@@ -92,25 +112,30 @@ def run_chapters(
     A chapter that fails does not stop the others: no chapter needs another one, and one
     long run should report everything that is wrong. The caller looks at `failure`.
     """
-    if jobs < 1:
-        raise RunError(f"--jobs is {jobs}, but must be 1 or more.")
-    if artifacts is None:
-        given = os.environ.get("COURSE_ARTIFACTS")
-        artifacts = Path(given).expanduser().resolve() if given else project.root / "artifacts"
+    jobs = at_a_time(run, jobs)
+    artifacts = artifacts or project.artifacts
     chosen = {chapter.name for chapter in project.select(only)}
     stale = [s for s in states(project, run) if s.chapter.name in chosen and (s.reasons or force)]
     for rest in project.executed(run).rglob(".*"):  # left by a run that was killed
         if rest.is_file():
             rest.unlink()
-    _announce(run, len(chosen), stale)
+    jobs = min(jobs, len(stale))
+    _announce(run, len(chosen), stale, jobs)
     if not stale:
         return []
+    from helpers.course import kernel  # imports Jupyter
+
+    artifacts = artifacts or project.artifacts
     # On a new machine Matplotlib builds a cache of fonts and says so on stderr, which no page
     # should show: let it do that before the chapters start.
     subprocess.run(
-        [sys.executable, "-c", "import matplotlib.font_manager"], capture_output=True, check=False
+        [sys.executable, "-c", "import matplotlib.font_manager"],
+        env=kernel.environment(project.root, artifacts),
+        capture_output=True,
+        check=False,
     )
-    jobs = min(jobs, len(stale))
+    # The longest first, as an earlier run took it: a long one begun last would end alone.
+    stale.sort(key=lambda state: -state.record["seconds"] if state.record else -math.inf)
     work = functools.partial(
         execute,
         project,
@@ -122,11 +147,11 @@ def run_chapters(
     return _run_all(work, [state.chapter for state in stale], jobs)
 
 
-def _announce(run: Parameters, chosen: int, stale: list[State]) -> None:
+def _announce(run: Parameters, chosen: int, stale: list[State], jobs: int) -> None:
     if not stale:
         print(f"{run.key}: all {chosen} chapters are up to date.")
         return
-    print(f"{run.key}: {len(stale)} of {chosen} chapters to run.")
+    print(f"{run.key}: {len(stale)} of {chosen} chapters to run, {jobs} at a time.")
     for state in stale:
         print(f"  {state.chapter.name}: {'; '.join(state.reasons) or 'asked for'}")
     sys.stdout.flush()
@@ -150,8 +175,12 @@ def _run_all(work: Callable[..., Result], chapters: list[Chapter], jobs: int) ->
             bar.set_description(name, refresh=False)
             bar.update()
 
+        def say(name: str, text: str) -> None:
+            bar.write(f"  {name}: {text}")
+            sys.stdout.flush()
+
         try:
-            futures = [pool.submit(_guarded, work, each, on_cell, stop) for each in chapters]
+            futures = [pool.submit(_guarded, work, each, on_cell, say, stop) for each in chapters]
             for future in as_completed(futures):
                 result = future.result()
                 how = "FAILED" if result.failure else "done"
@@ -165,12 +194,16 @@ def _run_all(work: Callable[..., Result], chapters: list[Chapter], jobs: int) ->
 
 
 def _guarded(
-    work: Callable[..., Result], chapter: Chapter, on_cell: Callable, stop: threading.Event
+    work: Callable[..., Result],
+    chapter: Chapter,
+    on_cell: Callable,
+    say: Callable,
+    stop: threading.Event,
 ) -> Result:
     """Run a chapter; an error outside of its cells is that chapter's failure too."""
     begin = time.monotonic()
     try:
-        return work(chapter, on_cell=on_cell, stop=stop)
+        return work(chapter, on_cell=on_cell, say=functools.partial(say, chapter.name), stop=stop)
     except Exception as error:
         kind = "" if isinstance(error, CourseError) else f"{type(error).__name__}: "
         failure = f"{chapter.name} could not be run: {kind}{error}"

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from helpers.base import code as source_code
+from helpers.base.errors import RunError
 from helpers.course.project import Chapter, Parameters, Project
 
 #: Tags that change what a cell does when the notebook runs.
@@ -61,8 +62,21 @@ def reasons(old: dict[str, str], new: dict[str, str]) -> list[str]:
 
 
 def read_notebook(path: Path) -> dict:
-    """Return a notebook as plain JSON: importing nbformat would slow down every start."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Return a notebook as plain JSON: importing nbformat would slow down every start.
+
+    Raises
+    ------
+    RunError
+        When the file is no notebook, for example after a merge with conflicts.
+    """
+    try:
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        if all({"cell_type", "source"} <= set(cell) for cell in notebook["cells"]):
+            return notebook
+        reason = "a cell has no type or no source"
+    except (ValueError, TypeError, KeyError) as error:
+        reason = f"{type(error).__name__}: {error}"
+    raise RunError(f"{path} cannot be read as a notebook ({reason}): restore it, or save it again.")
 
 
 def source_of(cell: dict) -> str:

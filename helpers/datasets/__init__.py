@@ -98,8 +98,9 @@ def load_with_report(
     -------
     catalog : pandas.DataFrame
     report : pandas.DataFrame
-        Columns `path` (relative to `data_dir`) and `reason`, sorted by both. It does
-        not list images that were left out only because of the profile's limit.
+        Columns `path` (relative to `data_dir`) and `reason`: each file that is neither an
+        image of the catalog nor a table that was read. It does not list images that
+        were left out only because of the profile's limit.
         ``report.attrs["notes"]`` is a list of what else a reader must know.
     """
     if isinstance(name, Settings):
@@ -122,19 +123,22 @@ def load_with_report(
             f"{folder} is not a folder; `course data {name}` fetches the data set or says how."
         )
     reader = _reader(name)
-    files, left_out = data_files.scan(
-        folder, getattr(reader, "MASKS", False), getattr(reader, "EVERY_FILE", False)
-    )
+    files, left_out = data_files.scan(folder, getattr(reader, "MASKS", False))
     memory = data_files.Memory(folder)
     given = (positive,) if name == "folders" else ()
     rows, unfit = reader.read(files, *given)
     rows, broken = _sound(rows, memory, reader.SIZES)
     rows, repeated = _once_each(rows, memory)
     rows, unusable = reader.settle(rows, memory) if hasattr(reader, "settle") else (rows, [])
-    left_out = sorted([*left_out, *unfit, *broken, *repeated, *unusable])
+    left_out = {*left_out, *unfit, *broken, *repeated, *unusable}
+    left_out = sorted({*left_out, *_forgotten(files, rows, left_out)})
     report = pd.DataFrame(left_out, columns=["path", "reason"], dtype=object)
     if not rows:
         raise DatasetError(_nothing_found(name, folder, files, report))
+    if positive and not any(row["positive"] == 1 for row in rows):
+        raise DatasetError(
+            f"No image of the class {positive!r} (POSITIVE) can be used. {summary(report)}"
+        )
     notes = reader.notes(rows) if hasattr(reader, "notes") else []
     if most is not None and len(rows) > most:
         labelled = [row for row in rows if row["label"] != UNLABELLED]
@@ -197,6 +201,18 @@ def _sound(
         else:
             good.append(row)
     return good, left_out
+
+
+def _forgotten(files: list[File], rows: list[dict], left_out: set[LeftOut]) -> list[LeftOut]:
+    """Return the images that are neither in `rows` nor left out: masks of what was left out."""
+    named = {path for path, _ in left_out}
+    taken = {value for row in rows for value in row.values() if isinstance(value, str)}
+    taken |= {row["file"].path for row in rows}
+    return [
+        (file.relative, "mask of an image that was left out, or its second mask")
+        for file in files
+        if file.ending in IMAGE_ENDINGS and file.path not in taken and file.relative not in named
+    ]
 
 
 def _once_each(rows: list[dict], memory: data_files.Memory) -> tuple[list[dict], list[LeftOut]]:

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import stat
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,24 +15,36 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import filelock
 from tqdm import tqdm
 
-from helpers.base.files import write_text
-from helpers.base.image_files import IMAGE_ENDINGS, sniff
+from helpers.base.files import locked, read_sealed, sealed, write_text
+from helpers.base.image_files import IMAGE_ENDINGS, open_file, open_image
 from helpers.base.settings import artifacts_folder
 
 #: Endings of images that the course does not read.
 OTHER_IMAGE_ENDINGS = {
-    ".avif", ".dcm", ".gif", ".heic", ".heif", ".jp2", ".ndpi", ".ppm", ".svs", ".tga", ".webp",
+    ".avif", ".czi", ".dcm", ".dng", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".lif",
+    ".mrxs", ".nd2", ".ndpi",
+    ".pbm", ".pgm", ".pnm", ".ppm", ".scn", ".svs", ".tga", ".vsi", ".webp",
 }  # fmt: skip
-#: Folders of thumbnails, waste bins and the like, besides those that begin with a dot.
-SYSTEM_FOLDERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+#: Folders of thumbnails, waste bins and the like (lower case), besides hidden ones.
+SYSTEM_FOLDERS = {
+    "__macosx", "@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot",
+    "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found",
+    "thumbs", "thumbnail", "thumbnails",
+}  # fmt: skip
 ARCHIVE_ENDINGS = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}
-SYSTEM_NAMES = {"thumbs.db", ".ds_store", "desktop.ini", "ehthumbs.db"}
+SYSTEM_NAMES = {"thumbs.db", ".ds_store", "desktop.ini", "ehthumbs.db", "icon\r"}
+UNFINISHED_ENDINGS = {".crdownload", ".download", ".filepart", ".part", ".partial", ".tmp"}
+#: Why a table is named in the report of a data set that has no use for it.
+NO_TABLE_OF_IT = "table that this data set does not use"
+_THUMBNAIL = re.compile(r"(^|[_\-. ])thumb(nail)?s?([_\-. ]|$)", re.IGNORECASE)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SAVE_EVERY = 2000  # files
-_CACHE_VERSION = 3
+_CACHE_VERSION = 4
 
+# The course writes these beside the images that it draws: their recipe, its checksum, a lock.
+_OWN_NOTES = re.compile(r"\.?phantom(s|_fields)(_finished)?\.(json|lock|json\.sums)")
 #: A file that is left out, and the reason.
 LeftOut = tuple[str, str]
 
@@ -44,7 +58,7 @@ class File:
     path : str
         Absolute path.
     relative : str
-        Path from the data folder, with ``/``.
+        Path from the data folder, with ``/``, fit to be displayed: see :func:`readable_name`.
     size, mtime_ns : int
         Bytes; time of the last change in nanoseconds.
     """
@@ -91,9 +105,20 @@ class Content(NamedTuple):
     height: int = 0
 
 
-def scan(
-    folder: str | os.PathLike, masks: bool = False, every_file: bool = False
-) -> tuple[list[File], list[LeftOut]]:
+def readable_name(name: str) -> str:
+    """Return a file name as text that can be displayed, stored and compared.
+
+    Bytes that are not UTF-8 are taken for Latin-1, as older systems wrote names. Line
+    breaks and other control characters are replaced.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        name = os.fsencode(name).decode("latin-1")
+    return _CONTROL.sub("\ufffd", name)
+
+
+def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], list[LeftOut]]:
     """Find every file below `folder`, in an order that does not depend on the disk.
 
     Parameters
@@ -101,25 +126,27 @@ def scan(
     folder : path-like
     masks : bool
         Whether images with ``mask`` in their name are included.
-    every_file : bool
-        Whether files that are neither images nor tables by their ending are named
-        in `left_out`; otherwise they are passed over in silence.
 
     Returns
     -------
     files : list of File
         Files with the ending of an image, and label tables (``.csv``, ``.xyc``).
     left_out : list of (path, reason)
-        Files that look like images but are not, or that do not belong to the
-        data: system files, notebook checkpoints, masks, archives, broken links.
+        Every other file: what is no image by its ending, system files, notebook check
+        points, masks, archives, thumbnails, broken links, pipes. Of a hidden or system
+        folder, and of one that was listed already, only the folder is named.
     """
     files: list[File] = []
     left_out: list[LeftOut] = []
+    root = os.path.abspath(folder)
+    above = os.path.join(os.path.realpath(root), "")
     seen: set[str] = set()
+    links: list[tuple[str, str]] = []  # to folders, which may lie in the tree themselves
 
     def walk(directory: str, prefix: str) -> None:
         real = os.path.realpath(directory)
-        if real in seen:  # a link to a folder above
+        if real in seen or (prefix and above.startswith(os.path.join(real, ""))):
+            left_out.append((prefix.rstrip("/"), "link to a folder that is listed elsewhere"))
             return
         seen.add(real)
         try:
@@ -128,50 +155,65 @@ def scan(
             left_out.append((prefix.rstrip("/") or ".", f"cannot be opened ({error.strerror})"))
             return
         if os.path.basename(directory) == ".ipynb_checkpoints":
-            names = [prefix + entry.name for entry in entries] or [prefix.rstrip("/")]
-            left_out.extend((name, "notebook check point") for name in names)
+            names = [prefix + readable_name(entry.name) for entry in entries]
+            reason = "notebook check point"
+            left_out.extend((name, reason) for name in names or [prefix.rstrip("/")])
             return
         for entry in entries:
-            relative = prefix + entry.name
+            if _OWN_NOTES.fullmatch(entry.name):
+                continue
+            relative = prefix + readable_name(entry.name)
             try:
-                if entry.is_dir():
-                    hidden = entry.name.startswith(".") or entry.name in SYSTEM_FOLDERS
-                    if hidden and entry.name != ".ipynb_checkpoints":
-                        left_out.append((relative, "hidden or system folder"))
-                    else:
-                        walk(entry.path, relative + "/")
-                    continue
                 status = entry.stat()
             except OSError as error:
                 left_out.append((relative, f"cannot be opened ({error.strerror})"))
                 continue
-            reason = _reason_by_name(entry.name)
-            if reason and not (masks and reason == "mask"):
-                left_out.append((relative, reason))
+            if stat.S_ISDIR(status.st_mode):
+                if _is_system_folder(entry.name):
+                    left_out.append((relative, "hidden or system folder"))
+                elif entry.is_symlink():
+                    links.append((entry.path, relative + "/"))
+                else:
+                    walk(entry.path, relative + "/")
                 continue
             file = File(entry.path, relative, status.st_size, status.st_mtime_ns)
-            if file.ending in IMAGE_ENDINGS or file.ending in {".csv", ".xyc"}:
+            reason = _reason_by_name(file)
+            if not stat.S_ISREG(status.st_mode):
+                left_out.append((relative, "a pipe, a socket or a device, not a file"))
+            elif reason and not (masks and reason == "mask"):
+                left_out.append((relative, reason))
+            elif file.ending in IMAGE_ENDINGS or file.ending in {".csv", ".xyc"}:
                 files.append(file)
-            elif every_file:
+            else:
                 left_out.append((relative, "not an image by its ending"))
 
-    walk(os.path.abspath(folder), "")
+    walk(root, "")
+    while links:
+        walk(*links.pop(0))
     files.sort(key=lambda file: file.relative)
     return files, sorted(left_out)
 
 
-def _reason_by_name(name: str) -> str:
-    lower = name.lower()
-    if lower in SYSTEM_NAMES or lower.startswith("._"):
+def _is_system_folder(name: str) -> bool:
+    hidden = name.startswith(".") and name != ".ipynb_checkpoints"
+    return hidden or name.lower() in SYSTEM_FOLDERS
+
+
+def _reason_by_name(file: File) -> str:
+    lower = file.name.lower()
+    if lower in SYSTEM_NAMES or lower.startswith(("._", "~$")):
         return "system file"
     if lower.startswith("."):
         return "hidden file"
-    ending = os.path.splitext(lower)[1]
-    if ending in ARCHIVE_ENDINGS:
+    if file.ending in ARCHIVE_ENDINGS:
         return "archive, to be unpacked first"
-    if ending in OTHER_IMAGE_ENDINGS:
+    if file.ending in UNFINISHED_ENDINGS:
+        return "unfinished download or temporary file"
+    if file.ending in OTHER_IMAGE_ENDINGS:
         return "image of a kind that the course cannot read; save it as PNG"
-    if ending in IMAGE_ENDINGS and "mask" in lower:
+    if file.ending in IMAGE_ENDINGS and _THUMBNAIL.search(file.stem):
+        return "thumbnail"
+    if file.ending in IMAGE_ENDINGS and "mask" in lower:
         return "mask"
     return ""
 
@@ -187,17 +229,19 @@ def look_into(path: str | os.PathLike) -> Content:
     Returns
     -------
     Content
-        Only the header is read, no pixels are decoded.
+        The image is decoded: what is sound here, :func:`helpers.images.load_images` can read.
     """
     try:
-        with open(path, "rb") as file:
-            info = sniff(file)
+        with open_file(path) as file:
+            found = open_image(file)
     except OSError as error:
-        return Content(f"cannot be opened ({error.strerror})")
-    problem = info.problem
-    if info.format and info.format != IMAGE_ENDINGS.get(os.path.splitext(path)[1].lower()):
-        problem = f"{info.format} inside, against its name"
-    return Content(problem, info.width, info.height)
+        return Content(
+            error.strerror if error.errno == 0 else f"cannot be opened ({error.strerror})"
+        )
+    problem = found.problem
+    if found.format and found.format != IMAGE_ENDINGS.get(os.path.splitext(path)[1].lower()):
+        problem = f"{found.format} inside, against its name"
+    return Content(problem, found.width, found.height)
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -224,7 +268,7 @@ class Memory:
 
     def __init__(self, folder: str | os.PathLike, trust: bool = True):
         self.folder = os.path.abspath(folder)
-        name = hashlib.sha256(self.folder.encode()).hexdigest()[:16]
+        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
         self.store = artifacts_folder() / "hashes" / f"{name}.json"
         self._known = self._read() if trust else {}
 
@@ -240,30 +284,34 @@ class Memory:
         """Return what is stored under the key `what` for each file; compute what is missing."""
         todo = []
         for file in files:
-            entry = self._known.get(file.relative)
+            entry = self._known.get(self._key(file))
             if entry is None or entry["stamp"] != [file.size, file.mtime_ns]:
-                self._known[file.relative] = {"stamp": [file.size, file.mtime_ns]}
-            if what not in self._known[file.relative]:
+                self._known[self._key(file)] = {"stamp": [file.size, file.mtime_ns]}
+            if what not in self._known[self._key(file)]:
                 todo.append(file)
         paths = [file.path for file in todo]
         with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as threads:
             bar = {"desc": "Reading", "unit": "file", "delay": 5, "leave": False}
             results = tqdm(threads.map(compute, paths), total=len(paths), **bar)
             for count, (file, value) in enumerate(zip(todo, results, strict=True), start=1):
-                self._known[file.relative][what] = value
+                self._known[self._key(file)][what] = value
                 if count % _SAVE_EVERY == 0:
                     self._write()
         if todo:
             self._write()
-        return [self._known[file.relative][what] for file in files]
+        return [self._known[self._key(file)][what] for file in files]
+
+    def _key(self, file: File) -> str:
+        """Return the exact path: two names may look the same."""
+        return file.path.removeprefix(self.folder).lstrip(os.sep)
 
     def _read(self) -> dict[str, dict]:
         try:
-            stored = json.loads(self.store.read_text(encoding="utf-8"))
+            stored = read_sealed(self.store) or {}
             if stored["version"] != _CACHE_VERSION or stored["folder"] != self.folder:
                 return {}
             return {name: entry for name, entry in stored["files"].items() if _is_entry(entry)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError):
             return {}
 
     def _write(self) -> None:
@@ -272,15 +320,13 @@ class Memory:
         settled = time.time_ns() - 2_000_000_000
         mine = {name: entry for name, entry in self._known.items() if entry["stamp"][1] < settled}
         # On a read-only disk nothing is stored, and files are hashed in every run.
-        with contextlib.suppress(OSError):
-            self.store.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(f"{self.store}.lock", timeout=60):
-                merged = self._read()
-                for name, entry in mine.items():
-                    same = merged.get(name, {}).get("stamp") == entry["stamp"]
-                    merged[name] = {**merged[name], **entry} if same else entry
-                stored = {"version": _CACHE_VERSION, "folder": self.folder, "files": merged}
-                write_text(self.store, json.dumps(stored))
+        with contextlib.suppress(OSError), locked(f"{self.store}.lock"):
+            merged = self._read()
+            for name, entry in mine.items():
+                same = merged.get(name, {}).get("stamp") == entry["stamp"]
+                merged[name] = {**merged[name], **entry} if same else entry
+            stored = {"version": _CACHE_VERSION, "folder": self.folder, "files": merged}
+            write_text(self.store, json.dumps(sealed(stored)))
 
 
 def _is_entry(entry: object) -> bool:

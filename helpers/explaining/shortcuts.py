@@ -7,6 +7,7 @@ images and numbers with only one of these, and functions that remove or change o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import images as image_files
+from helpers.base import arguments
 from helpers.base.errors import ExplainError
 from helpers.images import cropping
 
@@ -78,6 +80,7 @@ def colour_statistics(images: np.ndarray) -> np.ndarray:
     ndarray of float64, shape (n, 6)
         Columns as in :data:`COLOURS`, in grey levels.
     """
+    images = _require_images(images)
     statistics = np.empty((len(images), len(COLOURS)))
     for row, (image, mask) in enumerate(zip(images, cell_masks(images), strict=True)):
         pixels = image[mask if mask.any() else ~mask].astype(np.float64)
@@ -104,7 +107,9 @@ def sizes(paths: Iterable[str]) -> np.ndarray:
         When a file is not an image, or a frame has no cell.
     """
     rows = []
-    for path in paths:
+    if isinstance(paths, pd.Series | list):
+        paths = [str(path) if isinstance(path, os.PathLike) else path for path in paths]
+    for path in arguments.names("The paths", paths, ExplainError):
         image = image_files.read_image(path)
         if image_files.is_frame(image):
             box = cropping.find_cell(image)
@@ -138,13 +143,14 @@ def swap_ground(images: np.ndarray, ground: str = "grey", seed: int = 24) -> np.
     ExplainError
         When the background is unknown.
     """
+    images = _require_images(images)
+    arguments.whole("The seed", seed, ExplainError)
+    arguments.one_of("ground", ground, ("grey", "noise"), ExplainError)
     masks = cell_masks(images)
     if ground == "noise":
         new = np.random.default_rng(seed).integers(0, 256, images.shape, dtype=np.uint8)
-    elif ground == "grey":
-        new = np.uint8(128)
     else:
-        raise ExplainError(f"There is no ground {ground!r}; known are grey and noise.")
+        new = np.uint8(128)
     return np.where(masks[..., np.newaxis], images, new)
 
 
@@ -168,7 +174,7 @@ def shrink(images: np.ndarray, share: float) -> np.ndarray:
         When the share is out of range.
     """
     images = _require_images(images)
-    if not 0 < share <= 1:
+    if not 0 < arguments.number("The share", share, ExplainError, missing=True) <= 1:
         raise ExplainError(f"The share is {share!r}, but must be above 0 and at most 1.")
     height, width = images.shape[1:3]
     inner = max(1, round(share * width)), max(1, round(share * height))
@@ -215,7 +221,10 @@ def plant_stain(
         When the lengths differ.
     """
     images = _require_images(images)
-    target, split = np.asarray(target), np.asarray(list(split), dtype=object)
+    target = np.atleast_1d(arguments.array("The target", target, ExplainError, 0, 1))
+    split = np.asarray(arguments.names("The splits", split, ExplainError), dtype=object)
+    arguments.number("The strength", strength, ExplainError, -1, 1)
+    arguments.whole("The seed", seed, ExplainError)
     if not len(images) == len(target) == len(split):
         raise ExplainError(
             f"{len(images)} images, {len(target)} targets and {len(split)} splits do not belong "
@@ -253,9 +262,10 @@ def report(scores: dict[str, pd.DataFrame], resamples: int = 1000, seed: int = 2
         When a table has no rows in ``train`` or in ``test``.
     """
     from helpers.predictions import metrics
+    from helpers.predictions.alignment import checked
 
     rows = []
-    for name, table in scores.items():
+    for name, table in checked(scores).items():
         parts = {part: table[table["split"] == part] for part in ("train", "test")}
         empty = [part for part, rows_ in parts.items() if rows_.empty]
         if empty:
@@ -267,10 +277,4 @@ def report(scores: dict[str, pd.DataFrame], resamples: int = 1000, seed: int = 2
 
 
 def _require_images(images: np.ndarray) -> np.ndarray:
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise ExplainError(
-            f"Images must be uint8 of shape (n, height, width, 3), but are {images.dtype} of "
-            f"shape {images.shape}; helpers.images.load_images makes them."
-        )
-    return images
+    return arguments.pixels(images, ExplainError)

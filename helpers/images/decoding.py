@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from helpers.base.errors import ImageError
-from helpers.base.image_files import sniff
+from helpers.base.image_files import open_file, open_image
 
 
 class ScratchBuffers(threading.local):
@@ -56,28 +56,20 @@ def decode(path: str | os.PathLike) -> np.ndarray:
         When the file is missing, holds no image, or is damaged.
     """
     try:
-        with open(path, "rb") as file:
-            info = sniff(file)
-            content = _content(file)
+        with open_file(path) as file:
+            found = open_image(file)
+            content = _content(file) if found.bgr_rows and not found.problem else None
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if info.problem:
-        raise ImageError(f"{path} cannot be used as an image: {info.problem}.")
-    if info.bgr_rows:  # the pixels can be used as stored in the file
-        start, row_length = info.bgr_rows
-        rows = content[start : start + info.height * row_length].reshape(info.height, row_length)
-        pixels = rows[:, : info.width * 3].reshape(info.height, info.width, 3)
-        return pixels[::-1]
-    try:
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        image = None
-    if image is None:
-        raise ImageError(
-            f"{path} cannot be decoded: its header is that of a {info.format} image of "
-            f"{info.width}x{info.height} pixels, but the rest is damaged or of a rare kind."
-        )
-    return _bgr(image, path)
+    if found.problem:
+        raise ImageError(f"{path} cannot be used as an image: {found.problem}.")
+    height, width = found.height, found.width
+    if found.image is None:  # the pixels can be used as stored in the file
+        start, row_length = found.bgr_rows
+        rows = content[start : start + height * row_length].reshape(height, row_length)
+        return rows[:, : width * 3].reshape(height, width, 3)[::-1]
+    pixels = SCRATCH.array("content", height, width, 3)
+    return cv2.cvtColor(np.asarray(found.image), cv2.COLOR_RGB2BGR, dst=pixels)
 
 
 def _content(file: BinaryIO) -> np.ndarray:
@@ -87,24 +79,3 @@ def _content(file: BinaryIO) -> np.ndarray:
     if file.readinto(content) < content.size:
         raise OSError("it became shorter while it was read")
     return content
-
-
-def _bgr(image: np.ndarray, path: str | os.PathLike) -> np.ndarray:
-    """Return a decoded image of any kind as BGR uint8."""
-    if image.dtype == np.uint16:
-        if 0 < image.max() < 4096:
-            raise ImageError(
-                f"{path} is nearly black: it holds 16-bit values of at most {image.max()}, as "
-                "12-bit cameras write them. Multiply its values by 16 and save it again."
-            )
-        image = ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if image.dtype != np.uint8:
-        raise ImageError(
-            f"{path} holds {image.dtype} values, but the course reads images of 8 or 16 bits."
-        )
-    if image.ndim == 2:
-        return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    if image.shape[2] == 4:  # transparent: drawn on black
-        color, alpha = image[..., :3].astype(np.uint16), image[..., 3:].astype(np.uint16)
-        return ((color * alpha + 127) // 255).astype(np.uint8)
-    return image

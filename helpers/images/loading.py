@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
@@ -41,7 +42,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Returns
     -------
     ndarray of uint8, shape (h, w, 3)
-        RGB. 16 bits are scaled to 8 (65535 becomes 255), grey is repeated in
+        RGB. Of 16 bits the upper 8 are taken (65535 becomes 255), grey is repeated in
         three channels, a transparent image is drawn on black. The EXIF
         orientation is not applied, so that coordinates measured on the file
         (ALL-IDB's centroids) remain valid. A file with several pages gives the first.
@@ -49,8 +50,9 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
     Raises
     ------
     ImageError
-        When the file is missing, holds no image, is cut off, or has more than
-        100 megapixels.
+        When the file is missing, holds no image, is damaged, has more than 100
+        megapixels, or is of a kind with no certain translation into RGB of 8 bits:
+        printing or Lab colours, floats, signed values, planes of 16 bits.
     """
     return cv2.cvtColor(decode(path), cv2.COLOR_BGR2RGB)
 
@@ -107,7 +109,7 @@ def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.
     """
     from helpers import catalog as catalogs
 
-    catalogs.check(catalog)
+    catalog = catalogs.check(catalog)
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
         raise ImageError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
     shape = (len(catalog), size, size, 3)
@@ -115,6 +117,7 @@ def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.
         settings.artifacts_folder() / "images" / f"{_key(catalog, size, crop)}.npy",
         lambda path: read_array(path, shape, "uint8"),
         lambda path: _build(path, catalog, shape, crop),
+        needs=math.prod(shape),
     )
 
 
@@ -128,6 +131,9 @@ def readable(catalog: pd.DataFrame, crop: bool = True) -> tuple[pd.DataFrame, pd
     left_out : pandas.DataFrame
         `image_id`, `path` and `problem` (one sentence) of each other row.
     """
+    from helpers import catalog as catalogs
+
+    catalog = catalogs.check(catalog)
     batches = _problems(_rows(catalog), 8, crop)
     problems = [problem for batch in batches for problem in batch]
     bad = np.array([problem is not None for problem in problems], bool)

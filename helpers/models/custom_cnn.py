@@ -2,7 +2,8 @@
 
 Gohil & Pandya and Sonawane & Kulkarni train such networks on C-NMC but do not publish
 their layer sizes. These sizes are the course's own: 32, 64, 128 and 256 filters,
-a dense layer of 256 and one sigmoid, 2,027,329 parameters at 300 pixels.
+a dense layer of 256 and one sigmoid, 2,027,329 parameters at 300 pixels. So is the layer
+that brings the features of an image to one scale: without it large images start too loud.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from helpers.base.errors import ModelError
-from helpers.models.layers import require_channels_last
+from helpers.models.layers import one_scale, probability, require_channels_last
 
 if TYPE_CHECKING:
     import keras
@@ -77,14 +78,10 @@ def build(
         pool = min(pool, x.shape[1])  # small images have one pixel left here
         x = layers.MaxPooling2D(pool, name=f"pool{block}")(x)
     x = layers.Flatten(name="flatten")(x)
+    x = one_scale(x)
     x = layers.Dense(DENSE, activation="relu", kernel_initializer=he(), name="dense")(x)
     x = layers.Dropout(dropout, seed=next(seeds), name="dropout")(x)
-    head = keras.initializers.GlorotUniform(seed=next(seeds))
-    # float32 even in mixed precision: float16 cannot tell probabilities near 1 apart.
-    x = layers.Dense(
-        1, activation="sigmoid", kernel_initializer=head, dtype="float32", name="probability"
-    )(x)
-    return keras.Model(image, x, name="custom_cnn")
+    return keras.Model(image, probability(x, next(seeds)), name="custom_cnn")
 
 
 def feature_layer(size: int) -> str:

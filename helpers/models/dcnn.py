@@ -18,7 +18,13 @@ from keras import layers, ops
 
 from helpers.base import provenance
 from helpers.base.errors import ModelError
-from helpers.models.layers import require_channels_last
+from helpers.models.layers import (
+    one_scale,
+    probability,
+    require_channels_last,
+    use_logits,
+    use_probability,
+)
 
 #: Filters of the two convolutions and units of the dense layer: the course's own.
 FILTERS, DENSE = (16, 32), 64
@@ -103,12 +109,9 @@ def build(size: int = 48, seed: int = 24, keep: np.ndarray | None = None) -> ker
             filters, 3, activation="relu", kernel_initializer=he(), name=f"conv{block}"
         )(x)
         x = layers.MaxPooling2D(2, name=f"pool{block}")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = one_scale(layers.Flatten(name="flatten")(x))
     x = layers.Dense(DENSE, activation="relu", kernel_initializer=he(), name="dense")(x)
-    head = keras.initializers.GlorotUniform(seed=next(seeds))
-    x = layers.Dense(
-        1, activation="sigmoid", kernel_initializer=head, dtype="float32", name="probability"
-    )(x)
+    x = probability(x, next(seeds))
     chosen.set_weights([keep.reshape(shape).astype(np.float32)])
     return keras.Model(image, x, name="dcnn")
 
@@ -169,30 +172,36 @@ def train(
     for name, number in {"iterations": iterations, "batch_size": batch_size, "look": look}.items():
         if number < 1:
             raise ModelError(f"{name} is {number}, but must be at least 1.")
+    jit = False if provenance.spares_xla() else "auto"
+    use_logits(model)
     model.compile(
         keras.optimizers.Adam(learning_rate),
-        loss="binary_crossentropy",
-        jit_compile=False if provenance.spares_xla() else "auto",
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+        jit_compile=jit,
     )
     truth = np.asarray(target, dtype=np.float32)[:, None]
     rng = np.random.default_rng(seed)
     history, best = [], (np.inf, None)
-    for iteration in range(1, iterations + 1):
-        batch = rng.choice(rows, min(batch_size, len(rows)), replace=False)
-        model.reset_metrics()  # otherwise Keras returns the mean over all steps so far
-        loss = float(model.train_on_batch(images[batch], truth[batch]))
-        val_loss = np.nan
-        if iteration % look == 0 or iteration == iterations:
-            model.reset_metrics()
-            val_loss = float(model.test_on_batch(images[val], truth[val]))
-            if val_loss < best[0]:
-                best = val_loss, model.get_weights()
-        if not np.isfinite(loss):
-            raise ModelError(
-                f"In iteration {iteration} the loss is no longer a number: lower the learning "
-                f"rate (it is {learning_rate})."
-            )
-        history.append((iteration, loss, val_loss))
+    try:
+        for iteration in range(1, iterations + 1):
+            batch = rng.choice(rows, min(batch_size, len(rows)), replace=False)
+            model.reset_metrics()  # otherwise Keras returns the mean over all steps so far
+            loss = float(model.train_on_batch(images[batch], truth[batch]))
+            val_loss = np.nan
+            if iteration % look == 0 or iteration == iterations:
+                model.reset_metrics()
+                val_loss = float(model.test_on_batch(images[val], truth[val]))
+                if val_loss < best[0]:
+                    best = val_loss, model.get_weights()
+            if not np.isfinite(loss):
+                raise ModelError(
+                    f"In iteration {iteration} the loss is no longer a number: lower the learning "
+                    f"rate (it is {learning_rate})."
+                )
+            history.append((iteration, loss, val_loss))
+    finally:
+        use_probability(model)
+        model.compile(loss="binary_crossentropy", jit_compile=jit)
     if best[1] is not None:
         model.set_weights(best[1])
     return pd.DataFrame(history, columns=["iteration", "loss", "val_loss"])

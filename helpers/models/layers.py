@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def require_channels_last() -> None:
-    """Raise an error if Keras expects the channels of an image before its rows.
+    """Raise an error if Keras expects the channels before the rows, or builds in half precision.
 
     Raises
     ------
     ModelError
-        When Keras' setting ``image_data_format`` is not ``channels_last``.
+        When Keras' setting ``image_data_format`` is not ``channels_last``, or ``floatx`` is not
+        ``float32``: the profile decides which type a network computes in.
     """
     import keras
 
@@ -30,6 +31,41 @@ def require_channels_last() -> None:
             "images have their channels last: call "
             "keras.config.set_image_data_format('channels_last') first, or correct that file."
         )
+    if keras.config.floatx() != "float32":
+        raise ModelError(
+            f"Keras is set to {keras.config.floatx()!r} (floatx in keras.json), but the course's "
+            "networks keep their weights in float32: call keras.config.set_floatx('float32') "
+            "first, or correct that file."
+        )
+
+
+def one_scale(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Bring the features of each image to a mean of 0 and a variance of 1, without parameters.
+
+    Backbones and sizes of images differ in how large their features are; a learning rate that
+    suits one of them would be too large for another. Layer normalisation: Ba et al. 2016,
+    arXiv 1607.06450.
+    """
+    import keras
+
+    return keras.layers.LayerNormalization(
+        epsilon=1e-6, center=False, scale=False, name="one_scale"
+    )(features)
+
+
+def probability(features: keras.KerasTensor, seed: int) -> keras.KerasTensor:
+    """Return the probability of the positive class, by one sigmoid called ``probability``.
+
+    Its first weights are small: a new network is sure of nothing, its first loss is near ln 2.
+    It keeps float32 in mixed precision: float16 cannot tell probabilities near 1 apart.
+    """
+    import keras
+
+    start = keras.initializers.RandomNormal(stddev=0.01, seed=seed)
+    last = keras.layers.Dense(
+        1, "sigmoid", kernel_initializer=start, dtype="float32", name="probability"
+    )
+    return last(features)
 
 
 def layers_of(model: keras.Model, above: str = "") -> dict[str, keras.Layer]:
@@ -78,6 +114,67 @@ def path_of(model: keras.Model, name: str) -> str:
     raise ModelError(f"{model.name} has no layer {name!r}{similar}.")
 
 
+def require_sigmoid(model: keras.Model) -> None:
+    """Raise an error if the network's answer is not one probability, made by a last sigmoid.
+
+    Raises
+    ------
+    ModelError
+        When the network is not built, has not one number as its answer, or ends in
+        something else than a sigmoid.
+    """
+    last, shape = _last(model)
+    kind = getattr(getattr(last, "activation", None), "__name__", "no activation")
+    if kind != "sigmoid" or shape[1:] != (1,):
+        raise ModelError(
+            f"{model.name} ends in {last.name!r} ({type(last).__name__}, {kind}) of shape {shape}, "
+            "but the course's networks end in one sigmoid, shape (None, 1): only then is their "
+            "answer one probability."
+        )
+
+
+def use_logits(model: keras.Model) -> None:
+    """Let the network answer with its logit, the input of the last sigmoid; compile it afterwards.
+
+    A loss on probabilities has no gradient where the sigmoid is flat: Keras clips the
+    probability (TensorFlow alone goes back to the logit by itself). A loss on logits always
+    has one.
+
+    Raises
+    ------
+    ModelError
+        As :func:`require_sigmoid`.
+    """
+    import keras
+
+    require_sigmoid(model)
+    _last(model)[0].activation = keras.activations.linear
+
+
+def use_probability(model: keras.Model) -> None:
+    """Undo :func:`use_logits`."""
+    import keras
+
+    _last(model)[0].activation = keras.activations.sigmoid
+
+
+def _last(model: keras.Model) -> tuple[keras.Layer, tuple[int | None, ...]]:
+    """Return the layer that gives the network's only answer, and the answer's shape."""
+    import keras
+
+    last = model
+    while isinstance(last, keras.Model):  # a network within the network may come last
+        try:
+            (output,) = last.outputs
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{model.name} is not built, or has not one answer: give it a keras.Input and "
+                "one last layer, Dense(1, activation='sigmoid')."
+            ) from error
+        last = output._keras_history.operation
+    return last, tuple(output.shape)
+
+
 def require_classifier(model: keras.Model) -> int:
     """Return the side in pixels of the square RGB images that the network takes.
 
@@ -86,11 +183,11 @@ def require_classifier(model: keras.Model) -> int:
     ModelError
         When it does not go from square RGB images of one size to one probability.
     """
-    shape, result = tuple(model.input_shape), tuple(model.output_shape)
-    square = len(shape) == 4 and shape[1] == shape[2] is not None and shape[3] == 3
-    if not square or result[1:] != (1,):
+    require_sigmoid(model)
+    shape = tuple(model.input_shape)
+    if not (len(shape) == 4 and shape[1] == shape[2] is not None and shape[3] == 3):
         raise ModelError(
-            f"{model.name} goes from {shape} to {result}, but the course's networks go from square "
-            "RGB images (None, size, size, 3) to one probability (None, 1)."
+            f"{model.name} takes {shape}, but the course's networks go from square RGB images "
+            "(None, size, size, 3) to one probability (None, 1)."
         )
     return shape[1]

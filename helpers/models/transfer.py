@@ -15,7 +15,7 @@ import numpy as np
 from helpers.base import settings
 from helpers.base.errors import ModelError
 from helpers.models import weights as weight_files
-from helpers.models.layers import path_of, require_channels_last
+from helpers.models.layers import one_scale, path_of, probability, require_channels_last
 from helpers.models.recipes import RECIPES, Recipe, Stage, for_profile
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def build(
         float32 of shape (batch, 1), the probability of the positive class. The
         network and its layers have fixed names: ``augment_horizontal``,
         ``augment_vertical``, ``preprocess`` (where the recipe has them), ``backbone``,
-        ``pool``, ``dense1``, ``dropout1``, ..., ``probability``.
+        ``pool``, ``one_scale``, ``dense1``, ``dropout1``, ..., ``probability``.
 
     Raises
     ------
@@ -271,17 +271,14 @@ def _head(x: keras.KerasTensor, recipe: Recipe, seed: int) -> keras.KerasTensor:
     from keras import layers
 
     seeds = iter(range(seed * 1000, seed * 1000 + 900))
+    x = one_scale(x)
     for number, units in enumerate(recipe.head or (0,), start=1):
         if units:
             he = keras.initializers.HeNormal(seed=next(seeds))
             x = layers.Dense(units, "relu", kernel_initializer=he, name=f"dense{number}")(x)
         if recipe.dropout:
             x = layers.Dropout(recipe.dropout, seed=next(seeds), name=f"dropout{number}")(x)
-    glorot = keras.initializers.GlorotUniform(seed=next(seeds))
-    # float32 even in mixed precision: float16 cannot tell probabilities near 1 apart.
-    return layers.Dense(
-        1, "sigmoid", kernel_initializer=glorot, dtype="float32", name="probability"
-    )(x)
+    return probability(x, next(seeds))
 
 
 def _randomise(model: keras.Model, seed: int, kind: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from helpers.base.errors import ModelError
-from helpers.base.files import atomic_path
+from helpers.base.files import FileError, atomic_path
 
 if TYPE_CHECKING:
     import keras
@@ -227,6 +227,10 @@ def _download(backbone: str) -> Path | None:
         with atomic_path(path) as temporary:
             download(f"{_HOST}{folder}/{name}", str(temporary), None)
             _verify(temporary, name)  # so that a login page of a network is not stored
+    except FileError as error:
+        reason = getattr(error.__cause__, "strerror", "")
+        print(f"NOTE: {name} cannot be stored ({reason}): set KERAS_HOME to a folder with room.")
+        return None
     except (OSError, ModelError):  # no network, refused, too slow, or another file
         return None
     return path

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
+from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions.table import check
 
@@ -47,6 +48,29 @@ class Aligned:
         return catalogs.target(self.rows).astype(np.int64)
 
 
+def checked(tables: Tables) -> dict[str, pd.DataFrame]:
+    """Return the tables by name, each of them checked; the message names the model.
+
+    Raises
+    ------
+    PredictionsError
+        When there is no dict of tables, or a table is not one of predictions.
+    """
+    if not isinstance(tables, Mapping):
+        raise PredictionsError(
+            f"Tables of predictions come as a dict by name, not {arguments.shown(tables)}."
+        )
+    result = {}
+    for name, table in tables.items():
+        try:
+            result[name] = check(table)
+        except PredictionsError as error:
+            if name == "":  # a single table
+                raise
+            raise PredictionsError(f"Model {name!r}: {error}") from error
+    return result
+
+
 def align(tables: Tables, same: Sequence[str] = ROW[1:]) -> Aligned:
     """Return the tables brought into the order of the first one, by `image_id`.
 
@@ -64,14 +88,14 @@ def align(tables: Tables, same: Sequence[str] = ROW[1:]) -> Aligned:
         image that another one has, or one of the columns `same` differs for an image.
         The message names the model and the image.
     """
+    tables = checked(tables)
     if not tables:
         raise PredictionsError("There is no table of predictions to combine.")
+    if wrong := [
+        name for name in arguments.names("same", same, PredictionsError) if name not in ROW
+    ]:
+        raise PredictionsError(f"The columns `same` must be of {ROW}, but one is {wrong[0]!r}.")
     first, *_ = tables
-    for name, table in tables.items():
-        try:
-            check(table)
-        except PredictionsError as error:
-            raise PredictionsError(f"Model {name!r}: {error}") from error
     tables = {
         name: table.assign(positive=catalogs.truth(table["positive"]))
         for name, table in tables.items()

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog
+from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
+from helpers.predictions.alignment import checked
 from helpers.predictions.table import check
 
 #: Scores are clipped to this distance from 0 and 1 before a logarithm is taken. A sigmoid in
@@ -43,8 +45,9 @@ def reliability(
         `left`, `right` (edges), `images`, `score` (mean), `share` (of
         positives) with `low` and `high`; NaN where a bin has images of one subject only.
     """
+    predictions = check(predictions)
     truth, score = _read(predictions)
-    bins = _bins(score, count)
+    bins = bins_of(score, count)
     edges = np.linspace(0, 1, count + 1)
     cluster, draws = metrics.draw(predictions, resamples, seed)
     sums = resampling.sums(2 * bins + truth, 2 * count, cluster, draws)
@@ -76,7 +79,7 @@ def ece(predictions: pd.DataFrame, count: int = 10) -> float:
     Naeini et al. 2015, doi:10.1609/aaai.v29i1.9602.
     """
     truth, score = _read(predictions)
-    bins = _bins(score, count)
+    bins = bins_of(score, count)
     return float(np.abs(np.bincount(bins, weights=score - truth)).sum() / len(score))
 
 
@@ -187,7 +190,7 @@ def report(
     it, and resampling adds more noise, so a bootstrap interval would be too high.
     """
     rows = []
-    for name, table in tables.items():
+    for name, table in checked(tables).items():
         truth, score = _read(table)
         cluster, draws = metrics.draw(table, resamples, seed)
         loss, clusters = (score - truth) ** 2, draws.shape[1]
@@ -203,8 +206,8 @@ def report(
 
 
 def _read(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    truth = catalog.target(check(predictions)).astype(np.int64)
-    return truth, _scores(predictions)
+    predictions = check(predictions)
+    return catalog.target(predictions).astype(np.int64), _scores(predictions)
 
 
 def _scores(predictions: pd.DataFrame) -> np.ndarray:
@@ -215,6 +218,7 @@ def logit(score: np.ndarray) -> np.ndarray:
     """Return the logit of each score; scores are clipped to `CLIP` from 0 and 1."""
     from scipy import special
 
+    score = arguments.array("The scores", score, PredictionsError, 0, 1)
     return special.logit(np.clip(score, CLIP, 1 - CLIP))
 
 
@@ -223,10 +227,10 @@ def _cross_entropy(truth: np.ndarray, logits: np.ndarray) -> float:
     return np.mean(np.logaddexp(0, np.where(truth == 1, -logits, logits)))
 
 
-def _bins(score: np.ndarray, count: int) -> np.ndarray:
+def bins_of(score: np.ndarray, count: int) -> np.ndarray:
     """Return the bin of each score, int64; a bin contains its left edge, the last one also 1."""
-    if count < 1:
-        raise PredictionsError(f"There must be one bin or more; got {count}.")
+    score = arguments.array("The scores", score, PredictionsError, 0, 1)
+    arguments.whole("The number of bins", count, PredictionsError, 1, 10_000)
     # Rounded: 0.3 belongs to the bin that begins there, though linspace has 0.30000000000000004.
     edges = np.linspace(0, 1, count + 1).round(12)
     return np.minimum(np.searchsorted(edges, score.round(12), side="right"), count) - 1

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog
+from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics
 from helpers.predictions.alignment import align
-from helpers.predictions.resampling import LEVEL, Resampled
+from helpers.predictions.resampling import LEVEL, SMALLEST, Resampled
+from helpers.predictions.table import check
 
 
 class Difference(NamedTuple):
@@ -46,7 +48,7 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         table.assign(positive=catalog.truth(table["positive"])).sort_values(
             "image_id", ignore_index=True
         )
-        for table in (first, second)
+        for table in map(check, (first, second))
     )
 
 
@@ -54,8 +56,8 @@ def delong(first: pd.DataFrame, second: pd.DataFrame) -> Difference:
     """Compare two areas under the ROC curve on the same images, assuming independent cells.
 
     The variance is computed from ranks, in n log n time. Where it is estimated as zero
-    although the areas differ (a perfect model of few images), p-value and interval are
-    undefined: NaN.
+    (perfect models, for example), the interval is undefined (NaN) unless the scores are the
+    same, and the p-value is undefined unless the areas are the same: then it is 1.
 
     Raises
     ------
@@ -88,11 +90,11 @@ def delong(first: pd.DataFrame, second: pd.DataFrame) -> Difference:
     variance = np.cov(wins) / m + np.cov(losses) / n
     difference = areas[0] - areas[1]
     error = np.sqrt(max(variance[0, 0] + variance[1, 1] - 2 * variance[0, 1], 0))
-    if error < 1e-12:  # no variance to judge the difference by, unless there is none
-        alike = abs(difference) < 1e-12
-        p_value, reach = (1.0, 0.0) if alike else (np.nan, np.nan)
+    if error < 1e-12:  # no variance to judge the difference by
+        p_value = 1.0 if abs(difference) < 1e-12 else np.nan
+        reach = 0.0 if (scores[0] == scores[1]).all() else np.nan
     else:
-        p_value = 2 * stats.norm.sf(abs(difference) / error)
+        p_value = max(2 * stats.norm.sf(abs(difference) / error), SMALLEST)
         reach = stats.norm.ppf((1 + LEVEL) / 2) * error
     values = (*areas, difference, difference - reach, difference + reach, p_value)
     return Difference(*map(float, values))
@@ -121,7 +123,9 @@ def paired_bootstrap(
     Returns
     -------
     Difference
-        Interval and p-value are NaN with one subject only.
+        Interval and p-value are NaN with one subject only, and where the difference is
+        the same in every resample; of equal scores the interval is 0 to 0, of equal
+        values the p-value 1.
 
     Raises
     ------
@@ -135,9 +139,8 @@ def paired_bootstrap(
     it is conservative (test_coverage.py).
     """
     tables = paired(first, second)
-    cluster, draws = metrics.draw(tables[0], resamples, seed)
-    one, other = (metrics.resample(table, [metric], cluster, draws)[metric] for table in tables)
-    return _difference(one, other, one - other)
+    one, other = (_resample(each, metric, resamples, seed) for each in tables)
+    return _paired_difference(tables, one, other)
 
 
 def unpaired_bootstrap(
@@ -153,11 +156,9 @@ def unpaired_bootstrap(
     :func:`paired_bootstrap`. If the tables have subjects in common, the two values
     are correlated, and the interval is wider than necessary.
     """
-    results = []
-    for table, own_seed in ((first, seed), (second, seed + 1)):
-        cluster, draws = metrics.draw(table, resamples, own_seed)
-        results.append(metrics.resample(table, [metric], cluster, draws)[metric])
-    one, other = results
+    arguments.whole("The seed", seed, PredictionsError)
+    one = _resample(first, metric, resamples, seed)
+    other = _resample(second, metric, resamples, seed + 1)
     difference = Resampled(
         one.value - other.value, one.values - other.values, _welch(one, other), widest=one.range
     )
@@ -192,16 +193,41 @@ def compare(
     """
     from statsmodels.stats.multitest import multipletests
 
-    if len(tables) < 2:
-        raise PredictionsError(f"A comparison needs at least two models; got {list(tables)}.")
+    if not isinstance(tables, Mapping) or len(tables) < 2:
+        shown = list(tables) if isinstance(tables, Mapping) else arguments.shown(tables)
+        raise PredictionsError(f"A comparison needs a dict of at least two models; got {shown}.")
+    # Each model is evaluated on the resamples once, not once for each of its pairs.
+    values = {name: _resample(table, metric, resamples, seed) for name, table in tables.items()}
     rows = []
     for first, second in combinations(tables, 2):
-        pair = tables[first], tables[second]
-        _, _, *interval, p_subjects = paired_bootstrap(*pair, metric, resamples, seed)
+        pair = paired(tables[first], tables[second])
+        one, other = values[first], values[second]
+        _, _, *interval, p_subjects = _paired_difference(pair, one, other)
         rows.append((first, second, *interval, _p_mcnemar(*pair), _p_delong(*pair), p_subjects))
     columns = ["first", "second", "difference", "low", "high", "p_mcnemar", "p_delong"]
     table = pd.DataFrame(rows, columns=[*columns, "p_subjects"])
-    return table.assign(p_holm=multipletests(table["p_subjects"], method="holm")[1])
+    known = table["p_subjects"].dropna()  # a test that was not possible needs no correction
+    if known.empty:
+        return table.assign(p_holm=np.nan)
+    holm = multipletests(known, method="holm")[1]
+    return table.assign(p_holm=pd.Series(holm, known.index))
+
+
+def _resample(table: pd.DataFrame, metric: str, resamples: int, seed: int) -> Resampled:
+    """Return a metric in all resamples: tables of the same subjects and seed have the same ones."""
+    table = check(table)
+    cluster, draws = metrics.draw(table, resamples, seed)
+    (result,) = metrics.resample(table, [metric], cluster, draws).values()
+    return result
+
+
+def _paired_difference(
+    tables: tuple[pd.DataFrame, pd.DataFrame], one: Resampled, other: Resampled
+) -> Difference:
+    result = _difference(one, other, one - other)
+    if not np.isnan(result.p_value) and tables[0]["score"].equals(tables[1]["score"]):
+        return result._replace(low=0.0, high=0.0)  # equal scores: nothing was estimated
+    return result
 
 
 def _difference(one: Resampled, other: Resampled, difference: Resampled) -> Difference:
@@ -232,7 +258,8 @@ def _p_mcnemar(first: pd.DataFrame, second: pd.DataFrame) -> float:
     )
     only_one, only_other = int((one & ~other).sum()), int((other & ~one).sum())
     exact = only_one + only_other < 25
-    return float(mcnemar([[0, only_one], [only_other, 0]], exact=exact).pvalue)
+    p_value = mcnemar([[0, only_one], [only_other, 0]], exact=exact).pvalue
+    return max(float(p_value), SMALLEST)
 
 
 def _p_delong(first: pd.DataFrame, second: pd.DataFrame) -> float:

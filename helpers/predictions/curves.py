@@ -7,8 +7,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
+from helpers.predictions.table import check
 
 Kind = Literal["roc", "precision_recall"]
 
@@ -29,6 +31,7 @@ def roc(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     from sklearn.metrics import roc_curve
 
+    predictions = check(predictions)
     truth = metrics.truth_of_both_classes(predictions, "A curve")
     fpr, tpr, threshold = roc_curve(truth, predictions["score"], drop_intermediate=False)
     return pd.DataFrame({"threshold": threshold, "false_positive_rate": fpr, "sensitivity": tpr})
@@ -49,6 +52,7 @@ def precision_recall(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     from sklearn.metrics import precision_recall_curve
 
+    predictions = check(predictions)
     truth = metrics.truth_of_both_classes(predictions, "A curve")
     precision, recall, threshold = precision_recall_curve(truth, predictions["score"])
     # Scikit-learn goes from the lowest threshold up, and adds a point that no score reaches.
@@ -89,11 +93,9 @@ def band(
     ----------
     Fawcett 2006, doi:10.1016/j.patrec.2005.10.010 (vertical averaging).
     """
-    if kind not in ("roc", "precision_recall") or points < 2:
-        raise PredictionsError(
-            f'A band is of a "roc" or a "precision_recall" curve at two points or more; '
-            f"got {kind!r} at {points}."
-        )
+    arguments.one_of("kind of curve", kind, ("roc", "precision_recall"), PredictionsError)
+    arguments.whole("The number of points", points, PredictionsError, 2, 100_000)
+    predictions = check(predictions)
     cluster, draws = metrics.draw(predictions, resamples, seed)
     truth = metrics.truth_of_both_classes(predictions, "A curve")
     score, count = predictions["score"].to_numpy(dtype=float), draws.shape[1]

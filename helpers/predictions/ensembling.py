@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import calibration
 from helpers.predictions.alignment import Aligned, Tables, align
@@ -52,11 +53,13 @@ def soft_vote(tables: Tables, weights: Mapping[str, float] | None = None) -> pd.
     aligned = align(tables)
     if weights is None:
         return aligned.rows.assign(score=_mean(aligned.scores))
-    if set(weights) != set(aligned.names):
+    if not isinstance(weights, Mapping) or set(weights) != set(aligned.names):
+        found = list(weights) if isinstance(weights, Mapping) else arguments.shown(weights)
         raise PredictionsError(
-            f"There are weights for {sorted(weights)}, but predictions of {sorted(aligned.names)}."
+            f"There are weights for {found}, but predictions of {aligned.names}."
         )
-    values = np.array([weights[name] for name in aligned.names], dtype=float)
+    given = [weights[name] for name in aligned.names]
+    values = arguments.array("The weights", given, PredictionsError, missing=True)
     if not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
         raise PredictionsError(
             f"The weights are {values.tolist()}, but must be numbers, none negative and not all "
@@ -194,8 +197,7 @@ def fuzzy_rank(tables: Tables, form: str = "fused") -> pd.DataFrame:
     ----------
     Manna et al. 2021, doi:10.1038/s41598-021-93783-8.
     """
-    if form not in ("fused", "rank"):
-        raise PredictionsError(f"form is {form!r}, but must be 'fused' or 'rank'.")
+    arguments.one_of("form", form, ("fused", "rank"), PredictionsError)
     scores = (aligned := align(tables)).scores
     average = _mean(scores)
 
@@ -227,10 +229,11 @@ def _mean(scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
 def _fitting_rows(tables: Tables, split: str) -> tuple[Aligned, np.ndarray, np.ndarray]:
     """Return the aligned tables, the truth and which rows are in the split, bool (images,)."""
     aligned = align(tables)
-    inside = (aligned.rows["split"] == split).to_numpy()
+    splits = aligned.rows["split"].to_numpy(dtype=object)
+    inside = splits == split if isinstance(split, str) else np.zeros(len(splits), bool)
     if not inside.any():
         raise PredictionsError(
-            f"No row is in the split {split!r}, only in {sorted(set(aligned.rows['split']))}: "
+            f"No row is in the split {arguments.shown(split)}, only in {sorted(set(splits))}: "
             "give the whole tables, not the test rows alone."
         )
     return aligned, aligned.truth(), inside

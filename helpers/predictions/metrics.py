@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog
+from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import resampling
 from helpers.predictions.table import check
@@ -32,6 +33,7 @@ def confusion_counts(predictions: pd.DataFrame, threshold: float = 0.5) -> np.nd
     numpy.ndarray
         int64, shape (2, 2): ``[[tn, fp], [fn, tp]]``.
     """
+    predictions = check(predictions)
     truth, positive = _truth(predictions), _positive(predictions, threshold)
     return np.bincount(2 * truth + positive, minlength=4).reshape(2, 2)
 
@@ -134,8 +136,8 @@ def bootstrap_interval(
     Returns
     -------
     low, high : float
-        Both NaN when there is only one subject, and with ``t`` also when a class
-        that the metric needs has only one subject. Resamples for which the metric
+        Both NaN when there is only one subject, or a class that the metric needs has
+        only one subject. Resamples for which the metric
         is undefined (of one class, for example) are left out.
 
     Raises
@@ -145,10 +147,10 @@ def bootstrap_interval(
 
     Notes
     -----
-    If every image is predicted right, the same holds in every resample. With ``t``
-    the interval is then the exact binomial one of n subjects without an error
-    (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404); with ``percentile``
-    it has no width.
+    If every image is predicted right, the same holds in every resample. The interval
+    is then the exact binomial one of n subjects without an error (Clopper and Pearson
+    1934, doi:10.1093/biomet/26.4.404). Where another value is the same in every resample
+    (all scores are equal, for example), it is undefined: NaN, never without width.
 
     In simulated studies of 40 subjects ``t`` contains the true value in 93 to 97 of
     100 (test_coverage.py). For a nearly perfect model it is too narrow: an
@@ -160,6 +162,7 @@ def bootstrap_interval(
     Hesterberg 2015, doi:10.1080/00031305.2015.1089789 (few clusters);
     Field, Welsh 2007, doi:10.1111/j.1467-9868.2007.00593.x (clusters).
     """
+    predictions = check(predictions)
     cluster, draws = draw(predictions, resamples, seed, by)
     if callable(metric):
         metric = next((name for name, value in METRICS.items() if value is metric), metric)
@@ -184,7 +187,10 @@ def report(
     Parameters are those of :func:`bootstrap_interval`; `metrics` are names in
     :data:`METRICS`, by default all. All metrics are of the same resamples.
     """
-    names = list(METRICS if metrics is None else metrics)
+    names = arguments.names(
+        "The metrics", METRICS if metrics is None else metrics, PredictionsError
+    )
+    predictions = check(predictions)
     cluster, draws = draw(predictions, resamples, seed, by)
     results = resample(predictions, names, cluster, draws, threshold)
     rows = [(name, results[name].value, *results[name].interval(method)) for name in names]
@@ -209,7 +215,8 @@ def per_subject(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataFra
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    predicted_positive = _positive(check(predictions), threshold)
+    predictions = check(predictions)
+    predicted_positive = _positive(predictions, threshold)
     images = pd.DataFrame(
         {
             "subject": predictions["subject"].astype(str).to_numpy(),
@@ -238,6 +245,8 @@ def per_subject(predictions: pd.DataFrame, threshold: float = 0.5) -> pd.DataFra
         table.insert(index, name, limit.clip(0, 1))  # rounding may leave 0..1
     return table
 
+
+_MOST = 1_000_000  # resamples; ten thousand leave no error that a page would show
 
 #: The metrics by name, in the order of a report.
 METRICS: dict[str, Callable[..., float]] = {
@@ -276,11 +285,11 @@ def draw(
     :func:`resample` takes.
     """
     check(predictions)
-    if resamples < 1:
-        raise PredictionsError(f"An interval needs at least one resample; got {resamples}.")
-    if by not in predictions:
+    arguments.whole("The number of resamples", resamples, PredictionsError, 1, _MOST)
+    arguments.whole("The seed", seed, PredictionsError)
+    if not isinstance(by, str) or list(predictions.columns).count(by) != 1:
         raise PredictionsError(
-            f"The predictions have no column {by!r} to resample by; "
+            f"The predictions have no column {arguments.shown(by)} to resample by; "
             f"they have {list(predictions.columns)}."
         )
     cluster, count = resampling.clusters(predictions[by])
@@ -309,11 +318,7 @@ def resample(
     threshold : float
         From this score up an image is predicted positive.
     """
-    names = list(names)
-    if unknown := [name for name in names if name not in METRICS]:
-        raise PredictionsError(
-            f"There is no metric {unknown[0]!r}; known are {', '.join(METRICS)}."
-        )
+    names = [arguments.one_of("metric", name, METRICS, PredictionsError) for name in names]
     truth = _truth(predictions)
     draws = np.vstack([np.ones((1, draws.shape[1]), dtype=np.int64), draws])  # first the original
     # The counts of a resample are sums of its clusters' counts: one matrix product for all.
@@ -362,10 +367,12 @@ def _truth(predictions: pd.DataFrame) -> np.ndarray:
 
 
 def _positive(predictions: pd.DataFrame, threshold: float) -> np.ndarray:
+    arguments.number("The threshold", threshold, PredictionsError)
     return (predictions["score"].to_numpy(dtype=float) >= threshold).astype(np.int64)
 
 
 def _value(name: str, predictions: pd.DataFrame, threshold: float) -> float:
+    predictions = check(predictions)
     everything = np.zeros(len(predictions), dtype=np.int64)
     none = np.empty((0, 1), dtype=np.int64)
     return resample(predictions, [name], everything, none, threshold)[name].value

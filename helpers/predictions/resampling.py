@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 
 #: How an interval is computed from the resampled values.
@@ -21,6 +22,8 @@ METHODS = ("t", "percentile")
 LEVEL = 0.95
 _BLOCK = 1 << 20  # weights in memory at once: resamples x rows, eight megabytes
 _ROUNDING = 1e-9  # a standard error below this is rounding
+#: No p-value is smaller: far out, the tail of a distribution would be rounded to 0.
+SMALLEST = float(np.finfo(float).tiny)
 
 
 def clusters(column: pd.Series) -> tuple[np.ndarray, int]:
@@ -192,40 +195,43 @@ class Resampled:
     def interval(self, method: str = "t") -> tuple[float, float]:
         """Return the interval of `LEVEL` by one of `METHODS`; NaN where it is undefined.
 
+        It is also undefined where the value is the same in every resample, but not at a
+        bound: a handful of clusters that agree by chance does not make a value certain.
+
         Raises
         ------
         PredictionsError
             When there is no such method.
         """
-        if method not in METHODS:
-            raise PredictionsError(
-                f"There is no interval by {method!r}; known are {', '.join(METHODS)}."
-            )
+        arguments.one_of("interval by", method, METHODS, PredictionsError)
         if self.undefined:
             return float("nan"), float("nan")
+        if self.error < _ROUNDING:
+            return self._without_error()
         if method == "t":
             return self._by_error()
         low, high = np.quantile(self.known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        return float(low), float(high)
+        return (float(low), float(high)) if high - low > _ROUNDING else self._without_error()
 
     def p_value(self) -> float:
-        """Return the two-sided p-value of a true value of 0, by Student's t."""
+        """Return the two-sided p-value of a true value of 0, by Student's t; never 0.
+
+        It is NaN where the value is the same in every resample, unless that value is 0.
+        """
         from scipy import special
 
         if self.undefined:
             return float("nan")
         error = self.error
         if error < _ROUNDING:
-            return 1.0 if abs(self.value) < _ROUNDING else 0.0
-        return float(2 * special.stdtr(self.freedom, -abs(self.value) / error))
+            return 1.0 if abs(self.value) < _ROUNDING else float("nan")
+        return max(float(2 * special.stdtr(self.freedom, -abs(self.value) / error)), SMALLEST)
 
     def _by_error(self) -> tuple[float, float]:
         """Return the interval of as many standard errors as Student's t asks for."""
         from scipy import special  # importing `scipy.stats` would take most of a second
 
         error = self.error
-        if error < _ROUNDING:
-            return self._without_error()
         distance = special.stdtrit(self.freedom, (1 + LEVEL) / 2)
         if self.bounds is None:
             ends = self.value + distance * error * np.array([-1, 1])
@@ -253,16 +259,17 @@ class Resampled:
 
         At a bound (no subject with an error) it is the exact binomial interval of
         as many subjects: Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404.
+        Elsewhere it is undefined.
         """
         if self.bounds is None:
-            return self.value, self.value
+            return float("nan"), float("nan")
         low, high = self.bounds
         reach = (high - low) * (1 - ((1 - LEVEL) / 2) ** (1 / (self.freedom + 1)))
         if self.value >= high - _ROUNDING:
             return float(high - reach), float(high)
         if self.value <= low + _ROUNDING:
             return float(low), float(low + reach)
-        return self.value, self.value
+        return float("nan"), float("nan")
 
 
 def freedom(truth: np.ndarray, cluster: np.ndarray, classes: Iterable[int] = ()) -> int:
@@ -283,13 +290,16 @@ def of_any(
 ) -> Resampled:
     """Return any function of predictions, called once for each resample."""
     count = draws.shape[1]
+    most = int((draws @ np.bincount(cluster)).max())
+    names = np.arange(most).astype(str).astype(object)
 
-    def of(draw: np.ndarray) -> float:
+    def of(table: pd.DataFrame) -> float:
+        return arguments.number("The metric's value", metric(table), PredictionsError, missing=True)
+
+    def of_draw(draw: np.ndarray) -> float:
         rows = np.repeat(np.arange(len(cluster)), draw[cluster])
-        sample = predictions.iloc[rows].copy()
         # An image that is drawn twice counts as two images.
-        sample["image_id"] = np.arange(len(sample)).astype(str)
-        return float(metric(sample))
+        return of(predictions.iloc[rows].assign(image_id=names[: len(rows)]))
 
-    values = np.array([of(draw) for draw in draws if count > 1])
-    return Resampled(float(metric(predictions)), values, count - 1)
+    values = np.array([of_draw(draw) for draw in draws if count > 1])
+    return Resampled(of(predictions), values, count - 1)

@@ -14,11 +14,14 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog
+from helpers.base import arguments
 from helpers.base.errors import CatalogError, PredictionsError
-from helpers.base.files import write_csv
+from helpers.base.files import read_csv, write_csv
 
 #: Columns of every table of predictions, in their order.
 COLUMNS = ("image_id", "subject", "label", "positive", "split", "score")
+_NAMED = ("image_id", "subject", "label", "split")
+_WHAT = "predictions"
 
 
 def make(rows: pd.DataFrame, scores: np.ndarray, split: str | None = None) -> pd.DataFrame:
@@ -38,59 +41,75 @@ def make(rows: pd.DataFrame, scores: np.ndarray, split: str | None = None) -> pd
     PredictionsError
         When there is not one score for each row; otherwise as :func:`check`.
     """
-    scores = np.asarray(scores, dtype=float)
+    columns = COLUMNS[:-1] if split is None else COLUMNS[:-2]
+    arguments.table(rows, columns, "rows", PredictionsError)
+    scores = arguments.array("The scores", scores, PredictionsError, missing=True)
     if scores.shape != (len(rows),):
         raise PredictionsError(
             f"The scores are of shape {scores.shape}, but there must be one for each of the "
             f"{len(rows)} rows."
         )
-    table = rows if split is None else rows.assign(split=split)
-    table = table[list(COLUMNS[:-1])].reset_index(drop=True)
+    if split is not None:
+        rows = rows.assign(split=arguments.string("The split", split, PredictionsError))
+    table = rows[list(COLUMNS[:-1])].reset_index(drop=True)
     return check(table.assign(score=scores))
 
 
 def check(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return `predictions` unchanged if it is valid, else raise an error.
+    """Return `predictions` if it is valid, else raise an error.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `predictions` itself, or a copy where names are stored as categories, scores as
+        text or single precision, or `positive` as text or booleans: there they are plain
+        text, float64 and Int64.
 
     Raises
     ------
     PredictionsError
-        When it is empty, a column is missing, an image is repeated, a label or
-        a subject is missing, `positive` is neither 0 nor 1 (it may be missing where an
-        image is unlabelled), or a score is missing or outside 0..1.
+        When it is no table or has no rows, a column is missing, stands twice or holds
+        something else than text, an image is repeated, `positive` is neither 0 nor 1 (it
+        may be missing where an image is unlabelled), or a score is missing or outside 0..1.
     """
-    missing = [column for column in COLUMNS if column not in predictions]
-    if missing:
-        raise PredictionsError(
-            f"The predictions lack the columns {missing}; helpers.training.zoo.predict makes them."
-        )
+    cure = "; helpers.training.zoo.predict makes them"
+    arguments.table(predictions, COLUMNS, _WHAT, PredictionsError, cure)
     if predictions.empty:
         raise PredictionsError("The predictions have no rows: was the split left empty?")
+    predictions = arguments.text(predictions, ["image_id"], _WHAT, PredictionsError)
     repeated = predictions["image_id"][predictions["image_id"].duplicated()]
     if len(repeated):
         raise PredictionsError(
             f"{len(repeated)} rows of the predictions repeat an image, first "
             f"{repeated.iloc[0]!r}: each image counts once."
         )
-    for column in ("label", "subject"):
-        blank = predictions["image_id"][predictions[column].isna()]
+    for column in ("image_id", "label", "subject"):
+        missing = predictions[column].isna() | (predictions[column] == "")
+        blank = predictions["image_id"][missing]
         if len(blank):
             raise PredictionsError(
                 f"{len(blank)} rows of the predictions have no {column}, first {blank.iloc[0]!r}."
             )
+    predictions = arguments.text(predictions, _NAMED, _WHAT, PredictionsError)
     try:
-        catalog.truth(predictions["positive"])
+        truth = catalog.truth(predictions["positive"])
     except CatalogError as error:
         raise PredictionsError(f"In the predictions, {error}") from error
-    scores = pd.to_numeric(predictions["score"], errors="coerce").to_numpy(dtype=float)
+    scores = arguments.column(predictions["score"])
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():
-        row = predictions.iloc[int(np.argmax(wrong))]
+        row = int(np.argmax(wrong))
+        score, image = (predictions[name].iloc[row] for name in ("score", "image_id"))
         raise PredictionsError(
             f"{int(wrong.sum())} scores are not probabilities from 0 to 1, first "
-            f"{row['score']} of {row['image_id']!r}: did the training diverge?"
+            f"{' '.join(str(score).split())[:60]} of {image!r}: did the training diverge?"
         )
-    return predictions
+    plain = {}
+    if predictions["positive"].dtype.kind not in "iu":
+        plain["positive"] = truth
+    if predictions["score"].dtype != np.float64:
+        plain["score"] = scores
+    return predictions.assign(**plain) if plain else predictions
 
 
 def save_predictions(path: str | os.PathLike, predictions: pd.DataFrame) -> Path:
@@ -106,19 +125,14 @@ def load_predictions(path: str | os.PathLike) -> pd.DataFrame:
     PredictionsError
         When the file is missing or does not contain valid predictions.
     """
-    path = Path(path)
-    if not path.is_file():
+    if isinstance(path, str | os.PathLike) and not Path(path).exists():
         raise PredictionsError(
             f"{path} does not exist: run the chapter that makes these predictions."
         )
+    table = read_csv(path, PredictionsError)
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False).astype(object)
-        if "positive" in table:
-            table["positive"] = catalog.truth(table["positive"])
-        if "score" in table:  # Python's float is exact; that of pandas depends on its version
-            table["score"] = np.array([float(score) for score in table["score"]])
         return check(table)
-    except ValueError as error:
+    except PredictionsError as error:
         raise PredictionsError(f"{path} does not contain valid predictions. {error}") from error
 
 

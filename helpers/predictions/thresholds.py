@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog
+from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
 from helpers.predictions.table import check
@@ -42,9 +43,10 @@ def threshold_for(validation: pd.DataFrame, sensitivity: float) -> float:
     PredictionsError
         When the sensitivity is not in (0, 1], or no image is positive.
     """
-    if not 0 < sensitivity <= 1:
+    if not 0 < arguments.number("A sensitivity", sensitivity, PredictionsError, missing=True) <= 1:
         raise PredictionsError(f"A sensitivity must be above 0 and at most 1; got {sensitivity}.")
-    truth = catalog.target(check(validation))
+    validation = check(validation)
+    truth = catalog.target(validation)
     scores = np.sort(validation["score"].to_numpy(dtype=float)[truth == 1])
     if not len(scores):
         raise PredictionsError(
@@ -76,13 +78,19 @@ def predictive_values(
     Raises
     ------
     PredictionsError
-        When a prevalence is outside 0..1.
+        When one of them is outside 0..1, or the arrays are not of shapes that broadcast.
     """
-    ill, healthy = np.asarray(prevalence, dtype=float), 1 - np.asarray(prevalence, dtype=float)
-    if (ill < 0).any() or (ill > 1).any():
-        raise PredictionsError(f"A prevalence must be from 0 to 1; got {prevalence!r}.")
-    tp, fp = sensitivity * ill, (1 - np.asarray(specificity)) * healthy
-    fn, tn = (1 - np.asarray(sensitivity)) * ill, specificity * healthy
+    sensitivity, specificity = (
+        arguments.array(name, value, PredictionsError, 0, 1, missing=True)
+        for name, value in (("A sensitivity", sensitivity), ("A specificity", specificity))
+    )
+    ill = arguments.array("A prevalence", prevalence, PredictionsError, 0, 1)
+    try:
+        sensitivity, specificity, ill = np.broadcast_arrays(sensitivity, specificity, ill)
+    except ValueError as error:
+        raise PredictionsError(f"The arrays of rates do not belong together: {error}.") from error
+    tp, fp = sensitivity * ill, (1 - specificity) * (1 - ill)
+    fn, tn = (1 - sensitivity) * ill, specificity * (1 - ill)
     with np.errstate(invalid="ignore"):
         return tp / (tp + fp), tn / (tn + fn)
 
@@ -113,6 +121,7 @@ def by_prevalence(
     PredictionsError
         When a class is missing from `predictions`.
     """
+    threshold = arguments.number("The threshold", threshold, PredictionsError)
     (rates,) = _rates(predictions, [threshold], resamples, seed)
     freedom, grain = (min(getattr(rate, name) for rate in rates) for name in ("freedom", "grain"))
     rows = []
@@ -161,7 +170,11 @@ def by_threshold(
     PredictionsError
         When a class is missing from `predictions`.
     """
-    thresholds = [float(threshold) for threshold in thresholds]
+    if not isinstance(thresholds, Iterable) or np.ndim(thresholds := list(thresholds)) != 1:
+        raise PredictionsError(
+            f"The thresholds must be a list of numbers, not {arguments.shown(thresholds)}."
+        )
+    thresholds = arguments.array("The thresholds", thresholds, PredictionsError).tolist()
     rows = []
     for one, other in _rates(predictions, thresholds, resamples, seed):
         rows.append((one.value, *one.interval(), other.value, *other.interval()))
@@ -178,6 +191,7 @@ def _rates(
     predictions: pd.DataFrame, thresholds: list[float], resamples: int, seed: int
 ) -> Iterator[list[resampling.Resampled]]:
     """Yield sensitivity and specificity at each threshold, from the same resamples."""
+    predictions = check(predictions)
     cluster, draws = metrics.draw(predictions, resamples, seed)
     metrics.truth_of_both_classes(predictions, "A pair of sensitivity and specificity")
     for threshold in thresholds:

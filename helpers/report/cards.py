@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
-from helpers.base import provenance
+from helpers.base import arguments, provenance
 from helpers.base.errors import ReportError
 from helpers.base.files import write_text
 from helpers.base.settings import Settings
 from helpers.catalog import splitting
 from helpers.datasets.origins import ORIGINS, Origin
-from helpers.predictions import calibration, metrics, thresholds
+from helpers.predictions import calibration, collapse, metrics, thresholds
 from helpers.predictions.table import check
 from helpers.report.templates import code, number, render
 
@@ -66,7 +66,10 @@ def model_card(
     ReportError
         When there are no test images, or the data set is unknown.
     """
-    check(predictions)
+    predictions = check(predictions)
+    arguments.number("The required sensitivity", sensitivity, ReportError, 0, 1)
+    for what, text in (("name", name), ("description", description), ("source", source)):
+        arguments.string(f"The {what}", text, ReportError)
     parts = {part: predictions[predictions["split"] == part] for part in catalogs.SPLITS}
     val, test = (parts[part].reset_index(drop=True) for part in ("val", "test"))
     if test.empty:
@@ -87,13 +90,14 @@ def model_card(
     subjects = [set(rows["subject"]) for rows in parts.values()]
     record = record or {}
     parameters = record.get("parameters") or record.get("model", {}).get("parameters")
-    description = description or name
+    description = description or name or "a model"
     return render(
         "model_card.md.j2",
         name=name,
         description=description[0].upper() + description[1:],
         settings=settings,
         source=source,
+        collapsed=record.get("collapsed") or collapse.judge(name, predictions),
         origin=_origin(settings.dataset),
         positive=positive,
         negative=negative,
@@ -140,7 +144,7 @@ def data_sheet(catalog: pd.DataFrame, settings: Settings, traces: bool = True) -
     ReportError
         When the data set is unknown.
     """
-    catalogs.check(catalog)
+    catalog = catalogs.check(catalog)
     labelled = catalog[catalog["label"] != catalogs.UNLABELLED]
     classes = []
     for label in catalogs.classes(labelled):
@@ -185,6 +189,8 @@ def as_html(text: str) -> str:
     """
     from markdown_it import MarkdownIt
 
+    if not isinstance(text, str):
+        raise ReportError(f"A card is text in Markdown, not {arguments.shown(text)}.")
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.disable(["link", "image", "autolink"])
     markdown.add_render_rule("heading_open", lambda *_: "<p><b>")
@@ -205,6 +211,7 @@ def record_of(settings: Settings, name: str, catalog: pd.DataFrame | None = None
     """
     rows = None
     if catalog is not None:
+        catalog = catalogs.check(catalog)
         rows = catalogs.fingerprint(catalog, catalogs.TRAINED_ON)
     wanted = {key: value for key, value in settings.as_dict().items() if key != "data_dir"}
     records = []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from helpers.base import arguments
 from helpers.base.errors import ReportError
 from helpers.report.plots import NEGATIVE, POSITIVE
 from helpers.report.templates import render
@@ -69,8 +70,9 @@ def predictive_values(
         When the table lacks a column, is empty or has values outside 0..1, or
         the name is not valid.
     """
-    _check(rates, name)
-    values = rates[list(_RATES)].to_numpy(dtype=float).round(4)
+    values = _checked(rates, name).round(4)
+    arguments.number("The threshold", threshold, ReportError)
+    arguments.number("The prevalence", prevalence, ReportError, 0, 1)
     index = int(np.abs(values[:, 0] - threshold).argmin())
     shares = np.array([float(f"{s:.4g}") for s in np.geomspace(LOWEST, HIGHEST, _STEPS + 1)])
     step = int(np.abs(np.log(shares / np.clip(prevalence, LOWEST, HIGHEST))).argmin())
@@ -107,6 +109,9 @@ def counts_per_10000(
     The first divided by the sum of the first two is the positive predictive value
     (:func:`helpers.predictions.thresholds.predictive_values`), up to rounding.
     """
+    for what, value in (("sensitivity", sensitivity), ("specificity", specificity),
+                        ("prevalence", prevalence)):  # fmt: skip
+        arguments.number(f"The {what}", value, ReportError, 0, 1)
     ill = _rounded(_TOTAL * prevalence)
     tp = _rounded(ill * sensitivity)
     tn = _rounded((_TOTAL - ill) * specificity)
@@ -117,20 +122,25 @@ def _rounded(number: float) -> int:
     return int(number + 0.5)  # a half is rounded up, as in the script
 
 
-def _check(rates: pd.DataFrame, name: str) -> None:
-    missing = [column for column in _RATES if column not in rates]
+def _checked(rates: pd.DataFrame, name: str) -> np.ndarray:
+    """Return the columns of the table as float64, shape (n, 3)."""
+    is_table = isinstance(rates, pd.DataFrame)
+    missing = [column for column in _RATES if not is_table or column not in list(rates.columns)]
     if missing or rates.empty:
         raise ReportError(
-            f"The plot needs rows and the columns {', '.join(_RATES)}; it got {len(rates)} rows "
-            f"without {missing}: helpers.predictions.thresholds.by_threshold makes them."
+            f"The plot needs rows and the columns {', '.join(_RATES)}; it got "
+            f"{len(rates) if is_table else 'no'} rows without {missing}: "
+            "helpers.predictions.thresholds.by_threshold makes them."
         )
-    values = rates[list(_RATES)].to_numpy(dtype=float)
-    if not ((values >= 0) & (values <= 1)).all():
+    values = arguments.array(
+        "Thresholds, sensitivities and specificities", rates[list(_RATES)], ReportError, 0, 1
+    )
+    arguments.table(rates, _RATES, "table of the plot", ReportError)
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
         raise ReportError(
-            "Thresholds, sensitivities and specificities of the plot must be from 0 to 1."
+            f"The plot's name is {arguments.shown(name)}, but must be letters, digits and hyphens."
         )
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", name):
-        raise ReportError(f"The plot's name is {name!r}, but must be letters, digits and hyphens.")
+    return values
 
 
 def _sentence(who: str, right: int, wrong: int, what: str) -> str:

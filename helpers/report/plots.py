@@ -12,7 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from helpers import catalog
+from helpers.base import arguments
+from helpers.base.errors import ReportError
+from helpers.base.files import printable
 from helpers.predictions import curves, metrics
+from helpers.predictions.alignment import checked
 
 #: The palette of Okabe and Ito (2008), which colour-blind people can distinguish.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -36,7 +40,7 @@ _BANDS = 3  # with more curves than this, bands would hide each other
 
 def style(index: int) -> dict[str, object]:
     """Return colour, dash and marker of line number `index`; they repeat after seven."""
-    index %= len(PALETTE)
+    index = arguments.whole("The number of a line", index, ReportError) % len(PALETTE)
     return {"color": PALETTE[index], "linestyle": DASHES[index], "marker": MARKERS[index]}
 
 
@@ -79,7 +83,7 @@ def class_colours(table: pd.DataFrame) -> dict[str, str]:
     """
     _, positive = catalog.sides(table)
     names = sorted(set(table["label"]), key=lambda name: (name in positive, name))
-    unknown = set(table["label"][table["positive"].isna()])
+    unknown = set(table["label"][catalog.truth(table["positive"]).isna()])
     return {
         name: GREY
         if name in unknown
@@ -92,7 +96,34 @@ def class_colours(table: pd.DataFrame) -> dict[str, str]:
 
 def by_name(tables: pd.DataFrame | Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the tables by name; a single table has the name ``""``."""
-    return {"": tables} if isinstance(tables, pd.DataFrame) else dict(tables)
+    if isinstance(tables, pd.DataFrame):
+        return {"": tables}
+    if not isinstance(tables, Mapping) or not tables:
+        raise ReportError(
+            f"A figure needs a table or a dict of tables, not {arguments.shown(tables)}."
+        )
+    return dict(tables)
+
+
+def plain(text: object) -> str:
+    """Return text of a user for a figure: one line, in which ``$`` does not begin mathematics."""
+    return " ".join(printable(text).replace("\0", " ").split()).replace("$", r"\$")
+
+
+def columns_of(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Return columns of a table that is to be drawn, as numbers; NaN where one is missing.
+
+    Raises
+    ------
+    ReportError
+        When it is no table, a column is missing or holds something else than numbers.
+    """
+    arguments.table(table, names, "table of the figure", ReportError)
+    numbers = {
+        name: arguments.array(f"The column {name!r}", table[name], ReportError, missing=True)
+        for name in names
+    }
+    return pd.DataFrame(numbers, index=table.index)
 
 
 def image_grid(
@@ -117,7 +148,12 @@ def image_grid(
     colours : sequence of str, optional
         One for each title.
     """
-    columns = max(1, min(columns, len(images)))
+    images = _drawable(images)
+    columns = max(1, min(arguments.whole("columns", columns, ReportError, 1), len(images)))
+    arguments.number("The width in inches", width, ReportError, 1, 100)
+    for what, texts in (("titles", titles), ("colours", colours)):
+        if texts is not None and len(arguments.names(what, texts, ReportError)) < len(images):
+            raise ReportError(f"There are {len(images)} images but only {len(texts)} {what}.")
     rows = max(1, -(-len(images) // columns))
     lines = max((str(title).count("\n") + 1 for title in titles), default=0) if titles else 0
     tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
@@ -144,13 +180,15 @@ def learning_curves(history: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figur
         Columns `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`; with a
         mapping, one pair of curves for each name.
     """
+    names = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
+    tables = {name: columns_of(table, names) for name, table in by_name(history).items()}
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
     quantities = (("loss", "loss (cross-entropy, nats)"), ("accuracy", "accuracy"))
     for axis, (column, label) in zip(axes, quantities, strict=True):
-        for (name, table), colour in zip(by_name(history).items(), PALETTE, strict=False):
+        for (name, table), colour in zip(tables.items(), PALETTE, strict=False):
             line = {"color": colour, "markerfacecolor": "white"}
             for prefix, look, part in (("", "o:", "training"), ("val_", "s-", "validation")):
-                line["label"] = f"{name}, {part}" if name else part
+                line["label"] = f"{plain(name)}, {part}" if name else part
                 axis.plot(table["epoch"], table[prefix + column], look, **line)
         axis.set_xlabel("epoch")
         axis.set_ylabel(label)
@@ -170,13 +208,13 @@ def confusion_matrix(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> 
     predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
         Labelled predictions; with a mapping, one matrix for each name.
     """
-    tables = by_name(predictions)
+    tables = checked(by_name(predictions))
     figure, axes = plt.subplots(
         1, len(tables), figsize=(min(WIDTH, 3.7 * len(tables)), 3.5), squeeze=False
     )
     for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
         _one_matrix(axis, table)
-        axis.set_title(name)
+        axis.set_title(plain(name))
     return figure
 
 
@@ -185,8 +223,9 @@ def roc_curves(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure
 
     A table of one class has no curve; the legend says so.
     """
+    tables = checked(by_name(predictions))
     figure, axis = plt.subplots(figsize=(5.2, 4.6))
-    draw_curves(axis, predictions, "roc")
+    draw_curves(axis, tables, "roc")
     return figure
 
 
@@ -203,6 +242,7 @@ def draw_curves(
     and curves have bands unless there are more than three.
     """
     tables = by_name(predictions)
+    arguments.whole("The number of resamples", resamples, ReportError)
     if kind == "roc":
         metric, short, corner = "auc", "AUC", "lower right"
         axis.plot([0, 1], [0, 1], label="guessing, AUC 0.5", **REFERENCE)
@@ -214,7 +254,7 @@ def draw_curves(
         axis.set_ylabel("precision (share of positives among those called so)")
     for index, (name, table) in enumerate(tables.items()):
         line = style(index) | {"marker": ""}
-        lead, limits = f"{name}, " if name else "", ""
+        lead, limits = f"{plain(name)}, " if name else "", ""
         area = metrics.METRICS[metric](table)
         if catalog.target(table).min() == catalog.target(table).max():
             axis.plot([], [], label=f"{lead}one class only: no curve", **line)
@@ -240,12 +280,25 @@ def draw_band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: d
         axis.plot(x, edge, **look)
 
 
+def _drawable(images: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
+    """Return the images of a figure as a list of arrays."""
+    if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str) or not len(images):
+        raise ReportError(f"A figure needs a list of images, not {arguments.shown(images)}.")
+    for image in images:
+        shape, kind = np.shape(image), getattr(image, "dtype", np.dtype(object)).kind
+        if kind not in "buif" or not (len(shape) == 2 or shape[2:] in ((3,), (4,))) or 0 in shape:
+            raise ReportError(
+                f"An image must be numbers of shape (h, w) or (h, w, 3), not {shape} of {kind!r}."
+            )
+    return list(images)
+
+
 def _one_matrix(axis: Axes, table: pd.DataFrame) -> None:
     import seaborn  # takes a third of a second, and no other figure needs it
 
     counts = metrics.confusion_counts(table)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = catalog.class_names(table)
+    names = [plain(name) for name in catalog.class_names(table)]
     pairs = zip(counts.flat, shares.flat, strict=True)
     seaborn.heatmap(
         shares,

@@ -14,8 +14,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from helpers import catalog
+from helpers.base import arguments
 from helpers.base.errors import ReportError
 from helpers.predictions import calibration, metrics
+from helpers.predictions.alignment import checked
 from helpers.predictions.table import check
 from helpers.report import plots
 from helpers.report.plots import REFERENCE, WIDTH, draw_band, draw_curves, style
@@ -35,8 +37,9 @@ def roc_bands(
     resamples, seed
         As in :func:`helpers.predictions.curves.band`.
     """
+    tables = checked(plots.by_name(predictions))
     figure, axis = plt.subplots(figsize=(5.6, 5.2))
-    draw_curves(axis, predictions, "roc", resamples, seed)
+    draw_curves(axis, tables, "roc", resamples, seed)
     return figure
 
 
@@ -48,13 +51,14 @@ def precision_recall_bands(
     Parameters are those of :func:`roc_bands`. A dotted line marks guessing: the
     share of positive images in the first table that has both classes.
     """
+    tables = checked(plots.by_name(predictions))
     figure, axis = plt.subplots(figsize=(5.6, 5.2))
-    for table in plots.by_name(predictions).values():
-        share = float(catalog.target(check(table)).mean())
+    for table in tables.values():
+        share = float(catalog.target(table).mean())
         if 0 < share < 1:
             axis.axhline(share, label=f"guessing, AP {share:.3f}", **REFERENCE)
             break
-    draw_curves(axis, predictions, "precision_recall", resamples, seed)
+    draw_curves(axis, tables, "precision_recall", resamples, seed)
     return figure
 
 
@@ -74,11 +78,11 @@ def reliability(
         As in :func:`helpers.predictions.calibration.reliability`; error bars are the
         intervals over subjects.
     """
+    tables = checked(plots.by_name(predictions))
     figure, (axis, below) = plt.subplots(
         2, 1, figsize=(5.6, 6.2), sharex=True, height_ratios=(3.4, 1)
     )
     axis.plot([0, 1], [0, 1], label="as the score says", **REFERENCE)
-    tables = plots.by_name(predictions)
     for index, (name, table) in enumerate(tables.items()):
         bins = calibration.reliability(table, count, resamples, seed)
         error = calibration.ece(table, count)
@@ -89,14 +93,14 @@ def reliability(
             bins["score"] + shift,
             bins["share"],
             yerr=_reach(bins, "share"),
-            label=f"{name}, ECE {error:.3f}" if name else f"ECE {error:.3f}",
+            label=f"{plots.plain(name)}, ECE {error:.3f}" if name else f"ECE {error:.3f}",
             elinewidth=1,
             capsize=2,
             **line,
         )
         points.lines[0].set_markerfacecolor("white")
         below.stairs(
-            np.histogram(table["score"], bins=20, range=(0, 1))[0],
+            np.bincount(calibration.bins_of(table["score"].to_numpy(), 20), minlength=20),
             np.linspace(0, 1, 21),
             color=line["color"],
             linestyle=line["linestyle"],
@@ -137,13 +141,20 @@ def forest(
     ReportError
         When a column is missing or there is no row.
     """
-    wanted = [name, "value", "low", "high", *([group] if group else [])]
-    missing = [column for column in wanted if column not in table]
-    if missing or table.empty:
-        raise ReportError(
-            f"A forest plot needs rows and the columns {wanted}; got {len(table)} rows and "
-            f"{list(table.columns)}."
-        )
+    labels = [name] if group is None else [name, group]
+    arguments.names("The columns that name rows", labels, ReportError)
+    arguments.string("The label of the axis", xlabel, ReportError)
+    if reference is not None:
+        arguments.number("The reference", reference, ReportError)
+    wanted = [name, "value", "low", "high", *labels[1:]]
+    is_table = isinstance(table, pd.DataFrame)
+    if not is_table or table.empty or not set(wanted) <= set(table.columns):
+        got = list(table.columns) if is_table else arguments.shown(table)
+        raise ReportError(f"A forest plot needs rows and the columns {wanted}; got {got}.")
+    arguments.table(table, wanted, "table of the figure", ReportError)
+    table = plots.columns_of(table, wanted[1:4]).assign(
+        **{label: [plots.plain(text) for text in table[label]] for label in labels}
+    )
     names = list(dict.fromkeys(table[name]))
     kinds = list(dict.fromkeys(table[group])) if group else [None]
     figure, axis = plt.subplots(
@@ -185,6 +196,9 @@ def per_subject(predictions: pd.DataFrame, names: int = 60, who: str = "subjects
     who : str
         What the subjects are: ``"blocks of files"`` if the patients are unknown.
     """
+    predictions = check(predictions)
+    arguments.whole("The number of names", names, ReportError)
+    arguments.string("The word for subjects", who, ReportError)
     table = metrics.per_subject(predictions)
     order = catalog.classes(predictions)
     classes = sorted(set(table["label"]))  # with ``all/hem`` for a subject of both classes
@@ -200,10 +214,10 @@ def per_subject(predictions: pd.DataFrame, names: int = 60, who: str = "subjects
             rows["accuracy"],
             yerr=_reach(rows, "accuracy"),
             elinewidth=1,
-            label=f"{name} ({len(rows)} {who})",
+            label=f"{plots.plain(name)} ({len(rows)} {who})",
             **_points(index, colours.get(name, plots.BLACK)),
         )
-        ticks += list(zip(x, rows["subject"], strict=True))
+        ticks += list(zip(x, map(plots.plain, rows["subject"]), strict=True))
         start += len(rows) + 1
     mean = metrics.accuracy(predictions)
     axis.axhline(mean, label=f"all images {mean:.3f}", **REFERENCE)
@@ -220,6 +234,10 @@ def prevalence(table: pd.DataFrame, mark: float | None = None) -> Figure:
     `table` is that of :func:`helpers.predictions.thresholds.by_prevalence`; `mark` is a
     prevalence at which a vertical line is drawn, for example that of the data set.
     """
+    ends = [f"{name}{end}" for name in ("ppv", "npv") for end in ("", "_low", "_high")]
+    table = plots.columns_of(table, ["prevalence", *ends])
+    if mark is not None:
+        arguments.number("The marked prevalence", mark, ReportError, 0, 1)
     figure, axis = plt.subplots(figsize=(6.4, 4.2))
     for index, name, label in (
         (1, "ppv", "positive predictive value (called positive and ill)"),

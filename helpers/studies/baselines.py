@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from helpers import images
+from helpers.base import arguments
+from helpers.base.errors import StudyError
 
 #: Side of a thumbnail in pixels.
 SIDE = 12
@@ -27,9 +29,9 @@ def size_and_colour(pixels: np.ndarray) -> np.ndarray:
         and their standard deviations, 0..255. In a frame the pixels that are not black
         are cell, in a field those darker in green than Otsu's threshold.
     """
+    pixels = arguments.pixels(pixels, StudyError)
     rows = np.zeros((len(pixels), 7))
     for row, image in zip(rows, pixels, strict=True):
-        image = np.asarray(image)
         if images.is_frame(image):
             mask = image.any(axis=-1)
         else:
@@ -53,7 +55,8 @@ def thumbnails(pixels: np.ndarray) -> np.ndarray:
     -------
     numpy.ndarray of float64, shape (n, 432)
     """
+    pixels = arguments.pixels(pixels, StudyError, SIDE)
     count, side = len(pixels), pixels.shape[1] // SIDE
     edge = side * SIDE
-    squares = np.asarray(pixels)[:, :edge, :edge].reshape(count, SIDE, side, SIDE, side, 3)
+    squares = pixels[:, :edge, :edge].reshape(count, SIDE, side, SIDE, side, 3)
     return squares.mean(axis=(2, 4)).reshape(count, -1)

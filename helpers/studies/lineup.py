@@ -23,12 +23,13 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers import datasets, images
 from helpers import predictions as prediction_tables
-from helpers.base import code
+from helpers.base import arguments, code
 from helpers.base.errors import StudyError
 from helpers.base.files import kept
 from helpers.base.settings import PROFILES, Settings
 from helpers.catalog import splitting
 from helpers.models import weights
+from helpers.predictions import collapse
 from helpers.predictions.table import read_predictions, save_predictions
 from helpers.studies import baselines
 
@@ -239,15 +240,18 @@ def cached_predictions(
     -------
     pandas.DataFrame
         Always read from disk: the digits are the same in the first and in later calls.
+        A collapsed model is noted for the page's banner, though no network is loaded.
     """
     columns = ("image_id", "sha256", "transform", "subject", "label", "positive", "split")
     text = json.dumps({**facts, "rows": catalogs.fingerprint(table, columns)}, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:10]
-    return kept(
+    found = kept(
         settings.folder("predictions") / f"{name}-{key}.csv",
         read_predictions,
         lambda path: save_predictions(path, prediction_tables.make(table, scores())),
     )
+    collapse.note(collapse.judge(name.rpartition("/")[2], found))
+    return found
 
 
 def software() -> list[str]:
@@ -326,6 +330,13 @@ def probe(features: np.ndarray, table: pd.DataFrame, seed: int = 24) -> np.ndarr
     from sklearn.metrics import log_loss
     from sklearn.utils.class_weight import compute_sample_weight
 
+    columns = ("label", "positive", "split")
+    arguments.table(table, columns, "catalog", StudyError)
+    if np.ndim(features) != 2 or len(features) != len(table):
+        raise StudyError(
+            f"The features have the shape {np.shape(features)}, but must be (n, d) with one row "
+            f"for each of the {len(table)} images."
+        )
     target = catalogs.target(table)
     train, val = (np.flatnonzero(table["split"] == part) for part in ("train", "val"))
     if len(set(target[train])) < 2:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
+from helpers import images
 from helpers import predictions as prediction_tables
 from helpers.base import code, provenance
 from helpers.base.errors import StudyError
@@ -187,7 +188,9 @@ def predict_recipe(settings: Settings, recipe: str, split: str) -> pd.DataFrame:
         raise StudyError(f"There is no recipe {recipe!r}; see transfer.RECIPES.")
     table = lineup.catalog(settings, split)
     run = zoo.load_or_train(transfer.RECIPES[recipe], table, settings)
-    return zoo.predict(run.model, _test(table))
+    # Of all images: other chapters need the same array, those of a split would be one more.
+    pixels = images.load_images(table, run.model.input_shape[1])
+    return zoo.predict(run.model, _test(table), pixels[(table["split"] == "test").to_numpy()])
 
 
 def weights_of(settings: Settings, name: str) -> str:

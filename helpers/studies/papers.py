@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from helpers.base import arguments
 from helpers.base.errors import StudyError
 
 #: Images of C-NMC's training part, ``all`` and ``hem``: as counted in the files, as published.
@@ -114,7 +115,13 @@ def at_best(value: float, images: float | None) -> tuple[float, float]:
     """
     from statsmodels.stats.proportion import proportion_confint
 
-    if pd.isna(value) or pd.isna(images):
+    value, images = (
+        np.nan
+        if number is None
+        else arguments.number(f"The {what}", number, StudyError, missing=True)
+        for what, number in (("value", value), ("number of images", images))
+    )
+    if np.isnan(value) or np.isnan(images):
         return float("nan"), float("nan")
     if not 0 <= value <= 1 or images < 1:
         raise StudyError(f"{value} of {images} images is not a share of images.")
@@ -143,8 +150,10 @@ def possible_counts(value: float, images: int, digits: int) -> list[int]:
     ----------
     Brown, Heathers 2017, doi:10.1177/1948550616673876.
     """
-    if images < 1:
+    arguments.number("The share", value, StudyError, 0, 1)
+    if arguments.whole("The number of images", images, StudyError, 0, 10**9) < 1:
         raise StudyError(f"{images} images cannot have been judged.")
+    arguments.whole("The number of digits", digits, StudyError, 0, 15)
     reach = 0.5 * 10.0**-digits + 1e-12
     first = max(0, int(np.floor((value - reach) * images)))
     last = min(images, int(np.ceil((value + reach) * images)))
@@ -169,7 +178,10 @@ def implied_share(
     low, high : float
         0..1. Both NaN where the figures contradict each other.
     """
-    reach = 0.5 * 10.0**-digits
+    for what, value in (("accuracy", accuracy), ("sensitivity", sensitivity),
+                        ("specificity", specificity)):  # fmt: skip
+        arguments.number(f"The {what}", value, StudyError, 0, 1)
+    reach = 0.5 * 10.0 ** -arguments.whole("The number of digits", digits, StudyError, 0, 15)
     shares = np.linspace(0, 1, 10_001)
     implied = shares * sensitivity + (1 - shares) * specificity
     # Both sides are off by at most `reach`: the accuracy, and a mean of two rounded figures.

@@ -30,6 +30,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.validation import check_is_fitted
 
+from helpers.base import arguments
 from helpers.base.errors import CellError, StudyError
 from helpers.base.runtime import cores
 
@@ -150,12 +151,9 @@ def describe(images: np.ndarray) -> Description:
     StudyError
         When the images are not an array of that kind.
     """
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8 or not len(images):
-        raise StudyError(
-            f"The images are {images.dtype} of shape {images.shape}, but must be uint8 RGB of "
-            "shape (n, h, w, 3)."
-        )
+    images = arguments.pixels(images, StudyError)
+    if not len(images):
+        raise StudyError("There are no images to describe.")
 
     def one(image: np.ndarray) -> np.ndarray:
         from helpers.cells.segmentation import segment_cell

@@ -23,9 +23,12 @@ def padded(images: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, in
     for start in range(0, len(images), batch_size):
         batch = np.asarray(images[start : start + batch_size])
         count = len(batch)
-        if start and count < batch_size:
-            batch = np.concatenate([batch, batch[:1].repeat(batch_size - count, axis=0)])
-        yield batch, count
+        yield _filled(batch, batch_size) if start else batch, count
+
+
+def _filled(batch: np.ndarray, size: int) -> np.ndarray:
+    """Return the batch with copies of its first image behind it, so that it has `size` images."""
+    return np.concatenate([batch, batch[:1].repeat(size - len(batch), axis=0)])
 
 
 def feed(
@@ -35,6 +38,7 @@ def feed(
     batch_size: int,
     class_weight: Mapping[int, float] | None = None,
     versions: np.ndarray | None = None,
+    whole: bool = False,
 ) -> keras.utils.PyDataset:
     """Return the batches of one pass through `rows`; each is read when it is needed.
 
@@ -51,9 +55,14 @@ def feed(
     versions : numpy.ndarray of int, optional
         Which version of each image to take, shape (n,), for features of several
         versions; by default the first one, the image itself.
+    whole : bool
+        Fill up the last of several batches with the first rows, which then come twice: a
+        network would be compiled again for a batch of another shape.
     """
     import keras
 
+    if whole and len(rows) > batch_size:
+        rows = np.resize(rows, -(-len(rows) // batch_size) * batch_size)
     weight = None
     if class_weight is not None:
         weight = np.where(target[:, 0] > 0, class_weight[1], class_weight[0]).astype(np.float32)
@@ -85,12 +94,16 @@ def train_pass(model: keras.Model, batches: keras.utils.PyDataset, size: int) ->
     return {name: values[-1] for name, values in history.items()}
 
 
-def validation_pass(model: keras.Model, batches: keras.utils.PyDataset) -> dict:
-    """Return loss and accuracy on the batches."""
-    if (arrays := _in_memory(batches)) is None:
-        return model.evaluate(batches, verbose=0, return_dict=True)
-    model.reset_metrics()
-    return model.test_on_batch(*arrays, return_dict=True)
+def validation_pass(model: keras.Model, batches: keras.utils.PyDataset, size: int) -> np.ndarray:
+    """Return what the model answers to the images of the batches, float64, shape (n,)."""
+    if (arrays := _in_memory(batches)) is not None:
+        return model.predict_on_batch(arrays[0])[:, 0].astype(np.float64)
+    answers = []
+    for index in range(len(batches)):
+        images = batches[index][0]
+        given = _filled(images, size) if index else images
+        answers.append(model.predict_on_batch(given)[: len(images), 0])
+    return np.concatenate(answers).astype(np.float64)
 
 
 def _in_memory(batches: keras.utils.PyDataset) -> list[np.ndarray] | None:

@@ -10,6 +10,8 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from helpers.base import provenance
 from helpers.base.settings import Profile
 from helpers.models.layers import layers_of
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 #: Optimizers that a training can use, and their classes in ``keras.optimizers``.
 OPTIMIZERS = {"adam": "Adam", "rmsprop": "RMSprop", "sgd": "SGD"}
 
+#: Seed offset between epochs: more random draws than a layer makes in one epoch.
+_DRAWS = 2**20
 _MEMORY_ERRORS = ("ResourceExhaustedError", "MemoryError", "_ArrayMemoryError")
 _MEMORY_MESSAGES = ("resource_exhausted", "out of memory")
 
@@ -89,6 +93,16 @@ def devices(profile: Profile) -> Iterator[int]:
             yield strategy.num_replicas_in_sync
     else:
         yield 1
+
+
+def rewind_random_layers(model: keras.Model, epoch: int) -> None:
+    """Make the random draws of the layers depend on seed and epoch only, also after a kill."""
+    import keras
+
+    for variable in model.variables:
+        if variable.path.endswith("seed_generator_state"):
+            seed = int(keras.ops.convert_to_numpy(variable)[0])
+            variable.assign(np.array([seed, epoch * _DRAWS], dtype=np.uint32))
 
 
 def out_of_memory(error: BaseException) -> bool:

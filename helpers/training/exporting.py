@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from helpers.base.errors import TrainingError
-from helpers.base.runtime import held_back
+from helpers.base.runtime import NOISE, held_back
 
 if TYPE_CHECKING:
     import keras
 
 #: Types in which the weights are stored; with ``int8`` also of the activations.
 KINDS = ("float32", "float16", "int8")
-_EVERY_LINE = re.compile(b"")
+# What LiteRT writes besides TensorFlow's start-up messages.
+_CHATTER = re.compile(NOISE.pattern + rb"|fully_quantize: |INFO: |W\d{4} ")
 
 
 def unavailable() -> str:
@@ -84,7 +85,7 @@ def convert(
     with (
         tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(action="ignore"),
-        held_back(_EVERY_LINE),
+        held_back(_CHATTER),
     ):
         logger = tf.get_logger()
         level = logger.level
@@ -146,7 +147,7 @@ def milliseconds(file: bytes, images: np.ndarray) -> float:
 
 
 def _interpreter(file: bytes, shape: tuple[int, ...]) -> Any:
-    with warnings.catch_warnings(action="ignore"), held_back(_EVERY_LINE):
+    with warnings.catch_warnings(action="ignore"), held_back(_CHATTER):
         try:
             from ai_edge_litert.interpreter import Interpreter  # the same under its new name
         except ImportError:

@@ -6,7 +6,9 @@ computed once, and only the head is trained on them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 #: The versions of an image that the layers ``augment_...`` of a network draw from.
 MIRRORED = ("identity", "flip_horizontal", "flip_vertical", "rot180")
+#: Bytes from which on features are too large to be kept: those of a flattened ResNet50 in the
+#: profile `full` have two gigabytes, those of a pooled one 42 megabytes.
+_LARGE = 2**29
 
 
 def features(
@@ -85,7 +90,18 @@ def features(
         settings.artifacts_folder() / "features" / name,
         lambda path: read_array(path, shape, "float32"),
         lambda path: _build(path, extractor, images, transforms, shape, batch_size),
+        needs=4 * math.prod(shape),
     )
+
+
+def discard(features: np.ndarray) -> None:
+    """Remove features of :func:`features` from disk if they are too large to be kept.
+
+    An array that is in use stays readable, where the system allows that; else its file stays.
+    """
+    if features.nbytes >= _LARGE and isinstance(features, np.memmap):
+        with contextlib.suppress(OSError):  # Windows keeps a file that is in use
+            Path(features.filename).unlink()
 
 
 def images_of(catalog: pd.DataFrame, size: int, images: np.ndarray | None = None) -> np.ndarray:

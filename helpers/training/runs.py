@@ -3,7 +3,8 @@
 :func:`fit` does what Keras' ``fit`` does with ``EarlyStopping`` on `val_loss` and with
 ``ModelCheckpoint`` for the best epoch. It also saves after each epoch all that it needs
 to continue. A training with the same recipe, images, seed and code is done once,
-and then loaded.
+and then loaded. The loss is taken on the logits; a network that collapsed
+(:mod:`helpers.training.collapse`) is trained once more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,10 +24,21 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers.base import code, provenance
-from helpers.base.errors import TrainingError
-from helpers.base.files import atomic_path, kept, write_csv, write_json
+from helpers.base.errors import ModelError, TrainingError
+from helpers.base.files import (
+    atomic_path,
+    checksum,
+    kept,
+    read_sealed,
+    sealed,
+    unchanged,
+    write_csv,
+    write_json,
+)
 from helpers.base.settings import Profile, Settings
-from helpers.training import compute
+from helpers.models.layers import require_sigmoid, use_logits, use_probability
+from helpers.predictions.collapse import COLLAPSED, same_scores
+from helpers.training import collapse, compute
 from helpers.training.batches import feed, train_pass, validation_pass
 
 if TYPE_CHECKING:
@@ -34,10 +46,10 @@ if TYPE_CHECKING:
 
 #: Columns of a run's history.
 HISTORY = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
-#: Seed offset between epochs: more random draws than a layer makes in one epoch.
-_DRAWS = 2**20
 #: File name of an epoch.
 _CHECKPOINT = "epoch-{:04d}.keras"
+#: Further runs that a training starts are its stages: it speaks for them.
+_running = threading.local()
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,8 @@ def fit(
     Parameters
     ----------
     model : keras.Model
-        From raw 0..255 RGB, or from features, to one probability; it is not changed.
+        From raw 0..255 RGB, or from features, to one probability by a last sigmoid; it is
+        not changed.
     catalog : pandas.DataFrame
         With `split` set; the rows ``train`` and ``val`` are used.
     images : numpy.ndarray
@@ -108,18 +121,25 @@ def fit(
         Loaded when the same training was finished before. A training that was
         killed continues after its last finished epoch, with the same result. When a
         step does not fit into memory, it prints a note and continues with half the images;
-        the record's ``batch_size`` is the final one.
+        the record's ``batch_size`` is the final one. A network that collapsed is trained
+        once more, from new weights and another seed, at a tenth of the rate: then the record's
+        ``retried`` says so in a sentence, which is printed. If that fails too, so does
+        ``collapsed``, which is added to :data:`COLLAPSED`. Otherwise both are "".
 
     Raises
     ------
     TrainingError
         When images and catalog do not belong together, a split is missing or
-        holds one class, or the loss is not finite.
+        holds one class, the model does not end in a sigmoid, or the loss is not finite.
     """
+    try:
+        require_sigmoid(model)
+    except ModelError as error:
+        raise TrainingError(str(error)) from error
     profile = settings.profile
     recipe = {
         "optimizer": optimizer,
-        "loss": "binary_crossentropy",
+        "loss": "binary_crossentropy on logits",
         "epochs": profile.epochs if epochs is None else epochs,
         "batch_size": profile.batch_size if batch_size is None else batch_size,
         "learning_rate": learning_rate,
@@ -169,6 +189,11 @@ def kept_run(
     train : callable
         From the folder and the beginning of the record to the whole record. It leaves
         ``best.keras`` and ``history.csv`` in the folder.
+
+    Returns
+    -------
+    Run
+        What its record says about a collapse is told, unless the run is a stage of another.
     """
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     folder = settings.folder("runs", f"{name}-{key}")
@@ -177,21 +202,46 @@ def kept_run(
     def make(record: Path) -> None:
         write_json(record, train(folder, started))
 
-    return kept(folder / "record.json", _load, make)
+    stage, _running.now = getattr(_running, "now", False), True
+    try:
+        run = kept(folder / "record.json", _load, make, also=("best.keras", "history.csv"))
+    finally:
+        _running.now = stage
+    if not stage:
+        _tell(run.record)
+    return run
+
+
+def _tell(record: dict) -> None:
+    """Print what happened in a training that collapsed, and note it for the banner."""
+    retried, collapsed = record.get("retried"), record.get("collapsed")
+    for sentence in filter(None, (retried, collapsed)):
+        print(sentence)
+    if collapsed and collapsed not in COLLAPSED:
+        COLLAPSED.append(collapsed)
 
 
 def _load(path: Path) -> Run | None:
-    """Return the run with the record `path`, None when it is not finished."""
+    """Return the finished run with the record `path`, None where there is none."""
     import keras
 
-    if not path.is_file():
+    record = read_sealed(path)
+    try:
+        history = pd.read_csv(path.with_name("history.csv"), dtype=str)
+    except (OSError, ValueError):
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    history = pd.read_csv(path.with_name("history.csv"), dtype=str)
+    if not record:
+        return None
     for column in history:  # by Python's float: exact with every version of pandas
         kind = int if column in ("stage", "epoch") else float
         history[column] = [kind(value) for value in history[column]]
-    return Run(keras.saving.load_model(path.with_name("best.keras")), history, record, path.parent)
+    model = keras.saving.load_model(path.with_name("best.keras"), compile=False)
+    model.compile(
+        loss="binary_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=compute.jit(Profile(**record["settings"]["profile"])),
+    )
+    return Run(model, history, record, path.parent)
 
 
 def _check(
@@ -240,7 +290,8 @@ def _train(
     folder: Path,
     started: dict,
 ) -> dict:
-    """Train until `val_loss` no longer falls; return the record."""
+    """Train until `val_loss` no longer falls, again if it collapsed; return the record."""
+    import keras
     from tqdm import tqdm
 
     recipe = started["recipe"]
@@ -274,7 +325,25 @@ def _train(
         bar.set_postfix(val_loss=f"{row['val_loss']:.3f}", refresh=False)
         bar.update()
     bar.close()
-    return _finish(state, folder, started, len(train))
+    file = folder / _CHECKPOINT.format(state["best"])
+    file.stat()  # the folder may have been emptied; `kept` then begins again
+    best = keras.saving.load_model(file, compile=False)
+    reason = state["same_scores"] or collapse.stands_still(
+        [row["val_loss"] for row in state["history"]]
+    )
+    if not reason and state["kernels"] and collapse.kernels(best) == state["kernels"]:
+        reason = "its weights did not move"
+    if reason and not state["retried"]:
+        again = {"seed": state["seed"] + 1000, "learning_rate": state["learning_rate"] / 10}
+        again["retried"] = (
+            f"{started['name']} collapsed ({reason}), so it was trained once more, with seed "
+            f"{again['seed']} and a learning rate of {again['learning_rate']:g}."
+        )
+        # Killed from here on, it goes on with the second try.
+        begin = {**_begin(recipe), "batch_size": state["batch_size"]}
+        write_json(folder / "state.json", sealed({**begin, **again}))
+        return _train(model, catalog, images, train, val, folder, started)
+    return _finish(best, reason, state, folder, started, len(train))
 
 
 def _epoch(
@@ -289,59 +358,81 @@ def _epoch(
     """Train and validate one epoch; return a row of the history and the seconds of training."""
     recipe, devices = started["recipe"], started["devices"]
     epoch = state["epoch"]
-    _rewind_random_layers(model, epoch)
-    order = np.random.default_rng([recipe["seed"], epoch]).permutation(train)
+    compute.rewind_random_layers(model, epoch)
+    order = np.random.default_rng([state["seed"], epoch]).permutation(train)
     # Several devices share each batch evenly; images left over are used in another epoch.
     size = -(-state["batch_size"] // devices) * devices
     order, val = (rows[: max(1, len(rows) // devices) * devices] for rows in (order, val))
     versions = None
     if images.ndim == 3:
-        draws = np.random.default_rng([recipe["seed"], epoch, 1])
+        draws = np.random.default_rng([state["seed"], epoch, 1])
         versions = draws.integers(images.shape[1], size=len(images))
     begin = time.perf_counter()
-    batches = feed(images, target, order, size, recipe["class_weight"], versions)
+    batches = feed(images, target, order, size, recipe["class_weight"], versions, True)
     trained = train_pass(model, batches, size)
     seconds = time.perf_counter() - begin
-    validated = validation_pass(model, feed(images, target, val, size))
+    logits = validation_pass(model, feed(images, target, val, size), size)
+    truth = target[val, 0]
     row = {
         "epoch": epoch + 1,
         **{column: float(trained[column]) for column in ("loss", "accuracy")},
-        **{f"val_{column}": float(validated[column]) for column in ("loss", "accuracy")},
+        "val_loss": float(np.mean(np.logaddexp(0, logits) - truth * logits) + sum(model.losses)),
+        "val_accuracy": float(np.mean((logits > 0) == truth)),
+        "same_scores": same_scores(logits, truth),
     }
     if not np.isfinite([row["loss"], row["val_loss"]]).all():
         raise TrainingError(
             f"In epoch {epoch + 1} the loss is no longer a number: "
-            f"lower the learning rate (it is {recipe['learning_rate']})."
+            f"lower the learning rate (it is {state['learning_rate']})."
         )
     return row, seconds
+
+
+def _begin(recipe: dict) -> dict:
+    """Return the state before the first epoch."""
+    lists = {"history": [], "seconds": [], "epoch_seconds": []}
+    options = {name: recipe[name] for name in ("batch_size", "seed", "learning_rate")}
+    start = {"epoch": 0, "best": 0, "same_scores": "", "retried": "", "files": {}}
+    return {**start, **lists, **options}
 
 
 def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, keras.Model]:
     """Return state and compiled model after the last finished epoch, or before the first."""
     import keras
 
-    if (folder / "state.json").is_file():
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    recipe = started["recipe"]
+    state = _whole_state(folder) or _begin(recipe)
+    if state["epoch"]:
         return state, keras.saving.load_model(folder / _CHECKPOINT.format(state["epoch"]))
-    for stale in folder.glob("epoch-*.keras"):  # of a training killed in its first epoch
+    # Of a training killed in its first epoch, that collapsed, or whose files were damaged since.
+    for stale in folder.glob("epoch-*.keras"):
         stale.unlink()
     # A copy through a file: the caller's model is not changed, and a model that cannot
     # be saved raises now and not after hours of training.
-    model.save(folder / _CHECKPOINT.format(0))
+    with atomic_path(folder / _CHECKPOINT.format(0), flush=False) as path:
+        model.save(path)
     copy = keras.saving.load_model(folder / _CHECKPOINT.format(0), compile=False)
-    recipe = started["recipe"]
+    if state["retried"]:
+        collapse.redraw(copy, state["seed"])
+    state["kernels"] = collapse.kernels(copy)
+    use_logits(copy)
     if recipe["precision"] != "float32":
         compute.set_precision(copy, recipe["precision"])
     copy.compile(
         optimizer=compute.optimizer(
-            recipe["optimizer"], recipe["learning_rate"], recipe["precision"]
+            recipe["optimizer"], state["learning_rate"], recipe["precision"]
         ),
-        loss=recipe["loss"],
-        metrics=["accuracy"],
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+        metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)],
         jit_compile=compute.jit(Profile(**started["settings"]["profile"])),
     )
-    state = {"epoch": 0, "best": 0, "history": [], "seconds": [], "epoch_seconds": []}
-    return {**state, "batch_size": recipe["batch_size"]}, copy
+    return state, copy
+
+
+def _whole_state(folder: Path) -> dict | None:
+    """Return what is stored of a training, None if a file of it is missing or damaged."""
+    state = read_sealed(folder / "state.json")
+    return state if state and unchanged(folder, state.get("files", {"": ""})) else None
 
 
 def _keep(
@@ -350,31 +441,31 @@ def _keep(
     """Save the finished epoch: its file first, then the state that names it, then clean up."""
     lowest = min((past["val_loss"] for past in state["history"]), default=np.inf)
     state["epoch"] = row["epoch"]
-    state["best"] = row["epoch"] if row["val_loss"] < lowest else state["best"]
+    if row["val_loss"] < lowest:
+        state["best"], state["same_scores"] = row["epoch"], row["same_scores"]
     state["history"].append(row)
     state["seconds"].append(round(seconds, 3))
     state["epoch_seconds"].append(round(all_seconds, 3))
-    with atomic_path(folder / _CHECKPOINT.format(state["epoch"])) as path:
+    last = _CHECKPOINT.format(state["epoch"])
+    with atomic_path(folder / last, flush=False) as path:  # `_resume` looks at the checksum
         model.save(path)
-    write_json(folder / "state.json", state)
+        state["files"][last] = checksum(path)
     needed = {_CHECKPOINT.format(state[epoch]) for epoch in ("epoch", "best")}
+    state["files"] = {name: state["files"][name] for name in needed}
+    write_json(folder / "state.json", sealed(state))
     for file in folder.glob("*.keras"):
         if file.name not in needed:
             file.unlink()
 
 
-def _finish(state: dict, folder: Path, started: dict, images: int) -> dict:
-    """Write the best model, computing in float32; return the record, which is written last."""
-    import keras
-
-    best = folder / _CHECKPOINT.format(state["best"])
+def _finish(
+    best: keras.Model, reason: str, state: dict, folder: Path, started: dict, images: int
+) -> dict:
+    """Write the best model, with its sigmoid and in float32; return the record, written last."""
+    use_probability(best)
+    compute.set_precision(best, "float32")
     with atomic_path(folder / "best.keras") as path:
-        if started["recipe"]["precision"] == "float32":
-            shutil.copyfile(best, path)
-        else:
-            model = keras.saving.load_model(best, compile=False)
-            compute.set_precision(model, "float32")
-            model.save(path)
+        best.save(path)
     write_csv(folder / "history.csv", pd.DataFrame(state["history"], columns=HISTORY))
     # The first epoch also compiles.
     steady = state["seconds"][1:] or state["seconds"]
@@ -383,17 +474,9 @@ def _finish(state: dict, folder: Path, started: dict, images: int) -> dict:
         "best_epoch": state["best"],
         "epochs": state["epoch"],
         "batch_size": state["batch_size"],
+        "collapsed": f"{started['name']} collapsed: {reason}." if reason else "",
+        "retried": state["retried"],
         "epoch_seconds": state["epoch_seconds"],
         "images_per_second": round(images / float(np.median(steady)), 1),
         "environment": provenance.environment(),
     }
-
-
-def _rewind_random_layers(model: keras.Model, epoch: int) -> None:
-    """Make the random draws of the layers depend on seed and epoch only, also after a kill."""
-    import keras
-
-    for variable in model.variables:
-        if variable.path.endswith("seed_generator_state"):
-            seed = int(keras.ops.convert_to_numpy(variable)[0])
-            variable.assign(np.array([seed, epoch * _DRAWS], dtype=np.uint32))

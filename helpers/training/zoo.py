@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from helpers import catalog as catalogs
 from helpers import images as image_files
 from helpers import predictions as prediction_tables
 from helpers.base import code, provenance
-from helpers.base.errors import TrainingError
+from helpers.base.errors import ModelError, TrainingError
 from helpers.base.files import atomic_path, write_csv
 from helpers.base.settings import Settings
 from helpers.models import transfer, weights
@@ -32,7 +33,15 @@ if TYPE_CHECKING:
 
 _BATCH = 64  # images predicted at once
 #: What the record says about each stage.
-_STAGE_FACTS = ("best_epoch", "epochs", "epoch_seconds", "images_per_second", "batch_size")
+_STAGE_FACTS = (
+    "best_epoch",
+    "epochs",
+    "epoch_seconds",
+    "images_per_second",
+    "batch_size",
+    "collapsed",
+    "retried",
+)
 
 
 class Answer(NamedTuple):
@@ -80,12 +89,12 @@ def load_or_train(
         raise TrainingError("The recipe has no stage; transfer.build makes an untrained network.")
     size = transfer.size_for(recipe, settings.profile)
     pretrained = weights.find(recipe.backbone)
+    catalog = catalogs.check(catalog)
     used = catalog[catalog["split"].isin(["train", "val"])].reset_index(drop=True)
     if used.empty:
         raise TrainingError(
             "No row of the catalog is in a split: split it first (helpers.catalog.splitting)."
         )
-    catalogs.check(used)
     images = image_files.load_images(used, size)
     facts = {
         "recipe": {k: v for k, v in recipe.as_dict().items() if k != "published"},
@@ -142,6 +151,7 @@ def _train_stages(
             transfer.copy_head(model, head)
             run = runs.fit(head, catalog, features, settings, f"{recipe.backbone}-head", **options)
             transfer.copy_head(run.model, model)
+            frozen.discard(features)
         else:
             transfer.set_trainable(model, stage.trainable, recipe.frozen_statistics)
             run = runs.fit(model, catalog, images, settings, f"{recipe.backbone}-tuned", **options)
@@ -157,14 +167,20 @@ def _train_stages(
             }
         )
     transfer.set_trainable(model, recipe.stages[-1].trainable, recipe.frozen_statistics)
+    collapsed = stages[-1]["collapsed"].removeprefix(run.record["name"])
     history = pd.concat(histories, ignore_index=True)
     history["epoch"] = np.arange(1, len(history) + 1)
     with atomic_path(folder / "best.keras") as temporary:
         model.save(temporary)
     write_csv(folder / "history.csv", history[["stage", *runs.HISTORY]])
+    for stage in stages:
+        if stage["trainable"] != "head":  # a head is small, and other recipes begin with it
+            shutil.rmtree(folder.parent / stage["folder"], ignore_errors=True)
     return {
         **started,
         "stages": stages,
+        "collapsed": started["name"] + collapsed if collapsed else "",
+        "retried": " ".join(filter(None, (stage["retried"] for stage in stages))),
         "epochs": len(history),
         "best_epoch": len(history) - len(histories[-1]) + stages[-1]["best_epoch"],
         "epoch_seconds": [seconds for stage in stages for seconds in stage["epoch_seconds"]],
@@ -200,7 +216,7 @@ def predict(
     TrainingError
         When the images do not belong to the catalog.
     ModelError
-        When the model does not go from square RGB images to one probability.
+        When the model does not go from square RGB images to one probability by a sigmoid.
     """
     images = frozen.images_of(catalog, require_classifier(model), images)
     return prediction_tables.make(catalog, _scores(model, images, _BATCH))
@@ -233,6 +249,8 @@ def predict_file(
         When the file is not an image.
     TrainingError
         When `classes` are not two names.
+    ModelError
+        As in :func:`predict`.
     """
     if isinstance(classes, str) or len(classes) != 2:
         raise TrainingError(
@@ -276,4 +294,11 @@ def _scores(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarr
         model.predict_on_batch(batch)[:count, 0]
         for batch, count in batches.padded(images, batch_size)
     ]
-    return np.concatenate(scores).astype(np.float64)
+    scores = np.concatenate(scores).astype(np.float64)
+    wrong = scores[~((scores >= 0) & (scores <= 1))]
+    if len(wrong):
+        raise ModelError(
+            f"{model.name} gives {len(wrong)} of {len(scores)} images a score that is no "
+            f"probability, such as {wrong[0]:.3g}: its weights are damaged; train it again."
+        )
+    return scores

@@ -55,6 +55,24 @@ def test_the_book_carries_banner_and_status_page(finished):
     assert "02_files.html" in status
 
 
+def test_a_collapsed_network_reaches_run_record_and_status(broken):
+    code = (
+        "import pandas as pd\n"
+        "from helpers.predictions import collapse\n"
+        "table = pd.DataFrame({'score': [1.0] * 4, 'positive': [0, 1] * 2, 'split': 'val'})\n"
+        "collapse.note(collapse.judge('net', table))"
+    )
+    new = json.dumps(code)[1:-1]
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE, DATASET, SEED)", new)
+    done = run(broken, "run")
+    assert done.returncode == 0, done.stderr
+    record = broken / "_build/executed/phantom-smoke-24/01_lines.json"
+    (told,) = json.loads(record.read_text())["collapsed"]
+    assert told == "net collapsed: all its scores on the validation images are 1.000."
+    assert json.loads(record.with_name("02_files.json").read_text())["collapsed"] == []
+    assert run(broken, "status").stdout.count(told) == 1
+
+
 def test_nothing_changed_executes_and_builds_nothing(broken):
     html = broken / "_build/html/index.html"
     before = written(html)
@@ -85,6 +103,16 @@ def test_a_corrected_sentence_reaches_the_page_without_a_run(broken):
     assert "resemble" in (broken / "_build/html/notebooks/01_lines.html").read_text()
 
 
+def test_a_library_that_writes_to_stderr_is_shown_and_blocks_nothing(broken):
+    new = "import sys; print('libtiff: odd tag', file=sys.stderr); print(PROFILE"
+    minicourse.change(broken / "notebooks/01_lines.ipynb", "print(PROFILE", new)
+    done = run(broken)
+    assert done.returncode == 0, done.stderr
+    assert "01_lines: code cell 3" in done.stdout
+    assert "libtiff: odd tag" in done.stdout
+    assert "libtiff: odd tag" in (broken / "_build/html/notebooks/01_lines.html").read_text()
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_cell_that_raises(broken, jobs):
     before = seal(broken)
@@ -109,25 +137,6 @@ def test_a_cell_that_raises(broken, jobs):
     again = run(broken)
     assert again.returncode == 1
     assert "1 of 2 chapters to run" in again.stdout  # what was done is not done again
-
-
-def test_many_chapters_at_a_time(tmp_path):
-    """Kernels started together by threads neither share a port nor mix up their outputs."""
-    root = minicourse.make(tmp_path / "course")
-    names = [f"{number:02d}_lines" for number in range(1, 11)]
-    text = (root / "notebooks/01_lines.ipynb").read_text()
-    for name in names:
-        (root / f"notebooks/{name}.ipynb").write_text(
-            text.replace("print(PROFILE", f"print('{name}'")
-        )
-    files = "".join(f"- file: notebooks/{name}\n" for name in names)
-    (root / "_toc.yml").write_text(f"format: jb-book\nroot: book/intro\nchapters:\n{files}")
-    done = run(root, "run", "--jobs", "10")
-    assert done.returncode == 0, done.stderr
-    for name in names:
-        copy = json.loads((root / f"_build/executed/phantom-smoke-24/{name}.ipynb").read_text())
-        outputs = [cell["outputs"] for cell in copy["cells"] if cell["cell_type"] == "code"]
-        assert outputs[2][0]["text"] == [f"{name} phantom 24\n"]
 
 
 def test_a_cell_that_takes_too_long(broken):

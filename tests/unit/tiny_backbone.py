@@ -58,6 +58,7 @@ def tiny(tmp_path, monkeypatch):
     entry = transfer.Backbone("Tiny", 16, "tf", "relu3")
     monkeypatch.setitem(transfer.REGISTRY, "tiny", entry)
     monkeypatch.setitem(weights._FILES, "tiny", ("tiny", "tiny.h5"))
+    monkeypatch.setattr(weights, "WEIGHTS_USED", [])  # what other tests used is none of its own
     table, images = make_squares()
 
     def load(rows, size):

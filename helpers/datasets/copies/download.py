@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.base.errors import DatasetError
+from helpers.base.files import told
 
 #: Kaggle handles of each data set, the most complete copy first.
 SOURCES = {
@@ -73,11 +75,13 @@ def fetch(name: str, out: str | os.PathLike | None = None, handle: str | None = 
     if name not in SOURCES:
         raise DatasetError(f"{name} cannot be fetched by a program; see `course data {name}`.")
     failures = []
-    with _cache_at(out):
+    with told(Path(out or _cache()).expanduser().absolute() / name), _cache_at(out):
         for source in (handle,) if handle else SOURCES[name]:
             try:
                 return _fetch(source)
             except Exception as error:  # kagglehub and requests raise many classes
+                if _is_refused(error):
+                    raise
                 failures.append(f"{source}: {_in_short(error)}")
                 if _is_temporary(error) and getattr(error, "response", None) is None:
                     break  # no connection: the other sources are on the same host
@@ -95,7 +99,7 @@ def _fetch(source: str) -> Path:
         try:
             return Path(kagglehub.dataset_download(source))
         except Exception as error:
-            if not _is_temporary(error):
+            if _is_refused(error) or not _is_temporary(error):
                 raise
             wait = 2**attempt
             print(f"{_in_short(error)}; going on in {wait} s (try {attempt + 1} of {_TRIES}).")
@@ -110,6 +114,16 @@ def _is_temporary(error: Exception) -> bool:
         return status == 429 or status >= 500
     # requests' ConnectionError, Timeout and ChunkedEncodingError derive from OSError.
     return isinstance(error, OSError) and not isinstance(error, PermissionError)
+
+
+def _is_refused(error: Exception) -> bool:
+    """Return whether the disk has no room for the download."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def _cache() -> str:
+    """Return the folder in which kagglehub keeps its downloads."""
+    return os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub"
 
 
 def _in_short(error: Exception) -> str:

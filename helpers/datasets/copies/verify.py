@@ -160,7 +160,7 @@ def _compare(
                 detail = f"{file.size:,} bytes instead of {entry.size:,}"
             rows.append(("altered", file.relative, entry.release, detail or "other content"))
         else:
-            rows.append(("extra", file.relative, "", ""))
+            rows.append(("extra", file.relative, "", data_files.look_into(file.path).problem))
     return rows
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,12 @@ import pandas as pd
 
 from helpers.base import code
 from helpers.base.errors import DatasetError
-from helpers.base.files import kept, write_json
+from helpers.base.files import checksum, kept, read_sealed, require_room, write_json
 from helpers.base.runtime import cores
+
+#: From this many images on, processes draw: threads mostly wait for each other's Python code.
+PROCESSES_FROM = 600
+_BATCH = 16  # images that a worker draws at a time
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class DrawnSet:
         the name of the image's file without ending.
     images : tuple of str
         Patterns, relative to the folder, of the files that are drawn.
+    size : int
+        Bytes of an image, where they are the same for all: what a drawing needs.
     """
 
     noun: str
@@ -46,6 +52,7 @@ class DrawnSet:
     recipe: type
     plan: Callable[[Any], pd.DataFrame]
     images: tuple[str, ...]
+    size: int = 0
 
     def draw_once(
         self,
@@ -69,8 +76,8 @@ class DrawnSet:
         -------
         pathlib.Path
             `folder`. A finished one stays as it is, an interrupted one is completed,
-            one drawn by another version of the code is drawn anew. A second process
-            waits for the first.
+            images that are damaged or missing are drawn again, and all of them by another
+            version of the code. A second process waits for the first.
 
         Raises
         ------
@@ -82,22 +89,44 @@ class DrawnSet:
         stamp = {**asdict(recipe), "code": code.version(self.module)}
         finished = folder / f"{Path(self.marker).stem}_finished.json"
 
+        def read(path: Path) -> Path | None:
+            record = read_sealed(path) or {}
+            files = record.pop("files", {})
+            marked = record == stamp == read_sealed(folder / self.marker)
+            return folder if marked and not any(_damaged(folder, files)) else None
+
         def make(temporary: Path) -> None:
             self._clear(folder, stamp, finished)
             write_json(folder / self.marker, stamp)
+            plan = self.plan(recipe)
+            require_room(folder, self.size * (len(plan) - len(self._drawn(folder))))
+            part = partial(_draw_part, self.plan, recipe, draw, folder)
+            firsts = range(0, len(plan), _BATCH)
+            try:
+                with _pool(len(plan)) as pool:
+                    for _ in pool.map(part, firsts):
+                        pass
+            except BrokenExecutor:  # a worker was killed: draw here what is missing
+                _remove_half_written(folder)
+                for first in firsts:
+                    part(first)
+            drawn = self._drawn(folder)
+            names = [str(path.relative_to(folder)) for path in drawn]
             with ThreadPoolExecutor(cores()) as pool:
-                rows = self.plan(recipe).itertuples()
-                for _ in pool.map(lambda row: draw(folder, recipe, row), rows):
-                    pass
-            write_json(temporary, stamp)
+                stamps = dict(zip(names, pool.map(_stamp_of, drawn), strict=True))
+            write_json(temporary, {**stamp, "files": stamps})
 
-        kept(finished, lambda path: stamp if _read(path) == stamp else None, make)
-        return folder
+        return kept(finished, read, make)
+
+    def _drawn(self, folder: Path) -> list[Path]:
+        return [path for pattern in self.images for path in folder.glob(pattern)]
 
     def _clear(self, folder: Path, stamp: dict, finished: Path) -> None:
-        """Remove images of other code and half-written files; refuse a folder with other files."""
-        earlier = _read(folder / self.marker)
-        drawn = [path for pattern in self.images for path in folder.glob(pattern)]
+        """Remove images of other code and damaged ones; refuse a folder with other files."""
+        done = read_sealed(finished) or {}
+        files = done.pop("files", {})
+        earlier = read_sealed(folder / self.marker) or done or None
+        drawn = self._drawn(folder)
         if earlier is None and drawn:
             raise DatasetError(
                 f"{folder} holds images that the course did not draw, such as {drawn[0].name}; "
@@ -114,8 +143,9 @@ class DrawnSet:
             finished.unlink(missing_ok=True)
             for path in drawn:
                 path.unlink(missing_ok=True)
-        for half_written in folder.rglob(".*.bmp"):
-            half_written.unlink(missing_ok=True)
+        for damaged in _damaged(folder, files):
+            damaged.unlink(missing_ok=True)
+        _remove_half_written(folder)
 
     def find(self, path: str | os.PathLike) -> tuple[Any, Any]:
         """Return the recipe of the image in the file `path`, and its row of the plan.
@@ -127,10 +157,10 @@ class DrawnSet:
             the recipe has no image of that name.
         """
         path = Path(path)
-        folder = next((one for one in path.parents if _read(one / self.marker)), None)
+        folder = next((one for one in path.parents if read_sealed(one / self.marker)), None)
         if folder is None:
             raise DatasetError(f"{path} is no {self.noun}: no folder above it has {self.marker}.")
-        stamp = _read(folder / self.marker)
+        stamp = read_sealed(folder / self.marker)
         if stamp.pop("code", None) != code.version(self.module):
             raise DatasetError(
                 f"The {self.noun}s in {folder} were drawn by another version of the course; "
@@ -144,18 +174,53 @@ class DrawnSet:
         return recipe, next(plan[names == path.stem].itertuples())
 
 
+def _pool(count: int) -> Executor:
+    """Return workers on all cores: nobody else draws meanwhile, and others wait for the images."""
+    if count < PROCESSES_FROM or cores() == 1:
+        return ThreadPoolExecutor(cores())
+    from joblib.externals.loky import ProcessPoolExecutor  # works in notebooks, without fork
+
+    # If this process is killed, the workers end by themselves after that many idle seconds.
+    return ProcessPoolExecutor(cores(), timeout=10)
+
+
+def _draw_part(plan: Callable, recipe: Any, draw: Callable, folder: Path, first: int) -> None:
+    """Draw the images of `_BATCH` rows of the plan."""
+    for row in plan(recipe)[first : first + _BATCH].itertuples():
+        draw(folder, recipe, row)
+
+
 def are_drawn(folder: str | os.PathLike) -> bool:
     """Return whether a folder, or one directly in it, was filled with drawn images."""
     return any(
-        _read(marker) is not None
+        read_sealed(marker) is not None
         for pattern in ("phantom*.json", "*/phantom*.json")
         for marker in Path(folder).glob(pattern)
     )
 
 
-def _read(path: Path) -> dict | None:
-    """Return what a marker says, None where it is missing or damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _remove_half_written(folder: Path) -> None:
+    for path in folder.rglob(".*.bmp"):
+        path.unlink(missing_ok=True)
+
+
+def _stamp_of(path: Path) -> list:
+    """Return size, time of the last change and checksum of a file."""
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns, checksum(path)]
+
+
+def _damaged(folder: Path, files: dict[str, list]) -> Iterator[Path]:
+    """Yield each of the files that is missing or no longer as it was drawn.
+
+    Only a file whose size or time is another one is read.
+    """
+    for name, (size, time, value) in files.items():
+        path = folder / name
+        try:
+            state = path.stat()
+            same = (state.st_size, state.st_mtime_ns) == (size, time) or checksum(path) == value
+        except OSError:
+            same = False
+        if not same:
+            yield path

@@ -153,7 +153,7 @@ def plan(recipe: Recipe) -> pd.DataFrame:
     return table
 
 
-_SET = DrawnSet("phantom", MARKER, __name__, Recipe, plan, (f"{_TREE}/**/*.bmp",))
+_SET = DrawnSet("phantom", MARKER, __name__, Recipe, plan, (f"{_TREE}/**/*.bmp",), FRAME_BYTES)
 
 
 @lru_cache(maxsize=8)
@@ -266,5 +266,5 @@ def _write(folder: Path, recipe: Recipe, row) -> None:
     if path.is_file() and path.stat().st_size == FRAME_BYTES:
         return
     frame = draw_cell(*_arguments(recipe, row)).frame
-    with atomic_path(path) as temporary:
+    with atomic_path(path, flush=False) as temporary:
         Image.fromarray(frame).save(temporary)

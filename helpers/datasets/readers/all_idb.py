@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+from helpers.datasets.files import IMAGE_ENDINGS, NO_TABLE_OF_IT, File, LeftOut
 
 EXPECTED = "names like Im001_1.jpg in im/ with xyc/ beside it (IDB1), or Im001_1.tif (IDB2)"
 SIZES = None  # fields came from two cameras
@@ -37,6 +37,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     left_out: list[LeftOut] = []
     marks = {(f.folders[:-1], f.stem.lower()): f for f in files if f.ending == ".xyc"}
     rows: dict[str, list[dict]] = {"idb1": [], "idb2": []}
+    used: set[str] = set()
     for file in files:
         if file.ending not in IMAGE_ENDINGS:
             continue
@@ -48,6 +49,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
         label, centroids = ("all" if image[2] == "1" else "hem"), ""
         mark = marks.get((file.folders[:-1], file.stem.lower()))
         if part == "idb1" and mark:
+            used.add(mark.relative)
             centroids = _centroids(mark)
             if bool(centroids) != (label == "all"):
                 left_out.append((file.relative, "name and marked blasts disagree"))
@@ -60,6 +62,10 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
         reason = "field of IDB1, from which IDB2 was cut"
         left_out += [(row["file"].relative, reason) for row in rows["idb1"]]
         rows["idb1"] = []
+        used = set()
+    for file in files:
+        if file.ending not in IMAGE_ENDINGS and file.relative not in used:
+            left_out.append((file.relative, NO_TABLE_OF_IT))
     return rows["idb2"] or rows["idb1"], left_out
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from helpers.base.errors import DatasetError
 from helpers.catalog.table import UNLABELLED
-from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+from helpers.datasets.files import IMAGE_ENDINGS, NO_TABLE_OF_IT, File, LeftOut
 
 EXPECTED = "names like UID_11_1_2_all.bmp, in folders such as fold_0/all or all/ and hem/"
 #: The positive class: lymphoblasts.
@@ -55,8 +55,11 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     labels: dict[str, dict] = {}
     first = ""
     for file in files:
+        if file.ending in IMAGE_ENDINGS:
+            continue
         table = _labels(file)
         if table is None:
+            left_out.append((file.relative, NO_TABLE_OF_IT))
             continue
         for name, row in table.to_dict("index").items():
             if labels.setdefault(name, row) != row:

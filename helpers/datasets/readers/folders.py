@@ -15,14 +15,12 @@ from collections import Counter
 
 from helpers.base.errors import DatasetError
 from helpers.catalog.table import UNLABELLED
-from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, readable_name
 from helpers.datasets.readers.tables import Tables
 from helpers.datasets.sampling import of_one_class
 
 EXPECTED = "one folder per class with its images, such as healthy/1.png and sick/2.png"
 SIZES = None  # images of any size
-#: Every file is looked at: a file that is not an image is named in the report.
-EVERY_FILE = True
 settle = of_one_class
 #: Names of folders that are parts of a data set and not classes.
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
@@ -95,6 +93,12 @@ def notes(rows: list[dict]) -> list[str]:
             "each image counts as its own subject, so no split can keep those of a person together."
         )
     labels = sorted({row["label"] for row in rows} - {UNLABELLED})
+    alike = [name for name in labels if [_plain(other) for other in labels].count(_plain(name)) > 1]
+    if alike:
+        lines.append(
+            f"The classes {', '.join(map(repr, alike))} differ only in capitals or spaces and "
+            "count as different ones: if they are one class, rename a folder."
+        )
     if len(labels) == 1:
         lines.append(f"All images are of one class, {labels[0]!r}: no network can learn from them.")
     return lines
@@ -133,4 +137,4 @@ def _positive_label(classes: Counter, positive: str) -> str:
 
 def _plain(name: str) -> str:
     # Some systems write é as one character, others as e and an accent.
-    return unicodedata.normalize("NFC", name).strip().casefold()
+    return unicodedata.normalize("NFC", readable_name(name)).strip().casefold()

@@ -12,7 +12,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from helpers.datasets.drawn import fields
-from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, Memory
+from helpers.datasets.files import IMAGE_ENDINGS, NO_TABLE_OF_IT, File, LeftOut, Memory
 from helpers.datasets.sampling import of_one_class
 
 EXPECTED = "names like ALL_1.bmp and MM_1.bmp, with ALL_1_nucleus_mask.bmp and so on beside them"
@@ -56,6 +56,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     masks: dict[tuple[str, str], list[File]] = defaultdict(list)
     for file in files:
         if file.ending not in IMAGE_ENDINGS:
+            left_out.append((file.relative, NO_TABLE_OF_IT))
             continue
         if "mask" in file.stem.lower():
             mask = _MASK.fullmatch(file.stem)

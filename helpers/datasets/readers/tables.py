@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import posixpath
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pandas as pd
 
@@ -17,6 +20,13 @@ COLUMNS = {
     "label": ("label", "class", "class_label", "category", "kind", "type", "cell_type"),
     "subject": ("subject", "patient", "patient_id", "subject_id", "slide", "donor"),
 }
+
+
+#: What tables write, in lower case, where they know nothing.
+NOTHING = {"", "nan", "null", "<na>", "#n/a", "#value!"}
+#: What they write besides where they do not know the person.
+NOBODY = NOTHING | {"-", "--", "?", "n/a", "na", "nil", "none", "missing", "not available", "unk",
+                    "unknown"}  # fmt: skip
 
 
 class Tables:
@@ -54,7 +64,8 @@ class Tables:
         self.names: list[str] = []
         self.left_out: list[LeftOut] = []
         self._rows: dict[tuple[str, str], str] = {}
-        self._images = _by_name(images)
+        self._images = _by_name(images, str)
+        self._in_any_case = _by_name(images, str.lower)
         for file in files:
             table = _read(file) if file.ending == ".csv" else None
             if table is None:
@@ -62,16 +73,15 @@ class Tables:
                 continue
             self.names.append(file.name)
             self.told |= set(table) - {"image"}
+            _refuse_gaps(file, table)
+            folder = "/".join(file.folders)
             for line, entry in enumerate(table.to_dict("records"), start=2):
                 if any(entry.values()):
-                    self._add(f"{file.relative}, row {line}", entry)
+                    self._add(f"{file.relative}, row {line}", entry, folder)
 
-    def _add(self, where: str, entry: dict[str, str]) -> None:
-        for column, value in entry.items():
-            if not value:
-                raise DatasetError(f"{where}: the {column} is missing.")
+    def _add(self, where: str, entry: dict[str, str], folder: str) -> None:
         name = entry.pop("image")
-        meant = self._find(name)
+        meant = self._find(name, folder)
         if not meant:
             self.left_out.append((where, "row that names no image"))
             return
@@ -86,47 +96,73 @@ class Tables:
                     f"{where}: {name!r} is of {column} {value!r}, but {row} says {before!r}."
                 )
 
-    def _find(self, name: str) -> list[str]:
-        """Return the relative paths of the images that `name` may mean.
+    def _find(self, name: str, folder: str) -> list[str]:
+        """Return the relative paths of the images that `name`, in a table in `folder`, may mean.
 
         A table made on another machine holds absolute paths of that machine: the
         longest end of such a path that fits an image is used.
         """
-        name = name.replace("\\", "/").removeprefix("./").lower()
-        parts = name.split("/")
-        absolute = name.startswith("/") or re.match(r"[a-z]:/", name)
-        for start in range(len(parts) if absolute else 1):
-            end = "/".join(parts[start:])
+        name = _same_accents(name).replace("\\", "/").removeprefix("./")
+        if name.startswith("../"):
+            name = posixpath.normpath(posixpath.join(folder, name))
+        ends = [name]
+        if place := re.match(r"/|~|\.\./|[A-Za-z]\w*:/*", name):
+            parts = name.removeprefix(place[0]).split("/")
+            ends += ["/".join(parts[start:]) for start in range(len(parts))]
+        for end in ends:
             # Spreadsheets drop zeros that file names keep: 7 for 007.
             padded = end.zfill(3) if end.isdigit() else end
-            if found := self._images.get(end) or self._images.get(padded):
+            if found := (
+                self._images.get(end)
+                or self._in_any_case.get(end.lower())
+                or self._in_any_case.get(padded)
+            ):
                 return found
         return []
 
 
-def _by_name(images: list[File]) -> dict[str, list[str]]:
-    """Return images by all their names: with folders or not, with ending or not, lower case."""
+def _refuse_gaps(file: File, table: pd.DataFrame) -> None:
+    """Raise an error if rows name no image, class or person: nobody is guessed or merged."""
+    filled = table[(table != "").any(axis=1)]
+    for column in filled:
+        nothing = NOBODY if column == "subject" else NOTHING
+        gaps = filled[column][filled[column].str.lower().isin(nothing)]
+        if len(gaps):
+            words = ", ".join(repr(word) if word else "blank" for word in sorted(set(gaps)))
+            many = f", as in {len(gaps)} rows" if len(gaps) > 1 else ""
+            each = "; for each image of a stranger, write an id of its own"
+            raise DatasetError(
+                f"{file.relative}, row {gaps.index[0] + 2}: the {column} is missing ({words})"
+                f"{many}{each if column == 'subject' else ''}."
+            )
+
+
+def _same_accents(name: str) -> str:
+    return unicodedata.normalize("NFC", name)  # é is one character or two, from system to system
+
+
+def _by_name(images: list[File], case: Callable[[str], str]) -> dict[str, list[str]]:
+    """Return images by all their names: with folders or not, with ending or not."""
     names: dict[str, dict[str, None]] = defaultdict(dict)  # a dict keeps the order, a set does not
     for file in images:
-        parts = file.relative.lower().split("/")
+        parts = case(_same_accents(file.relative)).split("/")
         for start in range(len(parts)):
             name = "/".join(parts[start:])
             names[name][file.relative] = None
-            names[name.removesuffix(file.ending)][file.relative] = None
+            names[name[: -len(file.ending)]][file.relative] = None
     return {name: list(paths) for name, paths in names.items()}
 
 
 def _read(file: File) -> pd.DataFrame | None:
     """Return the columns named in `COLUMNS`; None if `file` is not such a table."""
     try:
-        with open(file.path, encoding="utf-8-sig") as stream:
-            head = stream.readline()
+        text = _text(file)
+        head = text.partition("\n")[0]
         table = pd.read_csv(
-            file.path,
+            io.StringIO(text),
             dtype=str,
             keep_default_na=False,
             sep=max(",;\t", key=head.count),
-            encoding="utf-8-sig",
             skip_blank_lines=False,  # so that a row's number is its line in the file
         )
     except (OSError, ValueError):  # pandas' own errors are ValueErrors
@@ -140,3 +176,15 @@ def _read(file: File) -> pd.DataFrame | None:
     if "image" not in columns or len(columns) == 1:
         return None
     return pd.DataFrame({what: table[name].str.strip() for what, name in columns.items()})
+
+
+def _text(file: File) -> str:
+    """Return the text of a table, in one of the encodings that spreadsheets write."""
+    with open(file.path, "rb") as stream:
+        content = stream.read()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+from helpers.datasets.files import IMAGE_ENDINGS, NO_TABLE_OF_IT, File, LeftOut
 
 EXPECTED = "names like WBC-Benign-001.jpg and WBC-Malignant-Early-001.jpg below Original/"
 #: Width and height of the fields.
@@ -39,6 +39,7 @@ def read(files: list[File]) -> tuple[list[dict], list[LeftOut]]:
     left_out: list[LeftOut] = []
     for file in files:
         if file.ending not in IMAGE_ENDINGS:
+            left_out.append((file.relative, NO_TABLE_OF_IT))
             continue
         field = _FIELD.fullmatch(file.stem)
         folder = file.folders[-1].lower() if file.folders else ""

@@ -32,7 +32,7 @@ def escape_markdown(value: Any) -> Markup:
     if isinstance(value, Markup):
         return value
     text = " ".join(str(value).split())
-    text = re.sub(r"([\\`*\[\]<>|&~])", r"\\\1", text)
+    text = re.sub(r"([\\`*\[\]<>|&~${}])", r"\\\1", text)
     text = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)  # inside a word it is no markup
     # At the beginning of a line these would start a heading or a list.
     text = re.sub(r"^(#+|[+-])(?=\s|$)", r"\\\1", text)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import threading
 
 import pytest
+from markdown_it import MarkdownIt
 
 from helpers.base.errors import RunError
 from helpers.base.settings import SettingsError
 from helpers.course import banner, book, cli, executor, project, runner
 from helpers.course.project import Parameters, Project
 from tests import minicourse
+from tests.unit.strange import HOSTILE
 
 RECORD = {
     "chapter": "01_lines",
@@ -29,6 +32,7 @@ RECORD = {
         "POSITIVE": "",
     },
     "weights": [],
+    "collapsed": [],
     "device": "CPU, 2 cores",
     "seconds": 125.2,
     "cells": [{"id": "a", "seconds": 61.0}],
@@ -232,6 +236,52 @@ def test_backbones_with_equal_weights_are_told_together():
     assert banner.weights(record) == "a, c: RANDOM weights; b: ImageNet, from a folder; no name"
 
 
+def test_banner_and_status_page_and_status_tell_each_collapsed_network(course, capsys):
+    run = Parameters("phantom", "smoke", 24)
+    told = "net <1> collapsed: its scores are all 1.000."
+    assert "ollapsed" not in banner.banner(RECORD)
+    assert "None." in banner.status_page([RECORD], {"01_lines": "Lines"})
+    record = {**RECORD, "collapsed": [told, "b collapsed."]}
+    page = banner.banner(record)
+    assert page.count("<p><b>Collapsed network:</b>") == 2
+    assert "net &lt;1&gt; collapsed" in page
+    status = banner.status_page([record], {"01_lines": "Lines"})
+    assert "- Lines: net \\<1\\> collapsed: its scores are all 1.000.\n" in status
+    path = executed(course, run, "01")
+    path.with_suffix(".json").write_text(
+        json.dumps({**json.loads(path.with_suffix(".json").read_text()), "collapsed": [told]})
+    )
+    cli.status("phantom", "smoke", 24, "", "", course.build, course.root)
+    assert f"    {told}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("evil", HOSTILE)
+def test_no_value_of_a_run_acts_as_markup(evil):
+    """A device, a version, the sentence on a network: none of them was written for a page."""
+    record = {**RECORD, "device": evil, "weights": [evil], "collapsed": [evil], "dataset": evil}
+    record["versions"] = {evil: evil}
+    page = banner.status_page([record], {"01_lines": "Lines"})
+    harmless = banner.status_page(
+        [{**RECORD, "collapsed": ["x"], "weights": ["x"], "versions": {"x": "1"}}],
+        {"01_lines": "Lines"},
+    )
+    assert page.count("\n") == harmless.count("\n")
+    shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(page)
+    assert set(re.findall(r"<(\w+)", shown)) <= {
+        "h1", "h2", "p", "ul", "li", "code", "a", "table", "thead", "tbody", "tr", "th", "td",
+    }  # fmt: skip
+    assert re.findall('href="(.*?)"', shown) == ["../notebooks/01_lines.ipynb"]
+    assert shown.count("<td") == 7 + 2 * 2
+    notice = banner.banner(record)
+    assert "\n\n" not in notice
+    assert set(re.findall(r"<(\w+)", notice)) == {"div", "p", "b"}
+
+
+def test_a_record_of_before_has_no_collapsed_networks():
+    old = {key: value for key, value in RECORD.items() if key != "collapsed"}
+    assert banner.banner(old) == banner.banner(RECORD)
+
+
 def test_status_page_names_every_chapter_and_version():
     page = banner.status_page([RECORD], {"01_lines": "Lines"})
     plain = page.replace("\u00a0", " ")
@@ -291,3 +341,35 @@ def test_bad_input_is_one_sentence_and_exit_status_2(course, monkeypatch, capsys
 def test_jobs_must_be_one_or_more(course):
     with pytest.raises(RunError, match="--jobs"):
         runner.run_chapters(course, Parameters(), jobs=0)
+
+
+def started(course, monkeypatch, **options):
+    """Return the order in which a run starts the chapters, and how many at a time."""
+    order = []
+
+    def execute(project, chapter, **how):
+        order.append((chapter.name, how["jobs"]))
+        return executor.Result(chapter.name, 0.0)
+
+    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(runner.subprocess, "run", lambda *_, **__: None)
+    runner.run_chapters(course, Parameters(profile="smoke"), **options)
+    return order
+
+
+def test_as_many_chapters_run_at_a_time_as_the_machine_takes(course, monkeypatch, capsys):
+    memory = []
+    monkeypatch.setattr(runner, "chapters_at_a_time", lambda gb: memory.append(gb) or 7)
+    assert started(course, monkeypatch) == [("01_lines", 2), ("02_files", 2)]
+    assert memory == [runner.CHAPTER_MEMORY["smoke"]]
+    assert "2 of 2 chapters to run, 2 at a time." in capsys.readouterr().out
+    assert [jobs for _, jobs in started(course, monkeypatch, jobs=1)] == [1, 1]
+
+
+def test_the_longest_chapter_starts_first(course, monkeypatch):
+    run = Parameters(profile="smoke")
+    for name, seconds in (("01", 5.0), ("02", 60.0)):
+        record = executed(course, run, name).with_suffix(".json")
+        record.write_text(json.dumps({**json.loads(record.read_text()), "seconds": seconds}))
+    order = started(course, monkeypatch, force=True, jobs=1)
+    assert [name for name, _ in order] == ["02_files", "01_lines"]

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from helpers.course import checks
+from helpers.course import checks, messages
 from helpers.course.project import Chapter, Project
 from tests import minicourse
 from tests.minicourse import PARAMETERS, code, markdown
@@ -67,6 +67,9 @@ FAULTS = {
     "has the tag raises-exception": lambda n: cell(n, "draw()")["metadata"].update(
         tags=["raises-exception"]
     ),
+    "'digits-x', but it must be like 'digits-3'": lambda n: cell(n, "draw()")["metadata"].update(
+        tags=["digits-x"]
+    ),
     "draw()' imports helpers.course": lambda n: cell(n, "draw()").update(
         source="draw()\nfrom helpers import course"
     ),
@@ -118,6 +121,37 @@ def test_set_up_cells_that_differ_and_notebooks_outside_of_the_book(tmp_path):
     assert "03_lost.ipynb is not in _toc.yml" in told
 
 
+def stderr(text):
+    return {"output_type": "stream", "name": "stderr", "text": text.splitlines(keepends=True)}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("TIFFReadDirectory: Warning, Unknown field with tag 34118.\n", "TIFFReadDirectory"),
+        ("libpng warning: iCCP: known incorrect sRGB profile\n", "libpng warning"),
+        ("WARNING:somelib:a logger has a word to say\n", "WARNING:somelib"),
+        ("Matplotlib is building the font cache; this may take a moment.\n", ""),
+        ("I0000 00:00:1764 gpu_device.cc:2020] Created device\n", ""),
+        ("/lib/a.py:3: DeprecationWarning: gone in 9.0\n  a.b()\n", ""),
+        ("/lib/a.py:3: MatplotlibDeprecationWarning: gone\n  a.b()\n", ""),
+        ("a.py:3: FutureWarning: x\n  a.b()\nlibjpeg: odd marker\n", "libjpeg: odd marker"),
+        ("\rReading:  50%|#####     | 1/2\rReading: 100%|##########| 2/2\r          \r", ""),
+    ],
+)
+def test_what_libraries_write_to_stderr_blocks_no_book(text, shown):
+    notebook = sound()
+    cell(notebook, "draw()").update(outputs=[PNG, stderr(text)], execution_count=1)
+    assert not [p for p in checks.check_executed(notebook) if "draw()" in p]
+    told = checks.messages_shown(notebook)
+    assert len(told) == bool(shown)
+    assert shown in "".join(told)
+    kept = messages.without_noise([PNG, stderr(text)])
+    assert kept[0] == PNG
+    assert len(kept) == 1 + bool(shown)
+    assert shown in "".join(output.get("text", "") for output in kept)
+
+
 def executed(**changes):
     notebook = sound()
     for count, c in enumerate(c for c in notebook["cells"] if c["cell_type"] == "code"):
@@ -140,8 +174,19 @@ def test_an_executed_copy_with_a_labelled_figure_is_sound():
         ),
         ("figure without alt text", {"outputs": [PNG], "metadata": {}}),
         (
-            "wrote to stderr: Warning!",
-            {"outputs": [{"output_type": "stream", "name": "stderr", "text": ["Warning!\n"]}]},
+            "warned: RuntimeWarning: Mean of empty slice.",
+            {
+                "outputs": [
+                    stderr("/a b/np.py:3: RuntimeWarning: Mean of empty slice.\n  x.mean()\n")
+                ]
+            },
+        ),
+        (
+            "warned: ConvergenceWarning: lbfgs failed",
+            {
+                "outputs": [stderr("x.py:1: ConvergenceWarning: lbfgs failed\n")],
+                "metadata": {"tags": ["nbval-ignore-output"]},
+            },
         ),
     ],
 )

@@ -7,7 +7,8 @@ import shutil
 
 import pytest
 
-from helpers.course import kernel, staleness
+from helpers.base.errors import RunError
+from helpers.course import checks, kernel, staleness
 from helpers.course.project import Parameters, Project
 from tests import minicourse
 
@@ -241,3 +242,13 @@ def test_a_folder_that_cannot_be_opened_is_part_of_the_state(tmp_path, monkeypat
     plain = staleness.folder_state(tmp_path)
     monkeypatch.setattr(os, "scandir", refuse)
     assert staleness.folder_state(tmp_path) != plain
+
+
+@pytest.mark.parametrize(
+    "content", ["<<<<<<< HEAD\n{}", "[]", "{}", '{"cells": [{}]}', '{"cells": 3}', ""]
+)
+def test_a_file_that_is_no_notebook_is_told_by_name(project, content):
+    path = project.chapters[0].path
+    path.write_text(content)
+    with pytest.raises(RunError, match=rf"{path.name} cannot be read as a notebook"):
+        checks.check_sources(project)

@@ -145,6 +145,7 @@ def test_nothing_is_dropped_in_silence(tmp_path, capsys):
     (root / "fold_1" / ".ipynb_checkpoints").mkdir(parents=True)
     expected["fold_1/.ipynb_checkpoints"] = "notebook check point"
     (root / "readme.txt").write_text("no image, and does not look like one")
+    expected["readme.txt"] = "not an image by its ending"
 
     catalog, report = datasets.load_with_report("cnmc", root)
     assert len(catalog) == len(FRAMES)

@@ -213,3 +213,11 @@ def test_speed_of_a_whole_release(benchmark, tmp_path):
     result = benchmark.pedantic(checks.verify, (tmp_path / "release",), rounds=1, warmup_rounds=0)
     assert (result.table["status"] == "altered").sum() == len(index)
     assert benchmark.stats["max"] < 30
+
+
+def test_what_is_no_image_is_said_of_files_beside_the_release(release):
+    (release / "notes.png").write_text("just text")
+    (release / "readme.txt").write_text("just text")
+    table = checks.verify(release).table.set_index("path")["detail"]
+    assert table["notes.png"] == "text, not an image"
+    assert table["readme.txt"] == "not an image by its ending"

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from helpers import datasets
 from helpers.base.errors import DatasetError
 from helpers.base.settings import Profile
 from helpers.datasets.drawn import folder, frames
@@ -150,6 +151,13 @@ def test_classes_differ_as_haematologists_say():
         assert np.median(blasts) <= np.max(normal), name
 
 
+def test_the_notes_of_the_course_beside_the_images_are_no_files_left_out(drawn, capsys):
+    assert any(path.name.startswith(".") for path in drawn.iterdir())  # lock, checksum
+    table = datasets.load("cnmc", drawn)
+    assert len(table) == len(list(drawn.rglob("*.bmp")))
+    assert "left out" not in capsys.readouterr().out
+
+
 def test_a_finished_folder_is_left_as_it_is(drawn):
     before = {path: path.stat().st_mtime_ns for path in drawn.rglob("*.bmp")}
     assert frames.draw(drawn, TINY, seed=24) == drawn
@@ -158,7 +166,9 @@ def test_a_finished_folder_is_left_as_it_is(drawn):
 
 def test_a_folder_names_its_recipe_and_the_code_of_the_module_that_draws(drawn):
     for name in ("phantoms.json", "phantoms_finished.json"):
-        assert json.loads((drawn / name).read_text()) == {
+        marker = json.loads((drawn / name).read_text())
+        assert len(marker.pop("files", range(48))) == 48
+        assert marker == {
             "phantoms": 48,
             "subjects": 12,
             "seed": 24,
@@ -191,6 +201,22 @@ def test_a_stopped_drawing_is_completed(drawn, remembered, tmp_path, monkeypatch
     (whole[0].parent / ".UID_half.bmp").write_bytes(b"BM")
     whole[1].write_bytes(b"BM")
     assert digests(frames.draw(tmp_path, TINY, seed=24)) == digests(drawn)
+
+
+@pytest.mark.slow
+def test_processes_draw_the_same_and_a_killed_one_is_made_up_for(drawn, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "PROCESSES_FROM", 1)
+    monkeypatch.setattr(folder, "cores", lambda: 2)
+    here = os.getpid()
+
+    def dying(where, recipe, row):
+        if os.getpid() != here and any(where.rglob("UID_*.bmp")):
+            os._exit(9)
+        frames._write(where, recipe, row)
+
+    for name, draw in (("whole", frames._write), ("killed", dying)):
+        frames._SET.draw_once(tmp_path / name, frames.recipe_of(TINY, 24), draw)
+        assert digests(tmp_path / name) == digests(drawn)
 
 
 def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):

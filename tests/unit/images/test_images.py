@@ -171,7 +171,7 @@ def test_missing_files_and_folders_are_refused_by_name(tmp_path):
 
 def test_a_float_tiff_is_refused_by_name(tmp_path):
     cv2.imwrite(str(tmp_path / "a.tif"), np.ones((4, 4), np.float32))
-    with pytest.raises(ImageError, match=r"a\.tif holds float32 values"):
+    with pytest.raises(ImageError, match=r"a\.tif .*floating-point values"):
         read_image(tmp_path / "a.tif")
 
 
@@ -476,6 +476,6 @@ def test_twelve_bits_in_sixteen_are_not_read_as_black(tmp_path):
     image = np.full((20, 20, 3), 3000, np.uint16)
     cv2.imwrite(str(tmp_path / "dark.tif"), image)
     cv2.imwrite(str(tmp_path / "bright.tif"), image * 16)
-    with pytest.raises(ImageError, match=r"dark\.tif is nearly black.*at most 3000"):
+    with pytest.raises(ImageError, match=r"dark\.tif .*nearly black: 16-bit values below 4096"):
         read_image(tmp_path / "dark.tif")
     assert read_image(tmp_path / "bright.tif").max() == round(48000 / 257)

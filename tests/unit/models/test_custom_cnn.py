@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.base.errors import ModelError
@@ -121,3 +122,25 @@ def test_rows_are_never_taken_for_channels(monkeypatch):
     ):
         with pytest.raises(ModelError, match=r"channels_first.*set_image_data_format"):
             build()
+
+
+@pytest.mark.parametrize("floatx", ["float16", "bfloat16", "float64"])
+def test_keras_json_does_not_decide_the_precision(monkeypatch, floatx):
+    monkeypatch.setattr(keras.config, "floatx", lambda: floatx)
+    for build in (
+        lambda: custom_cnn.build(48),
+        lambda: dcnn.build(48),
+        lambda: transfer.build(transfer.Recipe("mobilenetv2_035"), 96),
+    ):
+        with pytest.raises(ModelError, match=rf"{floatx}.*set_floatx\('float32'\)"):
+            build()
+
+
+def test_the_chapters_loss_by_hand_has_no_slope_where_the_probability_is_clipped():
+    page = {"np": np, "pd": pd}
+    exec(chapter_cell("Chain rule"), page)
+    z, (clipped, logit) = page["z"], page["slopes"].values()
+    assert (clipped[z > 17] == 0).all()
+    np.testing.assert_allclose(clipped[z < 16], logit[z < 16], rtol=1e-6)
+    numeric = np.gradient(page["by_hand"]["from the logit"].astype(float), z.astype(float))
+    np.testing.assert_allclose(logit, numeric, atol=0.03)

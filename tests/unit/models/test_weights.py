@@ -14,6 +14,7 @@ import pytest
 from helpers.base.errors import ModelError
 from helpers.models import weights
 from tests.conftest import SHARED
+from tests.unit.damage import files_of_at_most
 
 REAL = SHARED / "weights" / "mobilenet_v2_0.35_224_notop.weights.h5"
 NAME = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
@@ -185,6 +186,15 @@ class TestDownload:
     def test_a_wrong_file_from_the_network_is_not_kept(self, places, host):
         host.content = b"a page that says: log in first"
         assert weights.find("resnet50").source == "random"
+        assert not list((places / "keras" / "models").iterdir())
+
+    def test_a_disk_without_room_is_told(self, places, host, capsys):
+        host.content = bytes(10_000)
+        with files_of_at_most(1_000):
+            assert weights.find("mobilenetv2").source == "random"
+        assert (
+            f"{NAME} cannot be stored (File too large): set KERAS_HOME" in capsys.readouterr().out
+        )
         assert not list((places / "keras" / "models").iterdir())
 
     def test_a_host_that_does_not_answer_is_given_up_soon_and_asked_once(self, host, monkeypatch):

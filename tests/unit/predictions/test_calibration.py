@@ -213,7 +213,7 @@ def test_nothing_is_fitted_on_one_class_or_on_what_is_no_table(fit):
 def test_bins_that_are_none_are_refused():
     predictions = table([0, 1], [0.2, 0.8])
     for figure in (calibration.ece, calibration.reliability):
-        with pytest.raises(PredictionsError, match="one bin or more; got 0"):
+        with pytest.raises(PredictionsError, match=r"bins must be a whole number from 1 .* 0"):
             figure(predictions, 0)
 
 

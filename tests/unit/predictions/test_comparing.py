@@ -135,12 +135,24 @@ def test_every_pair_is_compared_and_corrected():
     assert len(found) == 6
     wanted = multitest.multipletests(found["p_subjects"], method="holm")[1]
     assert found["p_holm"].tolist() == pytest.approx(wanted.tolist())
+    alone = comparing.paired_bootstrap(models["b"], models["d"], resamples=100)
+    pair = found[(found["first"] == "b") & (found["second"] == "d")].iloc[0]
+    assert tuple(pair[["difference", "low", "high", "p_subjects"]]) == alone[2:]
     a, b = ((one["score"] >= 0.5) == (one["label"] == "all") for one in (models["a"], models["b"]))
     counts = [[sum(a & b), sum(a & ~b)], [sum(~a & b), sum(~a & ~b)]]
     exact = contingency_tables.mcnemar(counts, exact=counts[0][1] + counts[1][0] < 25)
     assert found["p_mcnemar"][0] == pytest.approx(exact.pvalue)
     with pytest.raises(PredictionsError, match="two models"):
         comparing.compare({"a": models["a"]})
+
+
+def test_speed_of_comparing_eleven_models(benchmark):
+    """As chapter 14 does in the profile `full`, on its 60 subjects."""
+    if benchmark.disabled:
+        pytest.skip("measured with --benchmark-enable")
+    models = {str(place): one for place, one in enumerate(study(9, 60, models=11))}
+    found = benchmark.pedantic(comparing.compare, (models,), {"resamples": 2000}, rounds=1)
+    assert len(found) == 55
 
 
 @pytest.mark.parametrize(
@@ -218,7 +230,7 @@ def test_no_difference_reaches_further_than_it_can():
     people = ["a", "a", "b", "b", "c", "c", "d", "d", "a", "a", "b", "b"]
     people = [f"{who}{label}" for who, label in zip(people, truth, strict=True)]
     first = table(truth, [0.1, 0.9, 0.8, 0.2] * 3, people)
-    second = table(truth, [0.9, 0.2, 0.4, 0.7, 0.1, 0.6] * 2, people)
+    second = table(truth, [0.9, 0.2, 0.4, 0.7, 0.1, 0.6, 0.9, 0.2, 0.8, 0.7, 0.1, 0.6], people)
     for compare in (comparing.paired_bootstrap, comparing.unpaired_bootstrap):
         found = compare(first, second, "accuracy", resamples=200)
         assert -1 <= found.low <= found.difference <= found.high <= 1

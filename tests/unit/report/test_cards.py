@@ -19,6 +19,7 @@ from helpers.datasets.origins import ORIGINS
 from helpers.predictions import metrics
 from helpers.predictions.table import COLUMNS
 from helpers.report import cards, templates
+from tests.unit.strange import HOSTILE
 
 
 def course(folder, dataset="phantom", profile="smoke"):
@@ -49,6 +50,18 @@ def smears():
 
 def section(text, heading):
     return re.search(rf"(?ms)^## {heading}\n(.*?)(?=^## |\Z)", text)[1]
+
+
+def test_the_card_of_a_collapsed_network_says_so_on_top(tmp_path):
+    table = predictions()
+    sound = cards.model_card("net", table, course(tmp_path), traces=False)
+    assert "COLLAPSED" not in sound
+    marked = {"collapsed": "net collapsed: its weights did not move."}
+    for scores, record in ((1.0, None), (table["score"], marked)):
+        text = cards.model_card("net", table.assign(score=scores), course(tmp_path), record=record)
+        top = text[: text.index("## ")]
+        assert "> **COLLAPSED: net collapsed: " in top
+        assert cards.as_html(text).count("<blockquote>") == 1
 
 
 def test_the_figures_of_the_card_are_those_of_the_report(tmp_path):
@@ -211,22 +224,6 @@ def test_the_page_shows_all_of_the_card(tmp_path):
     assert "<h1" not in shown
     assert shown.count("<table>") == len(re.findall(r"(?m)^\| ---", text))
     assert shown.count("<li>") == len(re.findall(r"(?m)^- ", text))
-
-
-HOSTILE = [
-    "a|b | c",
-    "two\nlines\r\n\r\n# and a heading\u2028- and a list",
-    "<img src=x onerror=alert(1)>",
-    "[click](javascript:alert(1))",
-    "![x](http://elsewhere/track.png)",
-    "<http://elsewhere>",
-    "`code` **bold** _slanted_ &lt;b&gt; &amp;",
-    "a backslash before \\| and at the end \\",
-    "# heading",
-    "- list",
-    "1. list",
-    "> quote",
-]
 
 
 @pytest.mark.parametrize("evil", HOSTILE)

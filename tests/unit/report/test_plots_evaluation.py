@@ -13,6 +13,7 @@ from helpers.predictions import metrics, thresholds
 from helpers.report import plots
 from helpers.report import plots_evaluation as pe
 from tests.unit.evaluation_tables import study, table
+from tests.unit.strange import predictions
 
 mpl.use("Agg")
 
@@ -181,3 +182,26 @@ def test_subjects_stand_from_worst_to_best_by_class():
     blocks = pe.per_subject(mixed, who="blocks of files")  # where nobody knows the patients
     assert "all/hem (1 blocks of files)" in legend_handles(blocks)[1]
     assert blocks.axes[0].get_xlabel() == "blocks of files"
+
+
+@pytest.mark.parametrize("evil", ["$\\frac$", "a$b$c", "x\n$y", "\udc80", "z\0"])
+def test_text_of_a_user_is_drawn_as_it_is(evil, recwarn):
+    """A dollar begins mathematics, and a byte that is no UTF-8 has no letter."""
+    table = predictions()
+    table.loc[table["label"] == "hem", "label"] = evil
+    table["subject"] = evil + table["subject"]
+    for figure in (
+        plots.confusion_matrix({evil: table, "other": table}),
+        pe.roc_bands({evil: table}, resamples=20),
+        pe.reliability({evil: table}, resamples=20),
+        pe.per_subject(table),
+        pe.forest(pd.DataFrame({"model": [evil], "value": 0.5, "low": 0.4, "high": 0.6}), "AUC"),
+    ):
+        figure.canvas.draw()
+    assert not recwarn.list
+
+
+def test_a_score_on_an_edge_is_drawn_in_the_bin_that_begins_there():
+    table = predictions().assign(score=0.15)
+    bars = pe.reliability(table, resamples=20).axes[1].patches[0].get_data().values
+    assert bars.nonzero()[0].tolist() == [3]

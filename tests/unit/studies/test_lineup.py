@@ -14,6 +14,7 @@ from helpers.base import settings
 from helpers.base.errors import StudyError
 from helpers.catalog import splitting
 from helpers.models import weights
+from helpers.predictions import collapse
 from helpers.predictions.table import save_predictions
 from helpers.studies import baselines, lineup
 
@@ -96,6 +97,50 @@ def test_tables_that_a_chapter_left_do_not_change_the_lineup(course, made):
     again = lineup.predictions(course, "subject", ["thumbnail"])["thumbnail"]
     pd.testing.assert_frame_equal(again, made["subject"]["thumbnail"], check_exact=True)
     path.unlink()
+
+
+def test_a_collapsed_model_is_noted_from_its_scores_alone_made_or_read(course, monkeypatch):
+    table, asked = lineup.catalog(course), []
+
+    def scores():
+        asked.append(1)
+        return np.ones(len(table))
+
+    for _ in range(2):  # the second time, from disk
+        monkeypatch.setattr(collapse, "COLLAPSED", [])
+        lineup.cached_predictions(course, "papers/net-subject", table, {}, scores)
+        assert len(collapse.COLLAPSED) == 1
+        assert collapse.COLLAPSED[0].startswith("net-subject collapsed: all")
+    assert len(asked) == 1
+
+
+@pytest.mark.slow
+def test_a_network_that_collapsed_is_told_alike_by_its_training_and_by_its_scores(
+    course, monkeypatch, capsys
+):
+    import keras
+
+    from helpers import training
+    from helpers.models import custom_cnn
+
+    def dead(size, seed):
+        never = keras.initializers.Constant(-1e6)  # no unit is ever active
+        hidden = keras.layers.Dense(4, activation="relu", bias_initializer=never)
+        last = keras.layers.Dense(1, activation="sigmoid")
+        image = keras.Input((size, size, 3))
+        answer = last(hidden(keras.layers.GlobalAveragePooling2D()(image)))
+        return keras.Model(image, answer, name="custom_cnn")
+
+    monkeypatch.setattr(custom_cnn, "build", dead)
+    told = []
+    for _ in range(2):
+        collapse.COLLAPSED.clear()
+        found = lineup.predictions(course, "subject", ["custom_cnn"])["custom_cnn"]
+        assert capsys.readouterr().out.count("custom_cnn-subject collapsed: all its scores") == 1
+        told.append(list(collapse.COLLAPSED))
+        monkeypatch.setattr(training, "fit", None)  # the second time, no network is needed
+    collapse.COLLAPSED.clear()
+    assert told[0] == told[1] == [collapse.judge("custom_cnn-subject", found)]
 
 
 def test_predictions_depend_on_the_weights_the_software_and_the_training(course, monkeypatch):

@@ -40,8 +40,6 @@ MAKE = """
     recipe = transfer.Recipe("mobilenetv2_035", dropout=0.5, augment=True)
     transfer.build(recipe, 96).save(f"{folder}/transfer.keras")
     custom = custom_cnn.build(96, augment=True)
-    last = custom.get_layer("probability")  # off the flat ends of the sigmoid, where all agree
-    last.set_weights([weight / 10 for weight in last.get_weights()])
     custom.save(f"{folder}/custom.keras")
 """
 TRAIN = """
@@ -69,6 +67,25 @@ TRAIN = """
         "scores": scores.tolist(),
         "loaded": bool(again.history.equals(run.history)),
     }))
+"""
+
+
+LESSON = """
+    import json
+    from helpers.models import custom_cnn
+    import keras
+    import numpy as np
+    from tests.unit.chapter_page import run
+
+    names = {"keras": keras, "np": np, "SEED": 24, "build": custom_cnn.build}
+    page = run("06", "def on_probabilities", **names)
+    images = np.random.default_rng(0).integers(0, 120, (64, 27, 27, 3), dtype=np.uint8)
+    truth = np.tile([[0.0], [1.0]], (32, 1)).astype("float32")
+    found = {}
+    for name in ("on_probabilities", "on_logits"):
+        losses, moved, scores = page["train_loud"](page[name], images, truth, 20)
+        found[name] = [*losses, float(moved), float(np.ptp(scores))]
+    print(json.dumps({"backend": keras.backend.backend(), **found}))
 """
 
 
@@ -128,3 +145,15 @@ def test_recipes_train_in_the_smoke_profile(backend, tmp_path):
     assert np.isfinite(found["losses"]).all()
     assert all(0 < score < 1 for score in found["scores"])
     assert found["loaded"]
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_lesson_of_chapter_06_is_true(backend, tmp_path):
+    found = run(backend, LESSON, artifacts=tmp_path)
+    assert found["backend"] == backend
+    *losses, moved, spread = found["on_probabilities"]
+    assert (np.ptp(losses), moved, spread) == (0, 0, 0)  # nothing moves, to the last bit
+    *losses, moved, spread = found["on_logits"]
+    assert losses[-1] < losses[0] / 2
+    assert moved > 1e-3
+    assert spread > 0

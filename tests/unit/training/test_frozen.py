@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,21 @@ def test_other_images_weights_or_versions_have_other_features(tiny, monkeypatch)
     assert not np.array_equal(first, frozen.features(model, table, images=images))
     frozen.features(model, table, images=images, transforms=("rot180",))
     assert len(runs) == 4
+
+
+def test_features_too_large_to_keep_are_removed_from_disk(tiny, monkeypatch):  # noqa: F811
+    _, table, images = tiny
+    _, model = build()
+    made = frozen.features(model, table, images=images)
+    numbers = np.array(made)
+    frozen.discard(made)
+    again = frozen.features(model, table, images=images)
+    assert again.filename == made.filename
+    monkeypatch.setattr(frozen, "_LARGE", made.nbytes)
+    frozen.discard(made)
+    assert not Path(made.filename).exists()
+    np.testing.assert_array_equal(again, numbers)  # who reads them still can
+    frozen.discard(numbers)  # features that are in memory only
 
 
 def test_versions_are_those_that_the_augmentation_makes(tiny):  # noqa: F811

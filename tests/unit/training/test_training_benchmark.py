@@ -3,13 +3,18 @@
 Run with ``pytest --benchmark-enable tests/unit/training/test_training_benchmark.py``.
 """
 
+import subprocess
+import sys
+import textwrap
 import time
 
 import numpy as np
 import pytest
 
+from helpers.course import kernel
 from helpers.models import custom_cnn
 from helpers.training import runs as training
+from tests.conftest import ROOT
 
 SIZE, IMAGES, ROUNDS = 96, 320, 15
 
@@ -50,3 +55,31 @@ def test_an_epoch_from_the_image_array_costs_at_most_a_twentieth_more(benchmark,
     benchmark.pedantic(from_array, rounds=1)
     print(f"\nepoch from the array / from memory: {ratio:.3f}; seconds:\n{pairs.round(3)}")
     assert ratio <= 1.05
+
+
+def test_a_second_network_of_the_same_shapes_is_compiled_in_no_time(benchmark, tmp_path):
+    """What the compilations that JAX keeps for all kernels spare: a fold, or a later chapter."""
+    if benchmark.disabled:
+        pytest.skip("a benchmark: run with --benchmark-enable")
+    pytest.importorskip("jax")
+    script = """
+        import time
+        import numpy as np
+        from helpers.models import custom_cnn
+        import keras
+        model = custom_cnn.build(96)
+        model.compile("adam", "binary_crossentropy")
+        begin = time.perf_counter()
+        model.train_on_batch(np.zeros((32, 96, 96, 3), np.uint8), np.zeros((32, 1)))
+        print(time.perf_counter() - begin)
+        """
+    variables = {**kernel.environment(ROOT, tmp_path), "KERAS_BACKEND": "jax"}
+
+    def first_step():
+        command = [sys.executable, "-c", textwrap.dedent(script)]
+        done = subprocess.run(command, env=variables, check=True, capture_output=True, text=True)
+        return float(done.stdout)
+
+    benchmark.extra_info["seconds, compiled"] = first_step()
+    benchmark.extra_info["seconds, kept"] = benchmark.pedantic(first_step, rounds=1)
+    print(benchmark.extra_info)

@@ -64,6 +64,10 @@ def test_the_stages_follow_each_other_and_are_kept(tiny, monkeypatch, capsys):  
         assert not same(body.get_layer(name), first.get_layer(name))
     predictions = zoo.predict(run.model, table, images)
     assert len(predictions) == len(table)
+    # Another recipe may begin with the same head; the tuned network is there once, as the run.
+    head, tuned = (run.folder.parent / stage["folder"] for stage in run.record["stages"])
+    assert (head / "best.keras").is_file()
+    assert not tuned.exists()
 
     again = zoo.load_or_train(RECIPE, table, course, "two_stages")
     assert len(trained) == 4
@@ -86,7 +90,14 @@ def test_recipes_with_the_same_beginning_share_it(tiny, monkeypatch):  # noqa: F
 @pytest.fixture
 def untrained(monkeypatch):
     """Leave the training itself out: where a run would be kept is what is asked."""
-    monkeypatch.setattr(zoo, "_train_stages", lambda *args: None)
+
+    def nothing(*args):
+        folder = args[-2]
+        for name in ("best.keras", "history.csv"):
+            (folder / name).touch()
+        return {}
+
+    monkeypatch.setattr(zoo, "_train_stages", nothing)
     monkeypatch.setattr(training, "_load", lambda path: training.Run(None, None, {}, path.parent))
 
 
