@@ -19,7 +19,7 @@ class Chapter:
     Attributes
     ----------
     name : str
-        File name without ending: ``06_custom_cnn``.
+        File name without ending: ``05_custom_cnn``.
     path : pathlib.Path
         The notebook as its author wrote it, without outputs.
     """

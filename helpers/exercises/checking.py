@@ -43,7 +43,7 @@ _CHECKERS: dict[str, Callable[..., Iterator[Point]]] = {}
 
 
 def checker(name: str) -> Callable:
-    """Register a generator of points as the checker of exercise `name` (``"06-a"``).
+    """Register a generator of points as the checker of exercise `name` (``"05-a"``).
 
     It is called with the student's answer and with whatever the chapter passes on. It
     yields a `Required` point where the later points make no sense without it. Where its
@@ -69,7 +69,7 @@ def checker(name: str) -> Callable:
 
 
 def exercises(chapter: str) -> list[str]:
-    """Return the names of the exercises that chapter ``"06"`` has checkers for, in order."""
+    """Return the names of the exercises that chapter ``"05"`` has checkers for, in order."""
     _load(chapter)
     return sorted(name for name in _CHECKERS if name.startswith(f"{chapter}-"))
 
@@ -80,7 +80,7 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
     Parameters
     ----------
     name : str
-        Chapter and letter, as the exercise's heading says: ``"06-a"``.
+        Chapter and letter, as the exercise's heading says: ``"05-a"``.
     answer : object
         The student's answer; ``...`` means not answered yet.
     *context, **more
@@ -138,7 +138,7 @@ def _described(error: Exception) -> str:
 def _chapter_of(name: str) -> str:
     result = re.fullmatch(r"(\d\d)-[a-z]", name)
     if not result:
-        raise ValueError(f"{name!r} is not the name of an exercise; they look like '06-a'.")
+        raise ValueError(f"{name!r} is not the name of an exercise; they look like '05-a'.")
     return result[1]
 
 

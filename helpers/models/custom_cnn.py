@@ -1,4 +1,4 @@
-"""A small convolutional network like those of two papers, built in chapter 06.
+"""A small convolutional network like those of two papers, built in chapter 05.
 
 Gohil & Pandya and Sonawane & Kulkarni train such networks on C-NMC but do not publish
 their layer sizes. These sizes are the course's own: 32, 64, 128 and 256 filters,

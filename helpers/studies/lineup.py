@@ -1,7 +1,7 @@
 """The models of the course side by side: their predictions on one split of one data set.
 
 Chapters that compare, combine or explain models (13 to 17) start from here. Each model
-is trained on ``train``, chosen on ``val``, and scores every image. What chapters 06 and 09
+is trained on ``train``, chosen on ``val``, and scores every image. What chapters 05 and 09
 have computed (trainings, features of backbones) is loaded, not computed again; the result
 is the same whether those chapters ran before or not.
 """
@@ -85,7 +85,7 @@ MODELS: dict[str, Member] = {
         f"logistic regression on the {baselines.SIDE} x {baselines.SIDE} pixel thumbnail",
         "baseline",
     ),
-    "custom_cnn": Member("the network of chapter 06, trained from scratch", "network"),
+    "custom_cnn": Member("the network of chapter 05, trained from scratch", "network"),
     "mobilenetv2_035_frozen": _frozen("mobilenetv2_035", "MobileNetV2 of width 0.35", "smoke"),
     "mobilenet_frozen": _frozen("mobilenet", "MobileNet", "smoke"),
     "xception_frozen": _frozen("xception", "Xception", "quick"),
@@ -125,7 +125,7 @@ def source(backbone: str) -> str:
 
 
 def catalog(settings: Settings, split: str = "subject") -> pd.DataFrame:
-    """Return the labelled images of the data set, split as in chapters 06 to 09.
+    """Return the labelled images of the data set, split as in chapters 05 to 09.
 
     Parameters
     ----------

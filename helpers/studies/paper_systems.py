@@ -1,7 +1,7 @@
 """The systems of the five papers, rebuilt: their predictions, and how they differ from the paper.
 
 Each system is rebuilt as far as the profile can afford it. :func:`reasons` lists the
-differences from the paper, from the settings of the run. Chapter 17 prints this table.
+differences from the paper, from the settings of the run. Chapter 22 prints this table.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class System:
     Attributes
     ----------
     kind : str
-        ``network`` (the custom CNN of chapter 06), ``recipe`` (fine-tuned in the profile
+        ``network`` (the custom CNN of chapter 05), ``recipe`` (fine-tuned in the profile
         `full`, elsewhere a linear head on its frozen backbone), ``frozen`` (a linear head
         in every profile), ``folds`` (linear heads in five folds), ``vote`` (of the frozen
         ones) or ``fields`` (the network of chapter 12).

@@ -1,7 +1,7 @@
 """What the five papers report, as data: every figure with its source, and the mistakes behind them.
 
 The figures are those of the papers, and of the notebooks that the second paper publishes;
-none is the course's own. Chapter 17 compares them with its re-runs. A paper is named after
+none is the course's own. Chapter 22 compares them with its re-runs. A paper is named after
 its first author; the full references are in ``book/references.bib``.
 """
 
@@ -51,16 +51,16 @@ PAPERS: dict[str, Paper] = {
     ),
 }
 
-#: The papers' mistakes, in the order of the exercises of chapter 17.
+#: The papers' mistakes, in the order of the exercises of chapter 22.
 BUGS: tuple[Bug, ...] = (
-    Bug("17-a", "shreya", "the shipped predictor calls every cell hem"),
-    Bug("17-b", "shreya", "it is shown a nearly black image"),
-    Bug("17-c", "shreya", "a stray speck can be what is cropped"),
-    Bug("17-d", "shreya", "one image more than there are"),
-    Bug("17-e", "shreya", "the test asks about known people"),
-    Bug("17-f", "shreya", "the best of a dozen is partly luck"),
-    Bug("17-g", "sonawane", "what decides when to stop is no longer like what comes"),
-    Bug("17-h", "gohil", "800 images stand for all of them"),
+    Bug("22-a", "shreya", "the shipped predictor calls every cell hem"),
+    Bug("22-b", "shreya", "it is shown a nearly black image"),
+    Bug("22-c", "shreya", "a stray speck can be what is cropped"),
+    Bug("22-d", "shreya", "one image more than there are"),
+    Bug("22-e", "shreya", "the test asks about known people"),
+    Bug("22-f", "shreya", "the best of a dozen is partly luck"),
+    Bug("22-g", "sonawane", "what decides when to stop is no longer like what comes"),
+    Bug("22-h", "gohil", "800 images stand for all of them"),
 )
 
 

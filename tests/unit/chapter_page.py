@@ -27,7 +27,7 @@ def run(chapter: str, *texts: str, **names: Any) -> dict[str, Any]:
 
 
 def solutions(chapter: str, **names: Any) -> dict[str, Any]:
-    """Return the answer of each exercise by its name (``"05-a"``), given what the page defines."""
+    """Return the answer of each exercise by its name (``"17-a"``), given what the page defines."""
     found = {}
     for cell in code_cells(chapter):
         if "solution" in cell.metadata.get("tags", []):

@@ -383,7 +383,7 @@ DIRECT = {
     "datasets/drawn/fields.py": "the file of `atomic_path`",
     "datasets/drawn/frames.py": "the file of `atomic_path`",
     "datasets/drawn/leukocytes.py": "the file of `atomic_path`",
-    "exercises/chapter_17.py": "a temporary folder",
+    "exercises/chapter_22.py": "a temporary folder",
     "images/loading.py": "the file of `kept`",
     "images/preparing.py": "the file of `kept`",
     "training/frozen.py": "the file of `kept`",

@@ -86,7 +86,7 @@ def test_the_nucleus_is_found_better_than_by_a_simple_method(scores, name, simpl
     assert np.percentile(ours, 10) > np.percentile(other, 10) + 0.02
 
 
-def test_the_record_that_chapter_05_shows_is_what_comes_out_today(scores):
+def test_the_record_that_chapter_17_shows_is_what_comes_out_today(scores):
     """Other versions of the libraries may differ in the third digit."""
     record = resources.files("helpers.cells.segmentation").joinpath("results.json").read_text()
     methods = {"helpers": "ours", "k-means": "k-means", "multi-Otsu": "multi-Otsu"}

@@ -84,7 +84,7 @@ FAULTS = {
     ),
     "no 'What to remember'": lambda n: drop(n, "What to remember"),
     "has 2 exercises": lambda n: [n["cells"].pop(-2) for _ in range(4)],
-    "another chapter's number": lambda n: cell(n, "07-a").update(source="### Exercise 06-a: x"),
+    "another chapter's number": lambda n: cell(n, "07-a").update(source="### Exercise 05-a: x"),
     "07-a has no cell 'answer": lambda n: drop(n, "answer = ..."),
     "07-a has no cell that calls": lambda n: drop(n, 'check("07-a"'),
     "07-a has no solution": lambda n: drop(n, "# @title Solution"),

@@ -1,4 +1,4 @@
-"""The custom CNN: its size, its promises, and the copy of it that chapter 06 shows."""
+"""The custom CNN: its size, its promises, and the copy of it that chapter 05 shows."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from helpers.exercises import check
 from helpers.models import custom_cnn, dcnn, transfer
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
-CHAPTER = Path(__file__).parents[3] / "notebooks" / "06_custom_cnn.ipynb"
+CHAPTER = Path(__file__).parents[3] / "notebooks" / "05_custom_cnn.ipynb"
 
 
 def chapter_cell(text):
@@ -77,7 +77,7 @@ def test_too_small_images_are_refused():
 
 
 def test_the_chapter_shows_the_network_that_is_shipped():
-    """Cells of chapter 06 are run as they stand on the page."""
+    """Cells of chapter 05 are run as they stand on the page."""
     page = {"keras": keras, "layers": keras.layers}
     exec(chapter_cell("def build("), page)
     shown, shipped = page["build"](48, 25), custom_cnn.build(48, 25)
@@ -91,18 +91,18 @@ def test_the_chapter_shows_the_network_that_is_shipped():
 @pytest.mark.parametrize(
     ("name", "right", "wrong"),
     [
-        ("06-a", 819_456, 819_200),
+        ("05-a", 819_456, 819_200),
         (
-            "06-b",
+            "05-b",
             lambda m, x, t: "positive" if m.predict(x[None])[0, 0] >= t else "negative",
             lambda m, x, t: "negative" if np.argmax(m.predict(x[None])) == 0 else "positive",
         ),
         (
-            "06-b",
+            "05-b",
             None,
             lambda m, x, t: ["negative", "positive"][int(m.predict(x[None] / 255) >= t)],
         ),
-        ("06-c", None, lambda losses, patience: (np.argmin(losses) + 1, len(losses))),
+        ("05-c", None, lambda losses, patience: (np.argmin(losses) + 1, len(losses))),
     ],
 )
 def test_exercises_know_right_from_wrong(name, right, wrong, capsys):

@@ -74,7 +74,7 @@ def test_the_model_that_is_judged_is_called_collapsed(capsys):
 
 
 def test_the_model_that_gets_the_card_is_called_collapsed(lineup, capsys):
-    run("17", "chosen on validation: ", lineup=lineup, course=None, metrics=metrics, pd=pd)
+    run("22", "chosen on validation: ", lineup=lineup, course=None, metrics=metrics, pd=pd)
     told = capsys.readouterr().out
     assert "chosen on validation: dead (collapsed)" in told
     assert "dead (collapsed)    0.5" in told

@@ -78,7 +78,7 @@ LESSON = """
     from tests.unit.chapter_page import run
 
     names = {"keras": keras, "np": np, "SEED": 24, "build": custom_cnn.build}
-    page = run("06", "def on_probabilities", **names)
+    page = run("05", "def on_probabilities", **names)
     images = np.random.default_rng(0).integers(0, 120, (64, 27, 27, 3), dtype=np.uint8)
     truth = np.tile([[0.0], [1.0]], (32, 1)).astype("float32")
     found = {}
@@ -148,7 +148,7 @@ def test_recipes_train_in_the_smoke_profile(backend, tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_the_lesson_of_chapter_06_is_true(backend, tmp_path):
+def test_the_lesson_of_chapter_05_is_true(backend, tmp_path):
     found = run(backend, LESSON, artifacts=tmp_path)
     assert found["backend"] == backend
     *losses, moved, spread = found["on_probabilities"]

@@ -1,4 +1,4 @@
-"""What chapter 15 builds is what `explaining` has, and its checkers know right from wrong."""
+"""What chapter 16 builds is what `explaining` has, and its checkers know right from wrong."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from tests.unit.chapter_page import run, solutions, verdict
 
 
 def test_the_solutions_solve_the_exercises():
-    answers = solutions("15")
-    assert sorted(answers) == exercises("15")
+    answers = solutions("16")
+    assert sorted(answers) == exercises("16")
     for name, answer in answers.items():
         assert verdict(name, answer) == "solved.", name
 
@@ -33,7 +33,7 @@ def at_the_ends(slope, image, baseline, steps):
 
 
 WRONG = {
-    "15-a": [
+    "16-a": [
         np.maximum,
         lambda maps, slopes: np.maximum((maps * slopes).sum(axis=-1), 0),  # by place
         lambda maps, slopes: (maps * slopes.mean(axis=(0, 1))).sum(axis=-1),  # no ReLU
@@ -41,26 +41,26 @@ WRONG = {
         lambda maps, slopes: np.maximum(maps * slopes.mean(axis=(0, 1)), 0).sum(axis=-1),
         7,
     ],
-    "15-b": [
+    "16-b": [
         lambda *given: occlude(*given, turned=True),
         lambda *given: occlude(*given, inside=True),
         lambda score, image, side, colour: np.zeros(image.shape[:2]),
         7,
     ],
-    "15-c": [
+    "16-c": [
         at_the_ends,
         lambda slope, image, baseline, steps: image * slope(image),
         lambda slope, image, baseline, steps: (image - baseline) * slope(image),
         lambda slope, image, baseline, steps: slope(image),
         7,
     ],
-    "15-d": [
+    "16-d": [
         lambda m, mask: np.abs(m)[mask].sum() / np.abs(m).sum(),  # the share alone
         lambda m, mask: m[mask].sum() / m.sum() / mask.mean(),  # with signs
         lambda m, mask: np.abs(m[mask]).mean() / max(np.abs(m).mean(), 1e-9),  # 0, not NaN
         7,
     ],
-    "15-e": [96, 54, 100, 162, 216, 99],
+    "16-e": [96, 54, 100, 162, 216, 99],
 }
 
 
@@ -72,7 +72,7 @@ def test_wrong_answers_are_not_solved(name):
 
 
 def test_the_pages_interval_is_over_subjects():
-    interval = run("15", "def interval(values, groups)", np=np, SEED=24)["interval"]
+    interval = run("16", "def interval(values, groups)", np=np, SEED=24)["interval"]
     rng = np.random.default_rng(0)
     offset = rng.normal(size=12)
     groups = np.repeat(np.arange(12), 30)
@@ -90,7 +90,7 @@ def test_the_pages_interval_is_over_subjects():
 
 def test_the_pages_pointing_has_known_ends():
     pointing = run(
-        "15", "from sklearn.metrics import roc_auc_score", "def pointing(", np=np, SEED=24
+        "16", "from sklearn.metrics import roc_auc_score", "def pointing(", np=np, SEED=24
     )["pointing"]
     cell = np.ones((6, 6), bool)
     cell[0] = False

@@ -1,4 +1,4 @@
-"""The checkers of the exercises of chapter 15."""
+"""The checkers of the exercises of chapter 16."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from helpers.exercises.checking import Point, Required, checker
 
 
-@checker("15-a")
+@checker("16-a")
 def heart_of_grad_cam(answer: Callable) -> Iterator[Point]:
     """Check a function that computes the small map of Grad-CAM from feature maps and slopes."""
     rng = np.random.default_rng(15)
@@ -34,7 +34,7 @@ def heart_of_grad_cam(answer: Callable) -> Iterator[Point]:
     yield np.isclose(scale, 1), "The weight of a map is the mean of its slopes."
 
 
-@checker("15-b")
+@checker("16-b")
 def occlusion_of_anything(answer: Callable) -> Iterator[Point]:
     """Check a function that measures how the score falls when a square is covered."""
     image = np.zeros((6, 8, 3), np.uint8)
@@ -57,7 +57,7 @@ def occlusion_of_anything(answer: Callable) -> Iterator[Point]:
     yield np.allclose(cut, wanted), "Squares at the right and lower edge may be smaller."
 
 
-@checker("15-c")
+@checker("16-c")
 def own_integrated_gradients(answer: Callable) -> Iterator[Point]:
     """Check integrated gradients of a slope, an image, a baseline and a number of steps."""
     rng = np.random.default_rng(15)
@@ -89,7 +89,7 @@ def own_integrated_gradients(answer: Callable) -> Iterator[Point]:
     yield not same.any(), "A pixel that equals the baseline gets zero."
 
 
-@checker("15-d")
+@checker("16-d")
 def better_than_nothing(answer: Callable) -> Iterator[Point]:
     """Check a function that measures how concentrated a map is in a mask."""
     mask = np.zeros((4, 4), bool)
@@ -105,7 +105,7 @@ def better_than_nothing(answer: Callable) -> Iterator[Point]:
     yield np.isnan(answer(full, np.zeros((4, 4), bool))), "An empty mask gives NaN."
 
 
-@checker("15-e")
+@checker("16-e")
 def no_blind_strip(answer: int) -> Iterator[Point]:
     """Check the smallest side for which four poolings leave no pixel over."""
     side = operator.index(answer)
