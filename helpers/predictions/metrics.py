@@ -374,4 +374,4 @@ def _value(name: str, predictions: pd.DataFrame, threshold: float) -> float:
     predictions = check(predictions)
     everything = np.zeros(len(predictions), dtype=np.int64)
     none = np.empty((0, 1), dtype=np.int64)
-    return resample(predictions, [name], everything, none, threshold)[name].value
+    return resampling.figure(resample(predictions, [name], everything, none, threshold)[name].value)

@@ -6,6 +6,8 @@ A number is right or it is NaN: no p-value is 0, and no interval is without widt
 from __future__ import annotations
 
 import itertools
+import json
+import pickle
 import warnings
 
 import numpy as np
@@ -219,5 +221,12 @@ def test_votes_of_ten_models_on_an_edge_are_called_positive():
 
 
 def test_undefined_is_a_word():
+    one = a("one image")
+    low, high = metrics.bootstrap_interval(one, "auc", resamples=20)
+    found = comparing.paired_bootstrap(one, one, resamples=20)
+    assert f"{metrics.auc(one):.3f} [{low:+.2f}, {high}]" == "undefined [undefined, undefined]"
+    assert f"{found.difference:+.3f}, p = {found.p_value:.4f}" == "undefined, p = undefined"
+    assert np.isnan([low, high, pickle.loads(pickle.dumps(low))]).all()
+    assert json.loads(json.dumps([low]))[0] != 0
     assert number(float("nan")) == "undefined"
     assert number(pd.Series([np.nan])[0]) == "undefined"
