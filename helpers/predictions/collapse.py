@@ -8,40 +8,47 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy import special
+
+from helpers.predictions.calibration import logit
 
 #: One sentence for each collapsed network that this process trained, loaded or read scores of,
 #: for the page's banner.
 COLLAPSED: list[str] = []
-#: Scores closer than this to their median are the same: the course shows three digits. A network
-#: that has hardly been trained differs by ten times as much from image to image.
+#: Logits closer than this are the same. Those of dead units are so to the last bit; those of
+#: new networks of the course, untrained and on random weights, differ by ten times as much.
 SAME = 1e-3
+#: Beyond this logit a score is 1.000 (or, below its negative, 0.000) in three digits.
+SURE = np.log(0.9995 / 0.0005)
 #: Share of the images of each class that must have the same score.
 SHARE = 0.9
 
 
-def nearly_equal(scores: np.ndarray, target: np.ndarray) -> bool:
-    """Return whether a model has the same score for nearly all images, whatever their class.
+def same_scores(logits: np.ndarray, target: np.ndarray, images: str = "validation images") -> str:
+    """Return "" or, in half a sentence, that the scores of the images are nearly all the same.
 
     Parameters
     ----------
-    scores : numpy.ndarray of float
-        Shape (n,): probabilities of the positive class.
+    logits : numpy.ndarray of float
+        Inputs of the last sigmoid, shape (n,).
     target : numpy.ndarray
-        0 or 1, shape (n,). Each class is counted for itself: where few images are positive, a
-        good network too gives nearly all images a score of 0.
+        0 or 1, shape (n,). Both classes must have the same score: where few images are
+        positive, a good network gives almost all images a score of 0. If all images are of one
+        class, a good network may be sure of each: then only equal logits count.
+    images : str
+        What the images are called.
     """
-    scores, target = np.asarray(scores, dtype=float), np.asarray(target)
-    if len(scores) < 2:
-        return False
-    same = np.abs(scores - np.median(scores)) < SAME
-    return bool(min(same[target == side].mean() for side in np.unique(target)) >= SHARE)
-
-
-def words(scores: np.ndarray, images: str = "validation images") -> str:
-    """Say what the scores of a collapsed model are: half a sentence."""
-    middle = np.median(scores)
-    many = "all" if (np.abs(scores - middle) < SAME).all() else "nearly all"
-    return f"{many} its scores on the {images} are {middle:.3f}"
+    logits = np.asarray(logits, dtype=np.float64)
+    if len(logits) < 2:
+        return ""
+    middle, classes = np.median(logits), np.unique(target)
+    same = np.abs(logits - middle) < SAME
+    if len(classes) == 2 and abs(middle) > SURE:
+        same |= logits * np.sign(middle) > SURE
+    if min(same[target == side].mean() for side in classes) < SHARE:
+        return ""
+    many = "all" if same.all() else "nearly all"
+    return f"{many} its scores on the {images} are {special.expit(middle):.3f}"
 
 
 def judge(name: str, predictions: pd.DataFrame) -> str:
@@ -58,9 +65,9 @@ def judge(name: str, predictions: pd.DataFrame) -> str:
     val = labelled[labelled["split"] == "val"]
     for rows, images in ((val, "validation images"), (labelled, "images")):
         if rows["positive"].nunique() == 2:
-            scores = rows["score"].to_numpy(dtype=float)
-            same = nearly_equal(scores, rows["positive"])
-            return f"{name} collapsed: {words(scores, images)}." if same else ""
+            logits = logit(rows["score"].to_numpy(dtype=float))
+            same = same_scores(logits, rows["positive"].to_numpy(dtype=float), images)
+            return f"{name} collapsed: {same}." if same else ""
     return ""
 
 

@@ -13,30 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.predictions.collapse import nearly_equal, words
-
 if TYPE_CHECKING:
     import keras
 
 #: A loss that moves by less from epoch to epoch stands still.
 STILL = 1e-5
-
-
-def same_scores(logits: np.ndarray, target: np.ndarray) -> str:
-    """Return "" or, in words, that the scores of the validation images are all nearly the same.
-
-    Parameters
-    ----------
-    logits : numpy.ndarray of float
-        Inputs of the last sigmoid, shape (n,).
-    target : numpy.ndarray
-        0 or 1, shape (n,). A good network may be sure of all images of one class; so there,
-        the logits must be the same.
-    """
-    logits = np.asarray(logits, dtype=np.float64)
-    scores = np.exp(-np.logaddexp(0, -logits))
-    judged = scores if len(np.unique(target)) == 2 else logits
-    return words(scores) if nearly_equal(judged, target) else ""
 
 
 def stands_still(losses: Sequence[float]) -> str:

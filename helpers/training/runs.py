@@ -37,7 +37,7 @@ from helpers.base.files import (
 )
 from helpers.base.settings import Profile, Settings
 from helpers.models.layers import require_sigmoid, use_logits, use_probability
-from helpers.predictions.collapse import COLLAPSED
+from helpers.predictions.collapse import COLLAPSED, same_scores
 from helpers.training import collapse, compute
 from helpers.training.batches import feed, train_pass, validation_pass
 
@@ -221,12 +221,17 @@ def _tell(record: dict) -> None:
         COLLAPSED.append(collapsed)
 
 
-def _load(path: Path) -> Run:
-    """Return the finished run with the record `path`."""
+def _load(path: Path) -> Run | None:
+    """Return the finished run with the record `path`, None where there is none."""
     import keras
 
-    record = json.loads(path.read_text(encoding="utf-8"))
-    history = pd.read_csv(path.with_name("history.csv"), dtype=str)
+    record = read_sealed(path)
+    try:
+        history = pd.read_csv(path.with_name("history.csv"), dtype=str)
+    except (OSError, ValueError):
+        return None
+    if not record:
+        return None
     for column in history:  # by Python's float: exact with every version of pandas
         kind = int if column in ("stage", "epoch") else float
         history[column] = [kind(value) for value in history[column]]
@@ -373,7 +378,7 @@ def _epoch(
         **{column: float(trained[column]) for column in ("loss", "accuracy")},
         "val_loss": float(np.mean(np.logaddexp(0, logits) - truth * logits) + sum(model.losses)),
         "val_accuracy": float(np.mean((logits > 0) == truth)),
-        "same_scores": collapse.same_scores(logits, truth),
+        "same_scores": same_scores(logits, truth),
     }
     if not np.isfinite([row["loss"], row["val_loss"]]).all():
         raise TrainingError(

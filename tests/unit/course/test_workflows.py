@@ -1,6 +1,6 @@
 """The workflows for GitHub: pinned, bounded in time, with no more rights than they need.
 
-Their commands are executed by tests/notebooks/test_workflows.py.
+Their commands are executed by tests/notebooks/test_workflow_commands.py.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ LESSON = """
     truth = np.tile([[0.0], [1.0]], (32, 1)).astype("float32")
     found = {}
     for name in ("on_probabilities", "on_logits"):
-        losses, moved, scores = page["train_loud"](page[name], images, truth, 8)
+        losses, moved, scores = page["train_loud"](page[name], images, truth, 20)
         found[name] = [*losses, float(moved), float(np.ptp(scores))]
     print(json.dumps({"backend": keras.backend.backend(), **found}))
 """

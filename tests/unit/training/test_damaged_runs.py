@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -20,9 +21,12 @@ __all__ = ["course", "undisturbed"]  # fixtures
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_finished_run(tmp_path, monkeypatch, damage):
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
-    monkeypatch.setattr(
-        runs, "_load", lambda path: {p.name: p.read_text() for p in path.parent.glob("[!.]*")}
-    )
+
+    def load(path):
+        texts = {p.name: p.read_text() for p in path.parent.glob("[!.]*")}
+        return SimpleNamespace(files=texts, record={})
+
+    monkeypatch.setattr(runs, "_load", load)
 
     def train(folder, started):
         files.write_text(folder / "best.keras", "the weights of a network")
@@ -34,7 +38,7 @@ def test_a_finished_run(tmp_path, monkeypatch, damage):
         course.folder("runs"),
         damage,
         lambda: runs.kept_run("a", {"seed": 1}, course, train),
-        lambda one, other: one == other and set(one) > {"best.keras", "history.csv"},
+        lambda one, other: one == other and set(one.files) > {"best.keras", "history.csv"},
     )
 
 
