@@ -236,11 +236,12 @@ def fingerprint(catalog: pd.DataFrame, columns: Iterable[str] = ("sha256", "tran
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """Return the checked catalog that :func:`write` wrote to `path`."""
-    table = read_csv(path, CatalogError)
     try:
-        return check(table)
+        return check(read_csv(path, CatalogError))
     except CatalogError as error:
-        raise CatalogError(f"{path} does not hold a catalog. {error}") from error
+        raise CatalogError(
+            f"{' '.join(str(path).split())} does not hold a catalog. {error}"
+        ) from error
 
 
 def write(path: str | os.PathLike, catalog: pd.DataFrame) -> None:

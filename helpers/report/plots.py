@@ -282,7 +282,8 @@ def draw_band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: d
 
 def _drawable(images: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
     """Return the images of a figure as a list of arrays."""
-    if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str) or not len(images):
+    several = isinstance(images, Sequence) or (isinstance(images, np.ndarray) and images.ndim)
+    if not several or isinstance(images, str) or not len(images):
         raise ReportError(f"A figure needs a list of images, not {arguments.shown(images)}.")
     for image in images:
         shape, kind = np.shape(image), getattr(image, "dtype", np.dtype(object)).kind
