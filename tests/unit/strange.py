@@ -280,6 +280,7 @@ def attempt(call: Callable, **arguments: object) -> str | None:
         before = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)  # one library's words to another
         try:
             result = call(**arguments)
             if inspect.isgenerator(result):
