@@ -12,33 +12,41 @@ import pandas as pd
 #: One sentence for each collapsed network that this process trained, loaded or read scores of,
 #: for the page's banner.
 COLLAPSED: list[str] = []
-#: Scores closer than this to their median are the same: the course shows three digits. A network
-#: that has hardly been trained differs by ten times as much from image to image.
+#: Logits closer than this to their median are the same. Those of dead units are so to the last
+#: bit; those of new networks of the course, untrained and on random weights, differ by ten times
+#: as much.
 SAME = 1e-3
+#: Beyond this logit a score is 1.000 (or, below its negative, 0.000) in three digits.
+SURE = np.log(0.9995 / 0.0005)
 #: Share of the images of each class that must have the same score.
 SHARE = 0.9
 
 
-def nearly_equal(scores: np.ndarray, target: np.ndarray) -> bool:
+def nearly_equal(logits: np.ndarray, target: np.ndarray) -> bool:
     """Return whether a model has the same score for nearly all images, whatever their class.
 
     Parameters
     ----------
-    scores : numpy.ndarray of float
-        Shape (n,): probabilities of the positive class.
+    logits : numpy.ndarray of float
+        Inputs of the last sigmoid, shape (n,).
     target : numpy.ndarray
-        0 or 1, shape (n,). Each class is counted for itself: where few images are positive, a
-        good network too gives nearly all images a score of 0.
+        0 or 1, shape (n,). Both classes must have the same score: where few images are
+        positive, a good network gives almost all images a score of 0. If all images are of one
+        class, a good network may be sure of each: then only equal logits count.
     """
-    scores, target = np.asarray(scores, dtype=float), np.asarray(target)
-    if len(scores) < 2:
+    logits, target = np.asarray(logits, dtype=np.float64), np.asarray(target)
+    if len(logits) < 2:
         return False
-    same = np.abs(scores - np.median(scores)) < SAME
-    return bool(min(same[target == side].mean() for side in np.unique(target)) >= SHARE)
+    middle, classes = np.median(logits), np.unique(target)
+    same = np.abs(logits - middle) < SAME
+    if len(classes) == 2 and abs(middle) > SURE:
+        same |= logits * np.sign(middle) > SURE
+    return bool(min(same[target == side].mean() for side in classes) >= SHARE)
 
 
-def words(scores: np.ndarray, images: str = "validation images") -> str:
+def words(logits: np.ndarray, images: str = "validation images") -> str:
     """Say what the scores of a collapsed model are: half a sentence."""
+    scores = np.exp(-np.logaddexp(0, -np.asarray(logits, dtype=np.float64)))  # the sigmoid
     middle = np.median(scores)
     many = "all" if (np.abs(scores - middle) < SAME).all() else "nearly all"
     return f"{many} its scores on the {images} are {middle:.3f}"
@@ -58,9 +66,11 @@ def judge(name: str, predictions: pd.DataFrame) -> str:
     val = labelled[labelled["split"] == "val"]
     for rows, images in ((val, "validation images"), (labelled, "images")):
         if rows["positive"].nunique() == 2:
-            scores = rows["score"].to_numpy(dtype=float)
-            same = nearly_equal(scores, rows["positive"])
-            return f"{name} collapsed: {words(scores, images)}." if same else ""
+            # float64 cannot tell scores still closer to 0 or 1 from these.
+            scores = rows["score"].to_numpy(dtype=float).clip(1e-16, 1 - 1e-16)
+            logits = np.log(scores) - np.log1p(-scores)
+            same = nearly_equal(logits, rows["positive"])
+            return f"{name} collapsed: {words(logits, images)}." if same else ""
     return ""
 
 

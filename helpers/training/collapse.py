@@ -30,13 +30,9 @@ def same_scores(logits: np.ndarray, target: np.ndarray) -> str:
     logits : numpy.ndarray of float
         Inputs of the last sigmoid, shape (n,).
     target : numpy.ndarray
-        0 or 1, shape (n,). A good network may be sure of all images of one class; so there,
-        the logits must be the same.
+        0 or 1, shape (n,).
     """
-    logits = np.asarray(logits, dtype=np.float64)
-    scores = np.exp(-np.logaddexp(0, -logits))
-    judged = scores if len(np.unique(target)) == 2 else logits
-    return words(scores) if nearly_equal(judged, target) else ""
+    return words(logits) if nearly_equal(logits, target) else ""
 
 
 def stands_still(losses: Sequence[float]) -> str:

@@ -21,7 +21,7 @@ def table(scores, positive=HALF, split="val"):
     [
         (np.ones(40), "net collapsed: all its scores on the validation images are 1.000."),
         (np.zeros(40), "net collapsed: all its scores on the validation images are 0.000."),
-        (0.5 + RNG.uniform(0, 5e-4, 40), "all its scores on the validation images are 0.500."),
+        (0.5 + RNG.uniform(0, 2e-4, 40), "all its scores on the validation images are 0.500."),
         (np.append(np.ones(39), 0.0), "nearly all its scores on the validation images are 1.000."),
         (1 - np.logspace(-9, -4, 40), "all its scores on the validation images are 1.000."),
     ],
@@ -35,7 +35,7 @@ def test_scores_that_are_nearly_equal_are_a_collapse(scores, told):
     ("scores", "positive"),
     [
         (RNG.uniform(0, 1, 40), HALF),
-        (0.5 + RNG.normal(0, 0.01, 40), HALF),  # short of training, but it tells images apart
+        (0.5 + RNG.normal(0, 0.003, 40), HALF),  # short of training, but it tells images apart
         (np.append(np.zeros(37), np.ones(3)), np.append(np.zeros(37), np.ones(3))),  # rare, found
         (np.ones(40), np.ones(40)),  # of one class, and sure of it
         (np.ones(40), np.full(40, np.nan)),  # nothing is known

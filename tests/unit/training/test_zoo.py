@@ -151,6 +151,35 @@ def test_a_file_that_carries_code_is_not_run(tmp_path):
         zoo.load_model(tmp_path / "foreign.keras")
 
 
+@pytest.mark.parametrize("last", [None, "relu", "softmax"])
+def test_what_is_no_probability_is_never_returned_as_one(frames, tmp_path, last):
+    import keras
+
+    image = keras.Input((SIZE, SIZE, 3))
+    answer = keras.layers.Dense(1, last)(keras.layers.Flatten()(image))
+    model = keras.Model(image, answer, name="foreign")
+    model.save(tmp_path / "foreign.keras")
+    for ask in (
+        lambda: zoo.predict_file(model, frames["path"].iloc[0], NAMES),
+        lambda: zoo.predict(model, frames),
+        lambda: zoo.load_model(tmp_path / "foreign.keras"),
+    ):
+        with pytest.raises(ModelError, match=r"foreign ends in .*one sigmoid"):
+            ask()
+
+
+def test_a_network_without_shapes_or_with_damaged_weights_is_told(trained, frames, tmp_path):
+    import keras
+
+    keras.Sequential([keras.layers.Dense(1, "sigmoid")]).save(tmp_path / "unbuilt.keras")
+    with pytest.raises(ModelError, match="is not built"):
+        zoo.load_model(tmp_path / "unbuilt.keras")
+    damaged = keras.models.clone_model(trained)
+    damaged.set_weights([weight * np.nan for weight in trained.get_weights()])
+    with pytest.raises(ModelError, match="gives 1 of 1 images a score that is no probability"):
+        zoo.predict_file(damaged, frames["path"].iloc[0], NAMES)
+
+
 def test_other_models_and_images_are_refused(trained, frames):
     import keras
 
