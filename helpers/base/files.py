@@ -352,7 +352,7 @@ def read_csv(path: str | os.PathLike, error: type[CourseError]) -> pd.DataFrame:
     ------
     CourseError
         Of the given type, when the file is missing, is no table of commas in UTF-8, or
-        is cut off.
+        is cut off. The caller adds the path.
     """
     import pandas as pd
 
@@ -365,9 +365,7 @@ def read_csv(path: str | os.PathLike, error: type[CourseError]) -> pd.DataFrame:
             raise ValueError("its rows have more entries than its header: are commas in numbers?")
     except (OSError, TypeError, ValueError) as fault:
         reason = " ".join(str(fault).split())
-        raise error(
-            f"{' '.join(str(path).split())} cannot be read as a table with commas: {reason}."
-        ) from fault
+        raise error(f"It cannot be read as a table with commas: {reason}.") from fault
     return table.astype(object)
 
 
