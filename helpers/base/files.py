@@ -357,10 +357,11 @@ def read_csv(path: str | os.PathLike, error: type[CourseError]) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
-        if "\x00" in text or not text.endswith("\n"):
+        content = Path(path).read_bytes()
+        if b"\0" in content or not content.endswith(b"\n"):
             raise ValueError("it is no UTF-8 text, or its last line is cut off")
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        encoding = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, **encoding)
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("its rows have more entries than its header: are commas in numbers?")
     except (OSError, TypeError, ValueError) as fault:
