@@ -163,6 +163,8 @@ def _last(model: keras.Model) -> tuple[keras.Layer, tuple[int | None, ...]]:
     """Return the layer that gives the network's only answer, and the answer's shape."""
     import keras
 
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"The model must be a keras.Model, but is {type(model).__name__}.")
     last = model
     while isinstance(last, keras.Model):  # a network within the network may come last
         try:
