@@ -26,6 +26,8 @@ from helpers.base.settings import DATASETS, PROFILES
 
 #: Folders whose entries are artifacts. Other files are not the course's and stay.
 _SHELVES = ("crops", "features", "hashes", "images", "phantom_fields", "phantoms")
+#: Folders of libraries: networks that JAX compiled, Matplotlib's list of fonts.
+_LIBRARIES = ("compiled", "matplotlib")
 _NAME = re.compile(rf"[0-9a-f]{{10}}|^({'|'.join(PROFILES)})-\d+-")
 #: The same in the folder of a data set, a profile and a seed.
 _RUN = re.compile(rf"({'|'.join(DATASETS)})-({'|'.join(PROFILES)})-\d+")
@@ -91,6 +93,7 @@ def _owner(name: str) -> str:
 def _shelves(folder: Path) -> list[tuple[Path, re.Pattern]]:
     """Return the folders that hold artifacts, each with a pattern of their names."""
     shelves = [(folder / name, _NAME) for name in _SHELVES]
+    shelves += [(folder / name, re.compile("")) for name in _LIBRARIES]
     for run in folder.iterdir():
         if _RUN.fullmatch(run.name):
             shelves += [(s, re.compile("")) for name in _RUN_SHELVES for s in run.glob(name)]
