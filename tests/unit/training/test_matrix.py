@@ -83,7 +83,7 @@ def heads_and_networks(course, precisions):
 
     def fit(model, images, name, precision):
         profile = dataclasses.replace(settings.PROFILES["smoke"], precision=precision)
-        options = {"epochs": 2, "patience": 2, "batch_size": 16}
+        options = {"epochs": 3, "patience": 3, "batch_size": 64}  # one shape: compiled once
         run = training.fit(
             model, table, images, dataclasses.replace(course, profile=profile), name, **options
         )
