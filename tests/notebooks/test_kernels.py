@@ -123,7 +123,7 @@ def test_a_stop_does_not_wait_for_a_kernel_that_is_starting(tmp_path, temporary,
             project.find(root), chapter, SMOKE, artifacts=tmp_path, cell_timeout=60, stop=stop
         )
     assert time.monotonic() - begin < 30
-    assert psutil.Process().children() == before
+    assert set(psutil.Process().children()) <= set(before)  # one of them may have ended
     assert not list(temporary.glob("course-kernel-*"))
 
 
