@@ -222,3 +222,23 @@ def test_what_libraries_keep_between_runs_goes_too(folder):
         "matplotlib/fontlist-v390.json",
         "compiled/jit_step-cache",
     }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "images/holiday-20230101123.jpg",
+        "images/20230101123.npy",
+        "features/notes.csv",
+        "phantom-quick-24/runs/notes.txt",
+        "phantom-quick-24/runs/mine/best.keras",
+        "phantom-quick-24/predictions/talk.pptx",
+        "phantoms/mine/1.bmp",
+        "matplotlib/matplotlibrc",
+    ],
+)
+def test_files_of_somebody_else_stay(folder, name):
+    own = keep(folder, name, 100, 4000)
+    clean.clean(folder, limit=0)
+    assert own.is_file()
+    assert total(folder) == 100
