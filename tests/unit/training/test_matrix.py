@@ -152,7 +152,10 @@ def main():
                     dataclasses.replace(course, profile=profile),
                     table, pixels, target, seed, given.epochs,
                 )  # fmt: skip
-            print(json.dumps({"size": given.size, "precision": precision, "seed": seed, **row}))
+            print(
+                json.dumps({"size": given.size, "precision": precision, "seed": seed, **row}),
+                flush=True,
+            )
 
 
 @pytest.fixture(scope="module")
