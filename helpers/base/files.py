@@ -352,22 +352,21 @@ def read_csv(path: str | os.PathLike, error: type[CourseError]) -> pd.DataFrame:
     ------
     CourseError
         Of the given type, when the file is missing, is no table of commas in UTF-8, or
-        is cut off.
+        is cut off. The caller adds the path.
     """
     import pandas as pd
 
     try:
-        text = Path(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
-        if "\x00" in text or not text.endswith("\n"):
+        content = Path(path).read_bytes()
+        if b"\0" in content or not content.endswith(b"\n"):
             raise ValueError("it is no UTF-8 text, or its last line is cut off")
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        encoding = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, **encoding)
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("its rows have more entries than its header: are commas in numbers?")
     except (OSError, TypeError, ValueError) as fault:
         reason = " ".join(str(fault).split())
-        raise error(
-            f"{' '.join(str(path).split())} cannot be read as a table with commas: {reason}."
-        ) from fault
+        raise error(f"It cannot be read as a table with commas: {reason}.") from fault
     return table.astype(object)
 
 

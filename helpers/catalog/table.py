@@ -105,15 +105,15 @@ def truth(column: pd.Series) -> pd.Series:
         raise CatalogError(
             f"The column `positive` must be a pandas.Series, but is {arguments.shown(column)}."
         )
-    numbers = pd.Series(arguments.column(column), column.index, name=column.name)
-    blank = column.isna() | column.map(lambda entry: isinstance(entry, str) and entry == "")
-    wrong = column[~(numbers.isin((0, 1)) | blank)]
+    numbers = arguments.column(column)
+    wrong = column[(numbers != 0) & (numbers != 1)].dropna()
+    wrong = wrong[[not isinstance(entry, str) or entry != "" for entry in wrong]]
     if len(wrong):
         first = arguments.shown(wrong.iloc[0])
         raise CatalogError(
             f"{len(wrong)} rows have a `positive` that is neither 0 nor 1, first {first}."
         )
-    return numbers.astype("Int64")
+    return pd.Series(numbers, column.index, name=column.name).astype("Int64")
 
 
 def check(catalog: pd.DataFrame) -> pd.DataFrame:
@@ -140,9 +140,9 @@ def check(catalog: pd.DataFrame) -> pd.DataFrame:
     if holes:
         raise CatalogError(f"The catalog's columns {holes} hold missing values.")
     catalog = arguments.text(catalog, _NAMED, "catalog", CatalogError)
+    positive = truth(catalog["positive"])
     if catalog["positive"].dtype != "Int64":
-        catalog = catalog.assign(positive=truth(catalog["positive"]))
-    truth(catalog["positive"])
+        catalog = catalog.assign(positive=positive)
     repeated = catalog["image_id"][catalog["image_id"].duplicated()].unique()
     if len(repeated):
         raise CatalogError(
@@ -236,11 +236,12 @@ def fingerprint(catalog: pd.DataFrame, columns: Iterable[str] = ("sha256", "tran
 
 def read(path: str | os.PathLike) -> pd.DataFrame:
     """Return the checked catalog that :func:`write` wrote to `path`."""
-    table = read_csv(path, CatalogError)
     try:
-        return check(table)
+        return check(read_csv(path, CatalogError))
     except CatalogError as error:
-        raise CatalogError(f"{path} does not hold a catalog. {error}") from error
+        raise CatalogError(
+            f"{' '.join(str(path).split())} does not hold a catalog. {error}"
+        ) from error
 
 
 def write(path: str | os.PathLike, catalog: pd.DataFrame) -> None:

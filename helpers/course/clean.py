@@ -24,12 +24,29 @@ from helpers.base.errors import RunError
 from helpers.base.files import printable
 from helpers.base.settings import DATASETS, PROFILES
 
-#: Folders whose entries are artifacts. Other files are not the course's and stay.
-_SHELVES = ("crops", "features", "hashes", "images", "phantom_fields", "phantoms")
-_NAME = re.compile(rf"[0-9a-f]{{10}}|^({'|'.join(PROFILES)})-\d+-")
+#: Folders whose entries are artifacts, and the names that the course gives these, with their
+#: hashes. Whatever has another name is not the course's and stays.
+_HASH = "[0-9a-f]{10,64}"
+_SHELVES = {
+    "crops": rf"{_HASH}-.+\.npz",
+    "features": rf".+-{_HASH}\.(npy|csv)",
+    "hashes": rf"{_HASH}\.json",
+    "images": rf"{_HASH}-.+\.npy",
+    "phantoms": rf"\d+-\d+-\d+-{_HASH}",
+    "phantom_fields": rf"({'|'.join(PROFILES)})-\d+-\w+",
+    # of libraries: networks that JAX compiled, Matplotlib's list of fonts
+    "compiled": r".+-(cache|atime)",
+    "matplotlib": r"fontlist-.+\.json",
+}
 #: The same in the folder of a data set, a profile and a seed.
 _RUN = re.compile(rf"({'|'.join(DATASETS)})-({'|'.join(PROFILES)})-\d+")
-_RUN_SHELVES = ("runs", "leukocytes", "predictions", "predictions/*", "cards")
+_RUN_SHELVES = {
+    "runs": rf".+-{_HASH}",
+    "leukocytes": _HASH,
+    "predictions": r".+\.csv",
+    "predictions/*": r".+\.csv",
+    "cards": r".+\.md",
+}
 #: Hidden files that belong to another one, as `helpers.base.files` names them: what a process
 #: that was killed had begun to write, checksums.
 _BEGUN = re.compile(r"\.(.+)-[0-9a-f]{12}(\.\w+)?")
@@ -68,8 +85,7 @@ def artifacts(folder: Path) -> list[Artifact]:
         for path in sorted(shelf.iterdir()):
             name = _owner(path.name)
             hidden = name[0] == "." or path.suffix == ".lock"
-            shelf_within = shelf.name == "predictions" and path.is_dir()
-            if pattern.search(name) and not hidden and not shelf_within:
+            if re.fullmatch(pattern, name) and not hidden:
                 groups.setdefault(name, []).append(path)
         for name, paths in groups.items():
             states = [state for path in paths for state in _states(path)]
@@ -88,12 +104,12 @@ def _owner(name: str) -> str:
     return sums[1] if sums else name
 
 
-def _shelves(folder: Path) -> list[tuple[Path, re.Pattern]]:
+def _shelves(folder: Path) -> list[tuple[Path, str]]:
     """Return the folders that hold artifacts, each with a pattern of their names."""
-    shelves = [(folder / name, _NAME) for name in _SHELVES]
+    shelves = [(folder / name, pattern) for name, pattern in _SHELVES.items()]
     for run in folder.iterdir():
         if _RUN.fullmatch(run.name):
-            shelves += [(s, re.compile("")) for name in _RUN_SHELVES for s in run.glob(name)]
+            shelves += [(s, _RUN_SHELVES[name]) for name in _RUN_SHELVES for s in run.glob(name)]
     return [(shelf, pattern) for shelf, pattern in shelves if shelf.is_dir()]
 
 

@@ -32,6 +32,9 @@ _PACKAGES = (
 )
 #: Names of the errors of the course.
 _IN_A_SENTENCE = {error.__name__ for error in CourseError.__subclasses__()}
+#: Held while source code is parsed: two threads that parse at once can make `ast` of Python 3.11
+#: fail ("AST constructor recursion depth mismatch", https://github.com/python/cpython/issues/106905).
+_PARSING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -88,9 +91,10 @@ def execute(
 
     from helpers.course import kernel
 
-    # Taken before the first cell: an edit during the run leaves the chapter stale.
-    record = _facts(project, chapter, run)
-    notebook = _parameterized(chapter, run)
+    with _PARSING:
+        # Taken before the first cell: an edit during the run leaves the chapter stale.
+        record = _facts(project, chapter, run)
+        notebook = _parameterized(chapter, run)
     failed = project.executed(run) / "failed" / f"{chapter.name}.ipynb"
     stop = stop or threading.Event()
     clock, begin = time.monotonic, time.monotonic()

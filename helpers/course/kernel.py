@@ -296,4 +296,6 @@ async def _cancel_when(stop: threading.Event, task: asyncio.Task) -> None:
     """Cancel `task` soon after `stop` is set; the kernel is then killed."""
     while not stop.is_set():
         await asyncio.sleep(0.1)
-    task.cancel()
+    while not task.done():  # `wait_for` of Python 3.11 can swallow a cancellation: ask again
+        task.cancel()
+        await asyncio.sleep(10)

@@ -114,13 +114,12 @@ def load_with_report(
         data_dir, most = _drawn(profile, seed), None
     if not data_dir:
         raise DatasetError(
-            f"The data set {name} needs a folder: set DATA_DIR (data_dir) to it; "
-            f"`course data {name}` fetches it or says how to get it."
+            f"The data set {name} needs a folder: set DATA_DIR (data_dir) to it; {_where(name)}."
         )
     folder = data_files.absolute(data_dir)
     if not folder.is_dir():
         raise DatasetError(
-            f"{folder} is not a folder; `course data {name}` fetches the data set or says how."
+            f"{folder} is not a folder: set DATA_DIR (data_dir) to one; {_where(name)}."
         )
     reader = _reader(name)
     files, left_out = data_files.scan(folder, getattr(reader, "MASKS", False))
@@ -168,6 +167,13 @@ def summary(report: pd.DataFrame, names: int = 3) -> str:
         parts.append(f"{len(group):,} {reason} ({first}{more})")
     noun = "file was" if len(report) == 1 else "files were"
     return f"{len(report):,} {noun} left out: " + "; ".join(parts) + "."
+
+
+def _where(name: str) -> str:
+    """Say where the folder of a data set comes from."""
+    if name == "folders":
+        return "it has one folder of images for each of two classes"
+    return f"`course data {name}` fetches it or says how to get it"
 
 
 def _reader(name: str) -> ModuleType:

@@ -56,12 +56,13 @@ def one_scale(features: keras.KerasTensor) -> keras.KerasTensor:
 def probability(features: keras.KerasTensor, seed: int) -> keras.KerasTensor:
     """Return the probability of the positive class, by one sigmoid called ``probability``.
 
-    Its first weights are small: a new network is sure of nothing, its first loss is near ln 2.
+    Its first weights have a hundredth of the usual variance: a new network is sure of
+    nothing, and its first loss is near ln 2.
     It keeps float32 in mixed precision: float16 cannot tell probabilities near 1 apart.
     """
     import keras
 
-    start = keras.initializers.RandomNormal(stddev=0.01, seed=seed)
+    start = keras.initializers.VarianceScaling(0.01, seed=seed)
     last = keras.layers.Dense(
         1, "sigmoid", kernel_initializer=start, dtype="float32", name="probability"
     )
@@ -162,6 +163,8 @@ def _last(model: keras.Model) -> tuple[keras.Layer, tuple[int | None, ...]]:
     """Return the layer that gives the network's only answer, and the answer's shape."""
     import keras
 
+    if not isinstance(model, keras.Model):
+        raise ModelError(f"The model must be a keras.Model, but is {type(model).__name__}.")
     last = model
     while isinstance(last, keras.Model):  # a network within the network may come last
         try:

@@ -19,7 +19,7 @@ from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics
 from helpers.predictions.alignment import align
-from helpers.predictions.resampling import LEVEL, SMALLEST, Resampled
+from helpers.predictions.resampling import LEVEL, SMALLEST, Resampled, figure
 from helpers.predictions.table import check
 
 
@@ -97,7 +97,7 @@ def delong(first: pd.DataFrame, second: pd.DataFrame) -> Difference:
         p_value = max(2 * stats.norm.sf(abs(difference) / error), SMALLEST)
         reach = stats.norm.ppf((1 + LEVEL) / 2) * error
     values = (*areas, difference, difference - reach, difference + reach, p_value)
-    return Difference(*map(float, values))
+    return Difference(*map(figure, values))
 
 
 def paired_bootstrap(
@@ -231,8 +231,8 @@ def _paired_difference(
 
 
 def _difference(one: Resampled, other: Resampled, difference: Resampled) -> Difference:
-    limits = difference.interval()
-    return Difference(one.value, other.value, difference.value, *limits, difference.p_value())
+    values = map(figure, (one.value, other.value, difference.value))
+    return Difference(*values, *difference.interval(), difference.p_value())
 
 
 def _welch(one: Resampled, other: Resampled) -> float:

@@ -281,10 +281,9 @@ def draw(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the cluster of each row, and how often each cluster is in each resample.
 
-    Parameters are those of :func:`bootstrap_interval`; the result is what
-    :func:`resample` takes.
+    Parameters are those of :func:`bootstrap_interval`, `predictions` checked; the
+    result is what :func:`resample` takes.
     """
-    check(predictions)
     arguments.whole("The number of resamples", resamples, PredictionsError, 1, _MOST)
     arguments.whole("The seed", seed, PredictionsError)
     if not isinstance(by, str) or list(predictions.columns).count(by) != 1:
@@ -308,7 +307,7 @@ def resample(
     Parameters
     ----------
     predictions : pandas.DataFrame
-        Labelled predictions of n images.
+        Labelled predictions of n images, checked.
     names : iterable of str
         Of :data:`METRICS`.
     cluster : numpy.ndarray
@@ -348,7 +347,7 @@ def truth_of_both_classes(predictions: pd.DataFrame, what: str) -> np.ndarray:
     PredictionsError
         When a class is missing; the message names `what` needs both.
     """
-    truth = _truth(predictions)
+    truth = _truth(check(predictions))
     if truth.min() == truth.max():
         raise PredictionsError(
             f"{what} needs images of both classes; all {len(truth)} rows are "
@@ -363,7 +362,7 @@ def _grain(truth: np.ndarray, classes: tuple[int, ...]) -> float:
 
 
 def _truth(predictions: pd.DataFrame) -> np.ndarray:
-    return catalog.target(check(predictions)).astype(np.int64)
+    return catalog.target(predictions).astype(np.int64)
 
 
 def _positive(predictions: pd.DataFrame, threshold: float) -> np.ndarray:
@@ -375,4 +374,4 @@ def _value(name: str, predictions: pd.DataFrame, threshold: float) -> float:
     predictions = check(predictions)
     everything = np.zeros(len(predictions), dtype=np.int64)
     none = np.empty((0, 1), dtype=np.int64)
-    return resample(predictions, [name], everything, none, threshold)[name].value
+    return resampling.figure(resample(predictions, [name], everything, none, threshold)[name].value)

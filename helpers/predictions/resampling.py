@@ -26,6 +26,24 @@ _ROUNDING = 1e-9  # a standard error below this is rounding
 SMALLEST = float(np.finfo(float).tiny)
 
 
+class Undefined(float):
+    """NaN that a page shows as a word: ``f"{low:.3f}"`` is ``undefined``."""
+
+    def __format__(self, spec: str) -> str:
+        return "undefined"
+
+    def __str__(self) -> str:
+        return "undefined"
+
+
+UNDEFINED = Undefined("nan")
+
+
+def figure(value: float) -> float:
+    """Return a number as a float, NaN as `UNDEFINED`."""
+    return UNDEFINED if np.isnan(value) else float(value)
+
+
 def clusters(column: pd.Series) -> tuple[np.ndarray, int]:
     """Return the number of each row's cluster, int64, and how many there are.
 
@@ -205,7 +223,7 @@ class Resampled:
         """
         arguments.one_of("interval by", method, METHODS, PredictionsError)
         if self.undefined:
-            return float("nan"), float("nan")
+            return UNDEFINED, UNDEFINED
         if self.error < _ROUNDING:
             return self._without_error()
         if method == "t":
@@ -221,10 +239,10 @@ class Resampled:
         from scipy import special
 
         if self.undefined:
-            return float("nan")
+            return UNDEFINED
         error = self.error
         if error < _ROUNDING:
-            return 1.0 if abs(self.value) < _ROUNDING else float("nan")
+            return 1.0 if abs(self.value) < _ROUNDING else UNDEFINED
         return max(float(2 * special.stdtr(self.freedom, -abs(self.value) / error)), SMALLEST)
 
     def _by_error(self) -> tuple[float, float]:
@@ -262,14 +280,14 @@ class Resampled:
         Elsewhere it is undefined.
         """
         if self.bounds is None:
-            return float("nan"), float("nan")
+            return UNDEFINED, UNDEFINED
         low, high = self.bounds
         reach = (high - low) * (1 - ((1 - LEVEL) / 2) ** (1 / (self.freedom + 1)))
         if self.value >= high - _ROUNDING:
             return float(high - reach), float(high)
         if self.value <= low + _ROUNDING:
             return float(low), float(low + reach)
-        return float("nan"), float("nan")
+        return UNDEFINED, UNDEFINED
 
 
 def freedom(truth: np.ndarray, cluster: np.ndarray, classes: Iterable[int] = ()) -> int:

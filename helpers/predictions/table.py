@@ -129,11 +129,11 @@ def load_predictions(path: str | os.PathLike) -> pd.DataFrame:
         raise PredictionsError(
             f"{path} does not exist: run the chapter that makes these predictions."
         )
-    table = read_csv(path, PredictionsError)
     try:
-        return check(table)
+        return check(read_csv(path, PredictionsError))
     except PredictionsError as error:
-        raise PredictionsError(f"{path} does not contain valid predictions. {error}") from error
+        where = " ".join(str(path).split())
+        raise PredictionsError(f"{where} does not contain valid predictions. {error}") from error
 
 
 def read_predictions(path: Path) -> pd.DataFrame | None:

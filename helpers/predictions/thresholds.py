@@ -170,11 +170,13 @@ def by_threshold(
     PredictionsError
         When a class is missing from `predictions`.
     """
-    if not isinstance(thresholds, Iterable) or np.ndim(thresholds := list(thresholds)) != 1:
+    try:
+        thresholds = np.asarray(list(thresholds))
+    except (TypeError, ValueError) as error:
         raise PredictionsError(
             f"The thresholds must be a list of numbers, not {arguments.shown(thresholds)}."
-        )
-    thresholds = arguments.array("The thresholds", thresholds, PredictionsError).tolist()
+        ) from error
+    thresholds = arguments.array("The thresholds", thresholds, PredictionsError).ravel().tolist()
     rows = []
     for one, other in _rates(predictions, thresholds, resamples, seed):
         rows.append((one.value, *one.interval(), other.value, *other.interval()))

@@ -151,11 +151,18 @@ def image_grid(
     images = _drawable(images)
     columns = max(1, min(arguments.whole("columns", columns, ReportError, 1), len(images)))
     arguments.number("The width in inches", width, ReportError, 1, 100)
-    for what, texts in (("titles", titles), ("colours", colours)):
-        if texts is not None and len(arguments.names(what, texts, ReportError)) < len(images):
-            raise ReportError(f"There are {len(images)} images but only {len(texts)} {what}.")
+    titles, colours = (
+        [] if texts is None else arguments.names(f"The {what}", texts, ReportError)
+        for what, texts in (("titles", titles), ("colours", colours))
+    )
+    if not all(len(texts) in (0, len(images)) for texts in (titles, colours)):
+        raise ReportError(
+            f"There are {len(images)} images, but {len(titles)} titles and {len(colours)} colours."
+        )
+    if wrong := [colour for colour in colours if not mpl.colors.is_color_like(colour)]:
+        raise ReportError(f"Matplotlib knows no colour {wrong[0]!r}.")
     rows = max(1, -(-len(images) // columns))
-    lines = max((str(title).count("\n") + 1 for title in titles), default=0) if titles else 0
+    lines = max((title.count("\n") + 1 for title in titles), default=0)
     tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
     side = width / columns
     figure, axes = plt.subplots(
@@ -282,7 +289,8 @@ def draw_band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: d
 
 def _drawable(images: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
     """Return the images of a figure as a list of arrays."""
-    if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str) or not len(images):
+    several = isinstance(images, Sequence) or (isinstance(images, np.ndarray) and images.ndim)
+    if not several or isinstance(images, str) or not len(images):
         raise ReportError(f"A figure needs a list of images, not {arguments.shown(images)}.")
     for image in images:
         shape, kind = np.shape(image), getattr(image, "dtype", np.dtype(object)).kind

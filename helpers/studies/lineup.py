@@ -330,8 +330,8 @@ def probe(features: np.ndarray, table: pd.DataFrame, seed: int = 24) -> np.ndarr
     from sklearn.metrics import log_loss
     from sklearn.utils.class_weight import compute_sample_weight
 
-    columns = ("label", "positive", "split")
-    arguments.table(table, columns, "catalog", StudyError)
+    arguments.table(table, ("label", "positive", "split"), "catalog", StudyError)
+    arguments.text(table, ("label", "split"), "catalog", StudyError)
     if np.ndim(features) != 2 or len(features) != len(table):
         raise StudyError(
             f"The features have the shape {np.shape(features)}, but must be (n, d) with one row "

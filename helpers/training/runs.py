@@ -12,10 +12,12 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,19 +138,26 @@ def fit(
         require_sigmoid(model)
     except ModelError as error:
         raise TrainingError(str(error)) from error
+    _check_options(name, learning_rate, class_weight)
     profile = settings.profile
     recipe = {
         "optimizer": optimizer,
         "loss": "binary_crossentropy on logits",
         "epochs": profile.epochs if epochs is None else epochs,
         "batch_size": profile.batch_size if batch_size is None else batch_size,
-        "learning_rate": learning_rate,
+        "learning_rate": float(learning_rate),
         "patience": profile.patience if patience is None else patience,
         "class_weight": None if class_weight is None else {k: class_weight[k] for k in (0, 1)},
         "seed": settings.seed,
         "precision": compute.policy(profile),
     }
     train, val = _check(catalog, images, recipe)
+    wanted = tuple(model.input_shape[1:])
+    if len(wanted) == 3 and images.ndim == 4 and images.shape[1:] != wanted:
+        raise TrainingError(
+            f"The images are of shape {images.shape[1:]}, but {model.name} takes {wanted}: "
+            "load them in that size."
+        )
     facts = {
         "recipe": recipe,
         "model": provenance.model_facts(model),
@@ -242,6 +251,22 @@ def _load(path: Path) -> Run | None:
         jit_compile=compute.jit(Profile(**record["settings"]["profile"])),
     )
     return Run(model, history, record, path.parent)
+
+
+def _check_options(name: object, learning_rate: object, class_weight: object) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w .+()-]*", name):
+        raise TrainingError(
+            f"The name of the run is {name!r}, but must be text of letters, digits, blanks and "
+            "the signs . + - ( ): a folder is named after it."
+        )
+    if not isinstance(learning_rate, Real) or learning_rate <= 0:
+        raise TrainingError(f"The learning rate is {learning_rate!r}, but must be above 0.")
+    weights = class_weight if isinstance(class_weight, Mapping) else {}
+    if class_weight is not None and not all(isinstance(weights.get(k), Real) for k in (0, 1)):
+        raise TrainingError(
+            f"class_weight is {class_weight!r}, but must give a number for each of the classes "
+            "0 and 1, as helpers.catalog.balancing.class_weights returns them."
+        )
 
 
 def _check(

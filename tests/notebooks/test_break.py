@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from helpers.base import files
 from tests import minicourse
 from tests.conftest import course
 
@@ -169,9 +170,9 @@ def test_a_cell_that_was_not_executed(broken):
     # Even with a record that agrees, the book is refused.
     import hashlib
 
-    record = json.loads(copy.with_suffix(".json").read_text())
+    record = files.read_sealed(copy.with_suffix(".json"))
     record["executed"] = hashlib.sha256(copy.read_bytes()).hexdigest()
-    copy.with_suffix(".json").write_text(json.dumps(record))
+    files.write_json(copy.with_suffix(".json"), files.sealed(record))
     done = run(broken)
     assert done.returncode == 2
     assert "was not executed" in done.stderr

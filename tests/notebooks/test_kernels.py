@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -118,12 +119,14 @@ def test_a_stop_does_not_wait_for_a_kernel_that_is_starting(tmp_path, temporary,
 
     threading.Thread(target=press, daemon=True).start()
     begin, before = time.monotonic(), psutil.Process().children()
-    with pytest.raises(asyncio.CancelledError):
-        executor.execute(
-            project.find(root), chapter, SMOKE, artifacts=tmp_path, cell_timeout=60, stop=stop
-        )
+    # In a thread, as the runner does: Playwright keeps an event loop in the main thread.
+    with ThreadPoolExecutor() as pool:
+        options = {"artifacts": tmp_path, "cell_timeout": 60, "stop": stop}
+        running = pool.submit(executor.execute, project.find(root), chapter, SMOKE, **options)
+        with pytest.raises(asyncio.CancelledError):
+            running.result()
     assert time.monotonic() - begin < 30
-    assert psutil.Process().children() == before
+    assert set(psutil.Process().children()) <= set(before)  # one of them may have ended
     assert not list(temporary.glob("course-kernel-*"))
 
 
@@ -142,7 +145,7 @@ def test_the_log_says_who_waits_for_what_and_the_page_does_not(tmp_path, capsys,
     results = runner.run_chapters(
         project.find(root), SMOKE, jobs=2, artifacts=tmp_path / "artifacts"
     )
-    assert not any(result.failure for result in results)
+    assert [result.failure for result in results] == [""] * len(results)
     assert capsys.readouterr().out.count("lines: waits for networks/a.txt") == 1
     for name in ("01_lines", "02_lines"):
         assert printed(root, name) == ["made\n"]

@@ -8,6 +8,7 @@ real ones are run by other tests; `full` is replaced by `smoke`.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def test_ci(clone):
     done = execute(step, env, clone, {"TESTS": "tests/unit/base/test_runtime.py"})
     assert done.returncode == 0, done.stdout + done.stderr
     assert "chapters have no problems" in done.stdout
-    assert "3 passed" in done.stdout
+    assert re.search(r"\d+ passed", done.stdout)
 
 
 @pytest.fixture(scope="module")

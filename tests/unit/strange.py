@@ -238,6 +238,8 @@ STRANGE: dict[str, object] = {
     "an array without axes": np.array(2.0),
     "an empty array": np.empty((0, 3)),
     "an array of texts": np.array(["a", "b"]),
+    "an array of many texts": np.array(["a"] * N),
+    "a series of many texts": pd.Series(["a"] * N, index=range(N, 0, -1)),
     "an array of complex": np.ones(3, complex),
     "nan array": np.full(N, np.nan),
     "a series": pd.Series([1, 2]),
@@ -278,6 +280,7 @@ def attempt(call: Callable, **arguments: object) -> str | None:
         before = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", DeprecationWarning)  # one library's words to another
         try:
             result = call(**arguments)
             if inspect.isgenerator(result):

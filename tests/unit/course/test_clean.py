@@ -212,3 +212,33 @@ def test_the_command(folder, tmp_path, monkeypatch, capsys):
 def test_no_artifacts_yet(tmp_path, capsys):
     assert clean.clean(tmp_path / "artifacts", limit=1) == []
     assert "Removed: 0 artifacts, 0 B" in capsys.readouterr().out
+
+
+def test_what_libraries_keep_between_runs_goes_too(folder):
+    keep(folder, "matplotlib/fontlist-v390.json", 10, 400)
+    keep(folder, "compiled/jit_step-cache", 10, 400)
+    removed = clean.clean(folder, older_than=365)
+    assert {artifact.name for artifact in removed} == {
+        "matplotlib/fontlist-v390.json",
+        "compiled/jit_step-cache",
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "images/holiday-20230101123.jpg",
+        "images/20230101123.npy",
+        "features/notes.csv",
+        "phantom-quick-24/runs/notes.txt",
+        "phantom-quick-24/runs/mine/best.keras",
+        "phantom-quick-24/predictions/talk.pptx",
+        "phantoms/mine/1.bmp",
+        "matplotlib/matplotlibrc",
+    ],
+)
+def test_files_of_somebody_else_stay(folder, name):
+    own = keep(folder, name, 100, 4000)
+    clean.clean(folder, limit=0)
+    assert own.is_file()
+    assert total(folder) == 100

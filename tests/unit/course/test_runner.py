@@ -8,6 +8,8 @@ import re
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from markdown_it import MarkdownIt
@@ -373,3 +375,26 @@ def test_the_longest_chapter_starts_first(course, monkeypatch):
         record.write_text(json.dumps({**json.loads(record.read_text()), "seconds": seconds}))
     order = started(course, monkeypatch, force=True, jobs=1)
     assert [name for name, _ in order] == ["02_files", "01_lines"]
+
+
+def test_chapters_that_start_together_parse_one_after_the_other(monkeypatch, tmp_path):
+    inside, most = [], []
+
+    def facts(*_):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+        raise RunError("far enough")
+
+    monkeypatch.setattr(executor, "_facts", facts)
+    course = project.find(minicourse.make(tmp_path / "course"))
+    run = project.parameters(profile="smoke")
+
+    def work(chapter):
+        with pytest.raises(RunError, match="far enough"):
+            executor.execute(course, chapter, run, artifacts=tmp_path, cell_timeout=9)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, course.chapters[:2]))
+    assert most == [1, 1]

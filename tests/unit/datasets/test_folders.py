@@ -451,3 +451,8 @@ def test_a_name_that_is_no_utf8_is_text_everywhere_and_its_file_is_found(tmp_pat
         "café/è.bmp": "PNG inside, against its name",
         "other.png": "in no class folder",
     }
+
+
+def test_a_folder_of_ones_own_is_not_fetched_by_the_course():
+    with pytest.raises(DatasetError, match="one folder of images for each of two classes"):
+        datasets.load("folders", None)

@@ -220,7 +220,7 @@ def test_any_cell_has_its_nucleus_inside_and_clean_glass_around(label, radius, s
     edge = np.ones(cell.cell.shape, bool)
     edge[1:-1, 1:-1] = False
     assert not (cell.cell & edge).any()
-    assert cell.density[edge].max() < 0.05
+    assert cell.density[edge].max() < 0.05 * max(1, strength)  # the halo is stained as strongly
     assert cell.density.min() >= 0
     ratio = cell.nucleus.sum() / cell.cell.sum()
     assert cell.parameters["nucleus_to_cell"] == pytest.approx(ratio)

@@ -33,10 +33,9 @@ def test_each_network_has_its_maps(name):
     nested = any(layer.name == "backbone" for layer in model.layers)
     layer = explaining.feature_layer(model)
     assert layer.startswith("backbone/") == nested
-    # Nothing behind it convolves or normalises (but the head): it gives the last feature maps.
-    paths = list(layers_of(model))
-    behind = [path for path in paths[paths.index(layer) + 1 :] if path != "one_scale"]
-    behind = [type(layers_of(model)[path]).__name__ for path in behind]
+    # Nothing behind it convolves or normalises maps: it gives the network's last feature maps.
+    paths = [path for path in layers_of(model) if path != "one_scale"]
+    behind = [type(layers_of(model)[path]).__name__ for path in paths[paths.index(layer) + 1 :]]
     assert not any("Conv" in kind or "Normalization" in kind for kind in behind)
     score = model.predict(images, verbose=0)[:, 0]
     z = explaining.logits(model, images)

@@ -86,3 +86,9 @@ def test_a_network_answers_with_its_logit_and_with_its_probability_again(last):
     assert 1 / (1 + np.exp(-logits)) == pytest.approx(before, abs=1e-6)
     use_probability(model)
     assert np.array_equal(keras.ops.convert_to_numpy(model(images)), before)
+
+
+@pytest.mark.parametrize("other", [None, "net.keras", np.zeros(3)])
+def test_what_is_no_model_is_told(other):
+    with pytest.raises(ModelError, match=r"must be a keras\.Model, but is"):
+        require_classifier(other)

@@ -134,6 +134,47 @@ def test_the_sentence_says_what_was_found(change, sentence):
         )
 
 
+def rooms_that_take_a_catalog(folder):
+    """Return a call for each further room: a table that is no catalog must not get inside."""
+    from helpers import images
+    from helpers.base.settings import PROFILES, Settings
+    from helpers.cells import features, field_crops
+    from helpers.explaining import shortcuts
+    from helpers.models import transfer
+    from helpers.studies import lineup
+    from helpers.training import frozen, runs, zoo
+
+    course = Settings("phantom", PROFILES["smoke"], 24, None, folder)
+    pixels = strange.images()
+    recipe = transfer.RECIPES["mobilenetv2_frozen"]
+    return {
+        "load_images": lambda rows: images.load_images(rows, 16),
+        "readable": lambda rows: images.readable(rows),
+        "frozen": lambda rows: frozen.images_of(rows, 16, pixels),
+        "zoo": lambda rows: zoo.load_or_train(recipe, rows, course),
+        "fit": lambda rows: runs.fit(None, rows, pixels, course, "net"),
+        "cells": lambda rows: features.table(rows),
+        "crops": lambda rows: field_crops.crops(rows, 16),
+        "shortcuts": lambda rows: shortcuts.report({"a": rows}),
+        "probe": lambda rows: lineup.probe(pixels.reshape(strange.N, -1), rows),
+        "cached": lambda rows: lineup.cached_predictions(course, "x", rows, {}, lambda: None),
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["None", "a dict", "a list", "an array", "label twice", "split twice", "no label", "no rows",
+     "a number in label", "index named image_id", "columns of two levels", "a dict in split"],
+)  # fmt: skip
+def test_no_other_room_lets_a_strange_table_in(change, tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.training.runs.require_sigmoid", lambda model: None)
+    table_ = strange.CHANGES[change](strange.catalog())
+    for room, call in rooms_that_take_a_catalog(tmp_path).items():
+        assert strange.attempt(call, rows=table_) is None, room
+        with pytest.raises(CourseError):
+            call(table_)
+
+
 def test_the_doors_cost_milliseconds_on_a_whole_data_set(benchmark):
     rows = pd.concat([strange.catalog()] * 1250, ignore_index=True)
     rows["image_id"] = [f"i{number}" for number in range(len(rows))]

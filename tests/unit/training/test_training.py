@@ -259,3 +259,27 @@ def test_a_diverged_training_says_so(course, untraced):
     table, images = make_squares()
     with pytest.raises(TrainingError, match=r"no longer a number.*learning rate"):
         fit(course, table, images, learning_rate=float("inf"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "../evil"}, "name of the run"),
+        ({"name": ""}, "name of the run"),
+        ({"name": None}, "name of the run"),
+        ({"learning_rate": -1}, "must be above 0"),
+        ({"learning_rate": "fast"}, "must be above 0"),
+        ({"class_weight": {0: 1}}, "for each of the classes"),
+        ({"class_weight": "balanced"}, "for each of the classes"),
+    ],
+)
+def test_options_that_make_no_training_are_told(course, options, message):
+    options = {"name": "tiny", **options}
+    with pytest.raises(TrainingError, match=message):
+        training.fit(tiny(), *make_squares(), course, **options)
+
+
+def test_images_of_another_size_than_the_network_takes_are_told(course):
+    table, images = make_squares()
+    with pytest.raises(TrainingError, match="load them in that size"):
+        fit(course, table, images[:, :-1, :-1])

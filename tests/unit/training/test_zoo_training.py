@@ -159,9 +159,9 @@ def test_augmentation_computes_four_versions_and_learns(tiny, monkeypatch):  # n
     monkeypatch.setattr(
         frozen, "features", lambda *a, **k: (asked.append(k["transforms"]), original(*a, **k))[1]
     )
-    profile = dataclasses.replace(course.profile, epochs=15)
+    profile = dataclasses.replace(course.profile, epochs=40)
     course = dataclasses.replace(course, profile=profile)
-    stage = dataclasses.replace(HEAD, epochs=15, learning_rate=0.03)
+    stage = dataclasses.replace(HEAD, epochs=40, learning_rate=0.03)
     recipe = dataclasses.replace(RECIPE, augment=True, dropout=0.0, stages=(stage,))
     run = zoo.load_or_train(recipe, table, course)
     assert asked == [frozen.MIRRORED]
