@@ -115,8 +115,8 @@ def described(dataset: str, catalog: pd.DataFrame) -> str:
     Each image shows one real cell of bone marrow; a subject is a person.
     """
     sizes = catalog["subject"].value_counts()
-    alone = dataset == "folders" and sizes.max() == 1
-    counted = f"{len(catalog):,} images of {len(sizes):,} subjects"
-    each = f", {sizes.min()} to {sizes.max()} images each"
-    who = textwrap.fill(_NOBODY if alone else _WHO[dataset], 88)
-    return f"{counted}{'' if alone else each}.\n{who}"
+    single = sizes.max() == 1
+    each = "" if single else f", {sizes.min()} to {sizes.max()} images each"
+    who = _NOBODY if single and dataset == "folders" else _WHO[dataset]
+    counted = f"{len(catalog):,} images of {len(sizes):,} subjects{each}."
+    return f"{counted}\n{textwrap.fill(who, 88)}"
