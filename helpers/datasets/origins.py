@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
+
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,35 @@ ORIGINS: dict[str, Origin] = {
         ),
     ),
 }
+
+
+# What a subject is, as a sentence of a page; a real person where nothing is said here.
+_WHO = {
+    "phantom": "The course draws these cells itself: no image shows a real cell, and no subject "
+    "is a real person.",
+    "cnmc": "Each image shows one real cell of bone marrow; a subject is a person.",
+    "taleqani": "The images are real. Nobody published whose they are: a subject is a block of "
+    "consecutive files, not a person.",
+    "all_idb": "The images are real. Nobody published whose they are: a subject is a block of "
+    "files or a field, not a person.",
+    "snam": "Nobody published whose images these are: a subject is a field, not a person.",
+    "folders": "A subject is what the table of subjects says.",
+}
+_NOBODY = "No file says whose images these are: each image counts as a subject of its own."
+
+
+def described(dataset: str, catalog: pd.DataFrame) -> str:
+    """Return the size of a catalog, and what its images and subjects are, for a page.
+
+    Examples
+    --------
+    >>> print(described("cnmc", catalog))  # doctest: +SKIP
+    1,200 images of 73 subjects, 2 to 78 images each.
+    Each image shows one real cell of bone marrow; a subject is a person.
+    """
+    sizes = catalog["subject"].value_counts()
+    single = sizes.max() == 1
+    each = "" if single else f", {sizes.min()} to {sizes.max()} images each"
+    who = _NOBODY if single and dataset == "folders" else _WHO[dataset]
+    counted = f"{len(catalog):,} images of {len(sizes):,} subjects{each}."
+    return f"{counted}\n{textwrap.fill(who, 88)}"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pandas as pd
 
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("01-a")
@@ -22,46 +21,42 @@ def subject_of_a_name(answer: Callable[[str], str], training: pd.DataFrame) -> I
 
 
 @checker("01-b")
-def share_of_five(answer: float, training: pd.DataFrame) -> Iterator[Point]:
-    """Check the share of images that the five largest `all` subjects have."""
-    number = float(answer)
-    yield 0 <= number <= 1, "It is a share, from 0 to 1."
-    everyone = training["subject"].value_counts()
-    counts = training.loc[training["label"] == "all", "subject"].value_counts()
-    right = counts.head(5).sum() / counts.sum()
-    mixed = counts.head(5).sum() / everyone.sum()
-    yield abs(number - mixed) > 0.002, "It is a share of the `all` images, not of all images."
-    yield abs(number - right) < 0.0005, "It is the share of the five largest `all` subjects."
+def alarms_at_a_sensitivity(answer: Callable) -> Iterator[Point]:
+    """Check a function that returns the false alarms at a wanted sensitivity."""
+    truth = [1, 1, 1, 1, 0, 0, 0, 0, 0]
+    score = [0.9, 0.8, 0.6, 0.3, 0.7, 0.5, 0.3, 0.2, 0.1]
+
+    def near(wanted: float, expected: float) -> bool:
+        return abs(float(answer(list(truth), list(score), wanted)) - expected) < 1e-9
+
+    for wrong, advice in (
+        (2 / 9, "You seem to divide by all cells; divide by the negative ones."),
+        (0.8, "You seem to return the specificity; count those that are called positive."),
+        (1.0, "You seem to take the lowest threshold; take the highest that is enough."),
+    ):
+        if near(0.5, wrong):
+            yield Required(False, advice)
+    yield near(0.5, 0.0), "Half of the positives are found without a false alarm."
+    yield near(0.75, 0.2), "It is right where three of four positives are wanted."
+    yield near(0.6, 0.2), "*At least* the wanted share is found."
+    yield near(1.0, 0.6), "A score that equals the threshold is called positive."
 
 
 @checker("01-c")
-def files_to_take_out(answer: int, training: pd.DataFrame) -> Iterator[Point]:
-    """Check the smallest number of files to take out so that no file is in two folds."""
-    number = int(answer)
-    yield number == answer, "It is a whole number."
-    same = training[training["sha256"].duplicated(keep=False)]
-    table = same.groupby(["sha256", "fold"]).size().unstack(fill_value=0)
-    across = table[(table > 0).sum(axis=1) > 1]
-    yield number != len(same), "Copies within one fold do no harm: you need not take them out."
-    yield number < across.to_numpy().sum(), "Of each set, the copies in one fold may stay."
-    right = int(across.sum().sum() - across.max(axis=1).sum())
-    yield number == right, "The number is right for all sets of identical files together."
+def files_to_take_out(answer: Callable) -> Iterator[Point]:
+    """Check a function that counts the files to take out so that no file is in two folds."""
 
+    def counted(files: str, folds: str) -> float:
+        return float(answer(pd.DataFrame({"sha256": list(files), "fold": list(folds)})))
 
-@checker("01-d")
-def weighted_f1_by_hand(answer: Callable) -> Iterator[Point]:
-    """Check a weighted F1 against scikit-learn's."""
-    from sklearn.metrics import f1_score
-
-    def right(truth: list[str], guess: list[str]) -> bool:
-        wanted = f1_score(truth, guess, average="weighted", zero_division=0)
-        return abs(float(answer(truth, guess)) - wanted) < 1e-6
-
-    rng = np.random.default_rng(0)
-    truth = rng.choice(["all", "hem"], 60, p=[0.7, 0.3]).tolist()
-    yield right(truth, truth), "A perfect guess gets 1."
-    yield right(truth, ["all"] * 60), "It is right when every guess is `all` (F1 of `hem` is 0)."
-    yield right(["all"] * 9 + ["hem"], ["all"] * 5 + ["hem"] * 5), "Each class is weighted by size."
-    names = ["benign", "early", "pre", "pro"]
-    cases = [(rng.choice(names, 40).tolist(), rng.choice(names, 40).tolist()) for _ in range(5)]
-    yield all(right(*case) for case in cases), "It is right for four classes and random guesses."
+    yield counted("abc", "012") == 0, "It is 0 where all files differ."
+    within = counted("aabb", "0011")
+    if within > 0:
+        yield Required(False, "Copies within one fold do no harm: they may stay.")
+    yield within == 0, "Copies within one fold may stay."
+    two = counted("aab", "010")
+    if two == 2:
+        yield Required(False, "You seem to take out all copies; those in one fold may stay.")
+    yield two == 1, "Of two copies in two folds, one may stay."
+    yield counted("aaaab", "00012") == 1, "The copies stay in the fold that has most of them."
+    yield counted("aaabbbb", "0120011") == 4, "It is right for several sets of copies together."

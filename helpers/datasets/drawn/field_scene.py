@@ -13,6 +13,9 @@ from helpers.datasets.drawn.brushes import noise
 from helpers.datasets.drawn.field_cell import Patch, draw_cell, platelet, red_cell
 from helpers.datasets.drawn.optics import Style
 
+#: Mean radius of a red cell relative to that of a white cell.
+RED_CELL = 0.58
+
 
 @dataclass(frozen=True)
 class Field:
@@ -159,7 +162,7 @@ def _places(rng, patches: list[Patch], whole: int, width: int, height: int) -> l
 def _lay_red_cells(rng, density, look: Look, radius: float, placed: list) -> None:
     """Add red cells and platelets, single or in chains, but none on a white cell."""
     height, width = density.shape[:2]
-    size = radius * 0.58
+    size = radius * RED_CELL
     count = int(look.crowd * height * width / (np.pi * size * size))
     x, y, turn = rng.uniform(0, width), rng.uniform(0, height), 0.0
     centres = np.array([place for place, _ in placed])

@@ -22,7 +22,7 @@ from helpers.base.files import atomic_path
 from helpers.base.settings import DEFAULT_SEED, Profile, profile_of
 from helpers.datasets.drawn.brushes import balanced_normals
 from helpers.datasets.drawn.field_cell import TRAITS
-from helpers.datasets.drawn.field_scene import Field, Look, draw_field
+from helpers.datasets.drawn.field_scene import RED_CELL, Field, Look, draw_field
 from helpers.datasets.drawn.folder import DrawnSet
 
 #: Name of the file that marks a folder of phantom fields.
@@ -31,6 +31,8 @@ MARKER = "phantom_fields.json"
 FULL_SIZE = 2560, 1920
 #: Mean radius of a cell in a field of full size, in pixels.
 RADIUS = 96
+#: Mean diameter of a red cell in micrometres (doi:10.1557/mrs2010.571): the scale of a field.
+RED_CELL_MICRONS = 7.5
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,17 @@ def truth(path: str | os.PathLike) -> Field:
         When no folder above `path` was filled by :func:`draw`, or it was by other code.
     """
     return _draw(*_SET.find(path))
+
+
+def example(seed: int = DEFAULT_SEED) -> tuple[np.ndarray, float]:
+    """Return the image of one field with lymphoblasts, and how many of its pixels are one µm.
+
+    Nothing is written to disk. The scale follows from the mean size of the red cells.
+    """
+    recipe = recipe_of("smoke", seed)
+    row = next(plan(recipe).itertuples())
+    diameter = 2 * RED_CELL * RADIUS * recipe.scale * _looks(recipe)[row.name].zoom
+    return _draw(recipe, row).image, diameter / RED_CELL_MICRONS
 
 
 def recipe_of(

@@ -1,7 +1,6 @@
 """Splits keep people whole, come near their fractions, and depend on nothing but the catalog."""
 
 import importlib.util
-import json
 from pathlib import Path
 
 import numpy as np
@@ -409,20 +408,7 @@ def test_ten_thousand_people_of_one_image_are_split_too():
     assert share(result).loc["train"].sub(0.6).abs().max() < 0.01
 
 
-# ------------------------------------------------------------------ what chapter 02 shows
-
-
-@pytest.fixture(scope="module")
-def page():
-    """Return the functions that chapter 02 defines on its page."""
-    notebook = Path(__file__).resolve().parents[3] / "notebooks/02_splitting_without_leakage.ipynb"
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    known = {"np": np, "catalogs": catalogs}
-    for cell in cells:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and source.startswith(("def link(", "def interval(")):
-            exec(source, known)
-    return known
+# ------------------------------------------------------------------ why not scikit-learn's
 
 
 def test_scikit_learns_group_folds_do_not_do_for_so_few_uneven_subjects():
@@ -445,48 +431,3 @@ def test_scikit_learns_group_folds_do_not_do_for_so_few_uneven_subjects():
         ours.append(worst(splitting.split_by_subject(table, seed=seed, nearest=True)))
     assert np.mean(ours) < 0.05 < 0.1 < np.mean(theirs)
     assert max(ours) < 0.1 < 0.2 < max(theirs)
-
-
-@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh")), max_size=9))
-@settings(max_examples=30, deadline=None)
-def test_the_pages_union_find_joins_whom_the_helper_joins(page, pairs):
-    leaders = page["link"](pairs)
-    rows = [
-        {"image_id": f"{i}{one}", "path": "/x", "label": "all", "subject": one, "sha256": f"f{i}"}
-        for i, pair in enumerate(pairs)
-        for one in sorted(set(pair))
-    ]
-    rows.append({"image_id": "z", "path": "/x", "label": "all", "subject": "z", "sha256": "z"})
-    linked = splitting.link_subjects(catalogs.make(rows)).groupby("subject")["group"].first()
-    for one in leaders:
-        for other in leaders:
-            assert (leaders[one] == leaders[other]) == (linked[one] == linked[other])
-
-
-def test_the_pages_interval_is_that_of_the_helper(page):
-    from helpers.predictions import metrics
-
-    rng = np.random.default_rng(0)
-    table = uneven()[["image_id", "subject", "label", "positive"]].assign(split="test")
-    table["score"] = rng.random(len(table))
-    np.testing.assert_allclose(
-        page["interval"](table, 200),
-        metrics.bootstrap_interval(table, "accuracy", 200, method="percentile"),
-    )
-
-
-def test_wrong_answers_to_the_exercises_are_told_so(release, capsys):
-    from helpers.exercises import check
-
-    random, official = splitting.split_at_random(uneven()), splitting.official_folds(release)
-    leaky = splitting.link_subjects(official)
-    emptied = leaky.assign(split=leaky["split"].where(leaky["split"] == "test", ""))
-    wrong = [
-        ("02-a", 0.3, random),
-        ("02-b", lambda table: set(table["subject"])),
-        ("02-c", leaky, official),
-        ("02-c", emptied, official),  # no leak is left, and nothing to train on
-    ]
-    for name, answer, *context in wrong:
-        check(name, answer, *context)
-        assert capsys.readouterr().out.endswith("not solved yet.\n")
