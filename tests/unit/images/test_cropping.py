@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import jupytext
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -223,19 +222,3 @@ def test_the_chapter_teaches_what_is_shipped_on_real_frames(real_frames):
     page = taught()
     for image in real_frames:
         np.testing.assert_array_equal(page["crop_to_cell"](image), crop_to_cell(image))
-
-
-def test_chapters_get_drawn_frames_where_the_images_are_fields(tmp_path, monkeypatch, capsys):
-    from PIL import Image
-
-    from helpers import datasets
-    from helpers.images.frames import load_frames
-
-    drawn = pd.DataFrame({"path": ["drawn"]})
-    monkeypatch.setattr(datasets, "load", lambda *_: drawn)
-    for name, image in (("frame", frame()), ("field", np.full((90, 90, 3), 200, np.uint8))):
-        Image.fromarray(image).save(tmp_path / f"{name}.png")
-    given = pd.DataFrame({"path": [str(tmp_path / "frame.png")]})
-    assert load_frames(given) is given
-    assert load_frames(pd.DataFrame({"path": [str(tmp_path / "field.png")]})) is drawn
-    assert "drawn cells are shown instead" in capsys.readouterr().out

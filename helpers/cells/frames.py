@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from helpers import datasets
+from helpers import datasets, images
 from helpers.base.settings import DEFAULT_SEED
-from helpers.images.loading import read_image
-from helpers.images.preparing import is_frame
 
 
 def load_frames(catalog: pd.DataFrame, seed: int = DEFAULT_SEED) -> pd.DataFrame:
@@ -22,7 +20,7 @@ def load_frames(catalog: pd.DataFrame, seed: int = DEFAULT_SEED) -> pd.DataFrame
     seed : int
         Of the drawn frames.
     """
-    if is_frame(read_image(catalog["path"].iloc[0])):
+    if images.is_frame(images.read_image(catalog["path"].iloc[0])):
         print("These images are frames: one cell on black ground.")
         return catalog
     print(
