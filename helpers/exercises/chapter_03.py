@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
 
 from helpers.exercises.checking import Point, Required, checker
 
@@ -13,33 +15,70 @@ def plan(answer: Sequence[int]) -> Iterator[Point]:
     """Check the common class size and the copies of each image, for 757 and 103 images."""
     numbers = list(answer)
     yield Required(len(numbers) == 3, "It has three numbers.")
-    yield numbers[0] == (757 + 103) // 2, "Both classes get the mean of their sizes."
+    size, fewest, most = numbers
+    whole = all(isinstance(number, int | np.integer) for number in numbers)
+    yield Required(whole, "All three are whole numbers: nobody can make half a copy.")
+    if size in (757, 103):
+        yield False, "Both classes change: the goal is neither of the two old sizes."
+        return
     yield (
-        sum(numbers[1:]) > 0 and numbers[1] <= (numbers[0] - 103) / 103 <= numbers[2],
-        "The mean number of copies of an image lies between the smallest and the largest number.",
+        757 - size == size - 103,
+        "As many images of `all` are left out as copies of `hem` are added.",
     )
-    yield numbers[2] - numbers[1] == 1, "The numbers of copies of two images differ by at most one."
+    if fewest * 103 > size - 103 and fewest * 103 <= size:
+        yield False, "You seem to count the originals as well: count only the copies of an image."
+        return
+    yield (
+        fewest * 103 <= size - 103 <= most * 103,
+        "All copies together are at least 103 times the fewest and at most 103 times the most.",
+    )
+    yield most - fewest == 1, "The numbers of copies of two images differ by at most one."
 
 
 @checker("03-b")
 def growth(answer: Callable[[int, int], float]) -> Iterator[Point]:
-    """Check how much balancing changes the intercept."""
+    """Check how much class weights change the intercept."""
     yield abs(float(answer(50, 50))) < 1e-9, "Classes of equal size leave the intercept unchanged."
     rare, frequent = float(answer(10, 90)), float(answer(90, 10))
-    yield rare > 0, "Where positives are rare, balancing raises the intercept."
-    yield abs(rare + frequent) < 1e-9, "Exchanged classes change the sign."
     yield (
-        math.isclose(float(answer(1964, 4432)), math.log(4432 / 1964), rel_tol=1e-3),
-        "The value is right for 1964 positive and 4432 negative images.",
+        rare > 0,
+        "Where positives are rare, class weights raise the intercept (mind the sign).",
+    )
+    yield abs(rare + frequent) < 1e-9, "Exchanged classes change the sign."
+    # The odds of the smaller class become even.
+    odds = [few / many * np.exp(float(answer(few, many))) for few, many in ((10, 90), (196, 443))]
+    yield (
+        bool(np.allclose(odds, 1, rtol=1e-3)),
+        "The new intercept makes the odds even. (It is about odds, not about shares, "
+        "and about the natural logarithm.)",
     )
 
 
 @checker("03-c")
-def threshold(answer: float) -> Iterator[Point]:
-    """Check the best threshold when a miss costs five times as much as a false alarm."""
-    number = float(answer)
-    yield 0 < number < 1, "It is a probability between 0 and 1."
-    yield number < 0.5, "A miss costs more than a false alarm, so the threshold is below one half."
-    alarm, silence = 1 - number, 5 * number  # mean costs where a blast has this probability
-    yield alarm <= silence + 0.02, "At this probability, an alarm costs no more than silence."
-    yield silence <= alarm + 0.02, "Below this probability, silence costs no more than an alarm."
+def one_sided(answer: Callable[[pd.DataFrame], set[str]]) -> Iterator[Point]:
+    """Check a function from a table to the transforms that some classes lack."""
+    table = pd.DataFrame(
+        [
+            *(("a", name) for name in ("identity", "identity", "rot90", "blur")),
+            *(("b", name) for name in ("identity", "rot90", "rot90")),
+        ],
+        columns=["label", "transform"],
+    )
+    found = answer(table.copy())
+    yield Required(isinstance(found, set | frozenset), "It returns a set.")
+    yield (
+        "identity" not in found,
+        "What every class has is not in the set, `identity` for example.",
+    )
+    yield "blur" in found, "A transform of one class only is in the set."
+    yield "rot90" not in found, "What both classes have is not in the set, in whatever numbers."
+    swapped = table.assign(label=table["label"].map({"a": "b", "b": "a"}))
+    yield set(answer(swapped)) == set(found), "The order of the classes does not matter."
+    third = pd.DataFrame({"label": ["c", "c"], "transform": ["identity", "blur"]})
+    three = pd.concat([table, third], ignore_index=True)
+    yield (
+        set(answer(three)) == {"blur", "rot90"},
+        "With three classes, a transform that two of them have is in the set, too.",
+    )
+    fair = table[table["transform"] != "blur"]
+    yield len(answer(fair)) == 0, "Where all classes have the same transforms, the set is empty."

@@ -1,8 +1,5 @@
 """Balancing touches the training rows only, and keeps every copy beside its original."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -193,51 +190,3 @@ def test_batches_that_cannot_be_even_are_refused():
 
 def test_balancing_the_release_is_quick(benchmark):
     benchmark(balancing.balance_by_copies, table({"all": 4432, "hem": 1964}))
-
-
-# ------------------------------------------------------------------ what chapter 03 shows
-
-
-@pytest.fixture(scope="module")
-def page():
-    """Return the functions that chapter 03 defines on its page."""
-    notebook = Path(__file__).resolve().parents[3] / "notebooks/03_balancing.ipynb"
-    known = {"np": np}
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        source = "".join(cell["source"])
-        if "def weights(" in source or "def half_and_half(" in source:
-            code = source.split("\n\n\n")  # the functions, without the lines that use them
-            exec("\n\n\n".join(part for part in code if "def " in part or "import" in part), known)
-    return known
-
-
-def test_the_pages_weights_are_those_of_the_helper(page):
-    catalog = table({"all": 44, "hem": 19})
-    shown = page["weights"](catalogs.target(trained_on(catalog)))
-    assert shown == pytest.approx(balancing.class_weights(catalog))
-
-
-@given(st.integers(1, 50), st.integers(1, 50), st.integers(0, 9))
-@settings(max_examples=20, deadline=None)
-def test_the_pages_batches_are_those_of_the_helper(page, few, many, epoch):
-    targets = np.repeat([0, 1], [few, many])
-    shown = list(page["half_and_half"](targets, 8, 24, epoch))
-    np.testing.assert_array_equal(shown, list(balancing.balanced_batches(targets, 8, 24, epoch)))
-
-
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        ("03-a", (430, 2, 3)),
-        ("03-a", (860, 3, 4)),
-        ("03-b", lambda positive, negative: np.log(positive / negative)),
-        ("03-b", lambda positive, negative: 0.0),
-        ("03-c", 0.5),
-        ("03-c", 0.2),
-    ],
-)
-def test_wrong_answers_to_the_exercises_are_told_so(name, answer, capsys):
-    from helpers.exercises import check
-
-    check(name, answer)
-    assert capsys.readouterr().out.endswith("not solved yet.\n")
