@@ -44,14 +44,12 @@ def own_predictor(answer: Callable) -> Iterator[Point]:
 @checker("05-b")
 def early_stopping(answer: Callable) -> Iterator[Point]:
     """Check a function from losses and patience to the best and the last epoch."""
+    result = tuple(int(value) for value in np.ravel(answer([3, 2, 1], 2)))
+    yield Required(len(result) == 2, "It returns two numbers: the best epoch and the last one.")
+    yield result != (2, 2), "Epochs are counted from 1. (From 0, as Python counts, is wrong here.)"
     cases = (
-        ("a loss that always falls is trained to its end; count from 1", [3, 2, 1], 2, (3, 3)),
-        (
-            "it stops when patience runs out",
-            [3, 2, 2.5, 2.6, 1],
-            2,
-            (2, 4),
-        ),
+        ("a loss that always falls is trained to its end", [3, 2, 1], 2, (3, 3)),
+        ("after the stop nothing is seen, however low it is", [3, 2, 2.5, 2.6, 1], 2, (2, 4)),
         ("one bad epoch is forgiven with patience 2", [3, 2, 2.5, 1, 1.5], 2, (4, 5)),
         ("an equal loss is no improvement", [2, 2, 2, 1], 2, (1, 3)),
         ("with patience 1 the first bad epoch is the last", [1, 2, 0.5], 1, (1, 2)),
@@ -60,7 +58,7 @@ def early_stopping(answer: Callable) -> Iterator[Point]:
     for sentence, losses, patience, expected in cases:
         result = answer(list(losses), patience)
         right = np.size(result) == 2 and tuple(int(value) for value in result) == expected
-        yield right, f"It is right where {sentence}."
+        yield right, f"It is right where this holds: {sentence}."
 
 
 @checker("05-c")
@@ -108,7 +106,13 @@ def diagnosis(answer: Callable) -> Iterator[Point]:
         ("still learning", falling, [0.6, 0.7, 0.5, 0.4], spread, "one bad epoch in the middle"),
         ("still learning", [0.7], [0.7], spread, "a single epoch"),
         ("overfits", falling, [0.6, 0.5, 0.55, 0.7], spread, "the curves part"),
-        ("overfits", [0.7, 0.5, 0.8, 0.4], [0.6, 0.5, 0.9, 0.7], spread, "the last epoch counts"),
+        (
+            "overfits",
+            [0.7, 0.5, 0.8, 0.4],
+            [0.6, 0.5, 0.9, 0.7],
+            spread,
+            "compare the last with the best",
+        ),
         ("unstable", [0.7, 0.5, 0.6, 0.9], [0.6, 0.5, 0.7, 1.1], spread, "both losses rise again"),
     )
     words = {name for name, *_ in cases}

@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from helpers import training
 from helpers.base import settings
+from helpers.exercises import check
 from helpers.models import custom_cnn
 from tests.unit.chapter_page import code_cells, run, solutions, verdict
 from tests.unit.squares import make_squares
@@ -179,6 +180,21 @@ def test_the_solutions_solve_the_exercises(build):
 def test_wrong_answers_are_told_from_right_ones(name):
     for place, wrong in enumerate(WRONG[name]):
         assert verdict(name, wrong) == "not solved yet.", place
+
+
+HINTS = {
+    "05-a": {1: "argmax of one number is always 0", 2: "it scales them itself"},
+    "05-b": {0: "after the stop nothing is seen", 1: "Epochs are counted from 1"},
+    "05-d": {2: "equal scores, though the losses fall"},
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_a_wrong_answer_is_told_what_to_look_at(name, capsys):
+    for place, hint in HINTS[name].items():
+        check(name, WRONG[name][place])
+        missed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("✗")]
+        assert any(hint in line for line in missed), missed
 
 
 def test_a_network_that_is_not_lighter_is_told_from_one_that_is(build):
