@@ -131,7 +131,7 @@ def test_the_cells_on_your_own_data_train_judge_and_keep_a_network(strangers):
             path = f"Path({str(strangers)!r})"
             exec(source.replace("own = example", f"own = {path}"), page)
     told = told.getvalue()
-    assert "60 images, 30 of them Große runde" in told
+    assert "60 images, 30 of class Große runde" in told
     assert "is above always naming the larger class" in told.replace("\n", " ")
     assert page["right"] >= 15
     kept = Path(page["kept"])
