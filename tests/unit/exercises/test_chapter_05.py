@@ -6,7 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import pytest
 from scipy.special import expit
 
@@ -86,8 +85,10 @@ def test_parameters_are_counted_as_keras_counts(build):
 
 
 def test_the_loss_by_hand_has_no_slope_where_the_score_is_clipped():
+    (cell,) = (c.source for c in code_cells("05") if "Chain rule" in c.source)
+    page = {"np": np}
     with contextlib.redirect_stdout(io.StringIO()):
-        page = run("05", "Chain rule", np=np, pd=pd)
+        exec(cell[: cell.index("figure, axes")], page)
     z, (clipped, logit) = page["z"], page["slopes"].values()
     assert (clipped[z > 17] == 0).all()
     np.testing.assert_allclose(clipped[z < 16], logit[z < 16], rtol=1e-6)
