@@ -1,9 +1,12 @@
-"""A small convolutional network like those of two papers, built in chapter 05.
+"""A small convolutional network, built in plain Keras in chapter 05.
 
-Gohil & Pandya and Sonawane & Kulkarni train such networks on C-NMC but do not publish
-their layer sizes. These sizes are the course's own: 32, 64, 128 and 256 filters,
-a dense layer of 256 and one sigmoid, 2,027,329 parameters at 300 pixels. So is the layer
-that brings the features of an image to one scale: without it large images start too loud.
+Its layer sizes are nearly those of github.com/fbaldi6/Lymphoblasts-Image-Classification
+(2022, "2. CNN from scratch"), which the notebooks behind Shreya's report follow: 32, 64, 128
+and 256 filters, a dense layer of 256 and one sigmoid, 2,027,329 parameters at 300 pixels.
+There the poolings are 2, 2, 3 and 5, pixels are scaled by 1/255, and the dropout is 0.5.
+The layer that brings the features of an image to one scale is the course's own: without it
+large images start with large logits. Gohil & Pandya and Sonawane & Kulkarni also trained a CNN
+on such cells, but do not publish its layer sizes.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ DENSE = 256
 def build(
     size: int = 96, seed: int = 24, *, dropout: float = 0.3, augment: bool = False
 ) -> keras.Model:
-    """Return the uncompiled network: raw RGB in, probability of the positive class out.
+    """Return the uncompiled network: raw RGB in, score of the positive class out.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from helpers.base.errors import ReportError
@@ -149,3 +150,24 @@ def _within(what: str) -> str:
 
 def _lines(sentence: str) -> str:
     return textwrap.fill(f"{sentence}.", WIDTH, break_long_words=False)
+
+
+def best_epoch(val_losses: Sequence[float]) -> str:
+    """Return a sentence that says which epoch was the best, and whether more may help.
+
+    Examples
+    --------
+    >>> print(best_epoch([0.7, 0.5, 0.6]))
+    The validation loss is lowest after epoch 2 of 3 (0.500): training longer did not make
+    it lower, and the weights of epoch 2 are kept.
+    """
+    losses = [float(loss) for loss in val_losses]
+    if not losses or not all(math.isfinite(loss) for loss in losses):
+        raise ReportError("The validation losses must be numbers, one for each epoch.")
+    best, last = losses.index(min(losses)) + 1, len(losses)
+    found = f"The validation loss is lowest after epoch {best} of {last} ({min(losses):.3f})"
+    if best == last:
+        return _lines(f"{found}, the last one: it was still falling, and more epochs may help")
+    return _lines(
+        f"{found}: training longer did not make it lower, and the weights of epoch {best} are kept"
+    )

@@ -1,23 +1,12 @@
-"""The custom CNN: its size, its promises, and the copy of it that chapter 05 shows."""
+"""The custom CNN: its size and its promises (test_chapter_05.py has the one of the page)."""
 
-from pathlib import Path
-
-import nbformat
 import numpy as np
-import pandas as pd
 import pytest
 
 from helpers.base.errors import ModelError
-from helpers.exercises import check
 from helpers.models import custom_cnn, dcnn, transfer
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
-CHAPTER = Path(__file__).parents[3] / "notebooks" / "05_custom_cnn.ipynb"
-
-
-def chapter_cell(text):
-    cells = nbformat.read(CHAPTER, as_version=4).cells
-    return next(c.source for c in cells if c.cell_type == "code" and text in c.source)
 
 
 def parameters(size, filters=custom_cnn.FILTERS, dense=256):
@@ -78,43 +67,6 @@ def test_too_small_images_are_refused():
         custom_cnn.build(26)
 
 
-def test_the_chapter_shows_the_network_that_is_shipped():
-    """Cells of chapter 05 are run as they stand on the page."""
-    page = {"keras": keras, "layers": keras.layers}
-    exec(chapter_cell("def build("), page)
-    shown, shipped = page["build"](48, 25), custom_cnn.build(48, 25)
-    assert shown.get_config() == shipped.get_config()
-    assert all(map(np.array_equal, shown.get_weights(), shipped.get_weights()))
-    exec(chapter_cell("def count_parameters(").split("\n\n\n")[0], page)
-    for size in (48, 96, 300):
-        assert page["count_parameters"](size) == parameters(size)
-
-
-@pytest.mark.parametrize(
-    ("name", "right", "wrong"),
-    [
-        ("05-a", 819_456, 819_200),
-        (
-            "05-b",
-            lambda m, x, t: "positive" if m.predict(x[None])[0, 0] >= t else "negative",
-            lambda m, x, t: "negative" if np.argmax(m.predict(x[None])) == 0 else "positive",
-        ),
-        (
-            "05-b",
-            None,
-            lambda m, x, t: ["negative", "positive"][int(m.predict(x[None] / 255) >= t)],
-        ),
-        ("05-c", None, lambda losses, patience: (np.argmin(losses) + 1, len(losses))),
-    ],
-)
-def test_exercises_know_right_from_wrong(name, right, wrong, capsys):
-    if right is not None:
-        check(name, right)
-        assert "solved." in capsys.readouterr().out
-    check(name, wrong)
-    assert "not solved yet" in capsys.readouterr().out
-
-
 def test_rows_are_never_taken_for_channels(monkeypatch):
     monkeypatch.setattr(keras.config, "image_data_format", lambda: "channels_first")
     for build in (
@@ -136,13 +88,3 @@ def test_keras_json_does_not_decide_the_precision(monkeypatch, floatx):
     ):
         with pytest.raises(ModelError, match=rf"{floatx}.*set_floatx\('float32'\)"):
             build()
-
-
-def test_the_chapters_loss_by_hand_has_no_slope_where_the_probability_is_clipped():
-    page = {"np": np, "pd": pd}
-    exec(chapter_cell("Chain rule"), page)
-    z, (clipped, logit) = page["z"], page["slopes"].values()
-    assert (clipped[z > 17] == 0).all()
-    np.testing.assert_allclose(clipped[z < 16], logit[z < 16], rtol=1e-6)
-    numeric = np.gradient(page["by_hand"]["from the logit"].astype(float), z.astype(float))
-    np.testing.assert_allclose(logit, numeric, atol=0.03)

@@ -58,3 +58,11 @@ def test_lines_fit_a_page():
 def test_numbers_in_the_wrong_order_are_an_error(wrong):
     with pytest.raises(ReportError, match="in this order"):
         verdicts.difference("The gap", wrong, **WORDS)
+
+
+def test_the_best_epoch_is_the_first_of_the_lowest_and_the_last_one_is_said_to_be_so():
+    assert "epoch 2 of 4 (0.500): training longer" in verdicts.best_epoch([0.6, 0.5, 0.5, 0.7])
+    assert "more epochs may help" in verdicts.best_epoch([0.6, 0.5])
+    for wrong in ([], [0.5, np.nan]):
+        with pytest.raises(ReportError, match="one for each epoch"):
+            verdicts.best_epoch(wrong)
