@@ -270,7 +270,7 @@ def told(predictions: dict[str, dict[str, pd.DataFrame]], settings: Settings) ->
         }
         val = {rung: metrics.accuracy(table) for rung, table in parts["val"].items()}
         chosen = max(val, key=val.get)  # of equals the first, which is the simpler one
-        lines.append(f"{split}: validation chooses {chosen}")
+        lines.append(f"{split}: validation chooses {collapse.named(chosen, tables[chosen])}")
         for rung, table in parts["test"].items():
             low, high = metrics.bootstrap_interval(
                 table, "accuracy", settings.profile.resamples, seed=settings.seed
