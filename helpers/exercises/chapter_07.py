@@ -5,9 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 
-import pandas as pd
-
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("07-a")
@@ -27,11 +25,17 @@ def depth(answer: Callable) -> Iterator[Point]:
 
 
 def _count(inputs: int, channels: int, project: bool) -> int:
-    """Count the parameters of a block from its convolutions, without building it."""
-    convolutions = [(1, inputs, channels), (3, channels, channels), (1, channels, 4 * channels)]
-    if project:
-        convolutions.append((1, inputs, 4 * channels))
-    return sum(side**2 * before * after + 5 * after for side, before, after in convolutions)
+    """Count the parameters of a live block."""
+    import keras
+    from keras import layers
+
+    def convolve(x: keras.KerasTensor, maps: int, side: int) -> keras.KerasTensor:
+        return layers.BatchNormalization()(layers.Conv2D(maps, side, padding="same")(x))
+
+    image = keras.Input((4, 4, inputs))
+    parts = [convolve(convolve(convolve(image, channels, 1), channels, 3), 4 * channels, 1)]
+    parts += [convolve(image, 4 * channels, 1)] if project else []
+    return keras.Model(image, parts).count_params()
 
 
 @checker("07-b")
@@ -46,25 +50,54 @@ def block_parameters(answer: Callable) -> Iterator[Point]:
     yield number != right - 2 * maps, "The two numbers that are not trained are counted too."
     yield number == right, "It is right for the second block of ResNet50."
     yield answer(64, 64, True) == _count(64, 64, True), "It is right for a block with a projection."
-    cases = [(512, 128, False), (1024, 512, True), (8, 3, True), (12, 3, False)]
+    cases = [(512, 128, False), (128, 24, True), (8, 3, True), (12, 3, False)]
     yield all(answer(*case) == _count(*case) for case in cases), "It is right for other blocks."
 
 
+#: What can be wrong with a fine-tuning, in the words of exercise 07-c, and what to look at.
+_FAULTS = {
+    "frozen": "It notices whether any weight of the backbone is trained.",
+    "batch normalisation": "It notices a batch normalisation of the backbone that is not frozen.",
+    "rate": "It notices a learning rate above 1e-4, and accepts 1e-4.",
+    "loss": "It notices when the loss and the last layer do not belong together.",
+}
+
+
+def _prepared(faults: set[str], sigmoid: bool = False) -> object:
+    """Return a tiny network, prepared for fine-tuning with these faults."""
+    import keras
+    from keras import layers
+
+    x = image = keras.Input((8, 8, 3))
+    for maps in (3, 4):
+        x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(maps, 3)(x)))
+    body = keras.Model(image, x, name="backbone")
+    pooled = layers.GlobalAveragePooling2D()(body(image))
+    answer = layers.Dense(1, activation="sigmoid" if sigmoid else None)(pooled)
+    model = keras.Model(image, answer)
+    for layer in body.layers:
+        normal = isinstance(layer, layers.BatchNormalization)
+        layer.trainable = "batch normalisation" in faults if normal else "frozen" not in faults
+    logits = sigmoid == ("loss" in faults)
+    model.compile(
+        keras.optimizers.Adam(1e-3 if "rate" in faults else 1e-4),
+        keras.losses.BinaryCrossentropy(from_logits=logits),
+    )
+    return model
+
+
 @checker("07-c")
-def choose(answer: Callable) -> Iterator[Point]:
-    """Check a function that chooses a recipe from a table of accuracies."""
-    columns = ["recipe", "val", "test", "trained"]
-    rows = [("a", 0.80, 0.95, 10), ("b", 0.90, 0.70, 30), ("c", 0.85, 0.85, 20)]
-    table = pd.DataFrame(rows, columns=columns)
-    taken = answer(table.copy())
-    yield taken in set(table["recipe"]), "It returns the name of a recipe."
-    yield taken != "a", "The test images do not decide."
-    yield taken == "b", "The highest validation accuracy decides."
-    low = table.assign(test=[0.1, 0.9, 0.1])
-    yield answer(low.copy()) == "b", "It stays the same whatever the test images say."
-    rows = [("a", 0.90, 0.99, 500), ("b", 0.90, 0.80, 20), ("c", 0.90, 0.90, 300)]
-    equal = pd.DataFrame(rows, columns=columns)
-    yield answer(equal.copy()) == "b", "Of equally good recipes, the smallest one is taken."
-    small = pd.DataFrame([("a", 0.5, 0.9, 1), ("b", 0.6, 0.9, 100)], columns=columns)
-    yield answer(small.copy()) == "b", "Parameters decide only among equally good recipes."
-    yield answer(equal.set_axis([7, 7, 7])) == "b", "The table's index does not matter."
+def diagnose(answer: Callable) -> Iterator[Point]:
+    """Check a function that finds what is wrong with a network prepared for fine-tuning."""
+    found = answer(_prepared(set()))
+    yield Required(isinstance(found, set), "It returns a set.")
+    yield not found, "It finds nothing wrong with a network that is well prepared."
+    yield not answer(_prepared(set(), True)), "A sigmoid is right where the loss expects scores."
+    for fault, sentence in _FAULTS.items():
+        # Weights of batch normalisation that are trained are weights of the backbone.
+        others = [{fault}, *({fault, other} for other in _FAULTS if other != fault)]
+        cases = [case for case in others if not {"frozen", "batch normalisation"} <= case]
+        yield all(fault in answer(_prepared(case)) for case in cases), sentence
+    several = [{"rate", "loss"}, {"frozen", "rate"}, {"batch normalisation", "rate", "loss"}]
+    exact = all(answer(_prepared(case, side)) == case for case in several for side in (False, True))
+    yield exact, "Of several faults it names all, and no others."

@@ -99,6 +99,16 @@ _HASHES = {
 
 
 def find(backbone: str) -> Weights:
+    """Return what :func:`look` finds, and note it for the banner of the page.
+
+    The first time that a process finds no weights, a note about random weights is printed.
+    """
+    result = look(backbone)
+    _note(result)
+    return result
+
+
+def look(backbone: str) -> Weights:
     """Return where the ImageNet weights of a backbone are, downloaded if need be.
 
     Parameters
@@ -109,8 +119,7 @@ def find(backbone: str) -> Weights:
     Returns
     -------
     Weights
-        Also noted in ``WEIGHTS_USED``, from which the banner of the page is made. The
-        first time that a process finds no weights, a note about random weights is printed.
+        Its source is ``random`` when there are none.
 
     Raises
     ------
@@ -132,7 +141,6 @@ def find(backbone: str) -> Weights:
         source, path = "download", _download(backbone)
     if path is not None:
         result = Weights(path, source, _verify(path, path.name), backbone)
-    _note(result)
     return result
 
 

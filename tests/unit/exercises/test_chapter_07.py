@@ -1,0 +1,163 @@
+"""Chapter 07: its plain Keras workflow is the course's recipe, and works on anybody's folder."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.models import transfer, weights
+from helpers.report import verdicts
+from helpers.studies import transfers
+from helpers.training import zoo
+from tests.unit.chapter_page import code_cells, run
+from tests.unit.tiny_backbone import tiny  # noqa: F401 - a fixture
+
+keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
+
+FUNCTIONS = ("def load_backbone(", "def add_head(", "def train(")
+SIDE = 32
+
+
+def page(*texts, **names):
+    """Run cells of the page, after those that define its workflow."""
+    there = {"keras": keras, "layers": keras.layers, "np": np, "PROFILE": "full", "SEED": 24}
+    return run("07", *FUNCTIONS, *texts, **there | names)
+
+
+def shapes(weights):
+    return [(weight.name, tuple(weight.shape)) for weight in weights]
+
+
+def recipe_of(start):
+    return page("recipe = transfer.Recipe(", start=start)["recipe"]
+
+
+def built(recipe):
+    """Return the recipe's network as the course builds it, with random weights."""
+    return transfer.build(recipe, SIDE, weights=weights.Weights(None, "random", ""))
+
+
+@pytest.mark.parametrize(
+    "backbone", ["mobilenetv2_035", pytest.param("resnet50", marks=pytest.mark.slow)]
+)
+def test_the_workflow_builds_freezes_and_unfreezes_like_the_recipe(backbone, capsys):
+    start = transfers.Start(backbone, None, SIDE)
+    names = page(start=start)
+    recipe = recipe_of(start)
+    theirs = built(recipe)
+    backbone, prepare = names["load_backbone"](start)
+    ours = names["add_head"](backbone, prepare)
+
+    def kinds(model):
+        made = [layer for layer in model.layers if layer.name != "preprocess"]
+        return [type(layer).__name__ for layer in made]
+
+    assert kinds(ours) == kinds(theirs)
+    for one, other in zip(ours.layers[-3:], theirs.layers[-3:], strict=True):
+        configs = [
+            {key: value for key, value in layer.get_config().items() if key in ("epsilon", "rate")}
+            for layer in (one, other)
+        ]
+        assert configs[0] == configs[1]
+    assert shapes(ours.trainable_weights) == shapes(theirs.trainable_weights)
+    assert len(ours.trainable_weights) == 2
+    assert keras.ops.std(ours.layers[-1].kernel) < 0.02  # a quiet start, as theirs
+
+    names["unfreeze"](backbone)
+    transfer.set_trainable(theirs, recipe.stages[1].trainable, recipe.frozen_statistics)
+    assert shapes(ours.trainable_weights) == shapes(theirs.trainable_weights)
+    assert shapes(ours.non_trainable_weights) == shapes(theirs.non_trainable_weights)
+
+    ours.set_weights(theirs.get_weights())
+    images = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3)).astype("float32")
+    logits, scores = ours(images), theirs(images)
+    assert keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)) == pytest.approx(
+        keras.ops.convert_to_numpy(scores), abs=1e-5
+    )
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Return a list to which every compilation adds optimizer, rate and loss."""
+    compiled, original = [], keras.Model.compile
+
+    def compile(self, optimizer="rmsprop", loss=None, *args, **options):
+        if loss is not None and not isinstance(loss, str):  # a finished run takes a name
+            rate = round(float(optimizer.learning_rate), 9)
+            compiled.append((type(optimizer).__name__, rate, type(loss).__name__, loss.from_logits))
+        return original(self, optimizer, loss, *args, **options)
+
+    monkeypatch.setattr(keras.Model, "compile", compile)
+    return compiled
+
+
+def test_losses_rates_and_stopping_are_the_recipes(tiny, told, monkeypatch):  # noqa: F811
+    course, table, _ = tiny
+    recipe = recipe_of(transfers.Start("tiny", "", SIDE))
+    stages = [(s.learning_rate, s.epochs, s.patience) for s in recipe.stages]
+    short = [dataclasses.replace(stage, epochs=1) for stage in recipe.stages]
+    zoo.load_or_train(dataclasses.replace(recipe, stages=tuple(short)), table, course)
+    by_course = list(told)
+    told.clear()
+
+    fitted = []
+
+    def fit(self, *data, epochs, callbacks, **more):
+        (stop,) = callbacks
+        fitted.append((round(float(self.optimizer.learning_rate), 9), epochs, stop.patience))
+        assert stop.monitor == "val_loss"
+        assert stop.restore_best_weights
+        assert more["validation_data"] == "val"
+        return type("History", (), {"history": {"loss": [1.0]}})()
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    body = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(2, 3)])
+    cells = ("def add_head(", "def train(", "first = train(")
+    names = {"keras": keras, "layers": keras.layers, "np": np, "PROFILE": "full", "SEED": 24}
+    data = {"train": ("x", "y"), "val": "val"}
+    run("07", *cells, **names, start=None, data=data, load_backbone=lambda _: (body, lambda x: x))
+    assert told == by_course
+    assert fitted == stages
+    assert told == [("Adam", rate, "BinaryCrossentropy", True) for rate, *_ in stages]
+
+
+def test_a_stack_with_skips_and_no_correction_returns_its_input(capsys):
+    page("def stack(", "returns {result}")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "with skips, the stack returns its input, unchanged"
+    assert second == "without skips, the stack returns zeros"
+
+
+@pytest.fixture
+def strangers(tmp_path):
+    """Make a folder of 60 images in two classes with names that the course does not know."""
+    rng = np.random.default_rng(5)
+    for label, tone in (("Zsófi köpök", 90), ("b", 150)):
+        (tmp_path / "Kép 2" / label).mkdir(parents=True)
+        for number in range(30):
+            noise = rng.normal(tone, 30, (50 + number, 60, 3)).clip(0, 255)
+            file = tmp_path / "Kép 2" / label / f"{number} ő.png"
+            keras.utils.save_img(file, noise, scale=False)
+    return tmp_path / "Kép 2"
+
+
+def test_the_cells_on_your_own_data_train_judge_and_keep_a_network(strangers, tmp_path, capsys):
+    transfers.network_from(1).save(tmp_path / "source.keras")
+    start = transfers.Start("drawn", str(tmp_path / "source.keras"), transfers.SIDE)
+    names = page(start=start, verdicts=verdicts, Path=Path)
+    names |= {"HEAD_EPOCHS": 2, "TUNING_EPOCHS": 1}
+    cells = [cell.source for cell in code_cells("07")]
+    begin = next(i for i, source in enumerate(cells) if source.startswith("own = example"))
+    names["example"] = strangers
+    for source in cells[begin:]:
+        if source.startswith("answer = ..."):
+            break
+        exec(source, names)
+    told = capsys.readouterr().out
+    assert "33 images to train, 12 to validate, 15 to test" in told
+    assert "accuracy" in told
+    assert "for the class" in told
+    again = keras.saving.load_model(tmp_path / "my_network.keras")
+    scores = again.predict(names["x_test"], verbose=0)
+    assert scores == pytest.approx(names["network"].predict(names["x_test"], verbose=0), abs=1e-5)

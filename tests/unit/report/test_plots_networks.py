@@ -1,0 +1,31 @@
+"""The drawings of chapter 07 show what their tables say."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from helpers.report import plots_networks
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def test_both_kinds_of_block_are_drawn():
+    figure = plots_networks.residual_blocks()
+    texts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+    assert [found.count("1 x 1, 256") for found in texts] == [1, 2]  # the second has a projection
+    assert all("F(x) + x" in found for found in texts)
+
+
+def test_each_layer_is_a_bar_and_the_cut_stands_behind_its_stage():
+    stages = ["conv1", *["conv2"] * 3, *["conv3"] * 3, *["conv4"] * 3, *["conv5"] * 3, "dense"]
+    counted = pd.DataFrame({"stage": stages, "parameters": range(1000, 1014)})
+    (axis,) = plots_networks.layer_parameters(counted, cut="conv4").axes
+    assert [round(bar.get_height() * 1e6) for bar in axis.patches] == list(range(1000, 1014))
+    *arcs, line = axis.lines
+    assert len(arcs) == 4
+    assert line.get_xdata()[0] == 10.5
+    assert "conv4\n3" in [text.get_text() for text in axis.texts]
