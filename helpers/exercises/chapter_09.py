@@ -124,7 +124,10 @@ def attention_to_places(answer: Callable) -> Iterator[Point]:
     share = found / maps
     yield ((share > 0) & (share < 1)).all(), "Each weight is between 0 and 1."
     spread = np.ptp(share, axis=-1).max()
-    yield spread < 1e-4, "At one place, all maps get the same weight: you seem to weigh maps."
+    yield (
+        spread < 1e-4,
+        "At one place, all maps get the same weight; to weigh maps is another kind of attention.",
+    )
     yield share.std(axis=(1, 2)).max() > 1e-4, "Different places get different weights."
     moved = maps.copy()
     moved[0, 0, 0] *= 4
