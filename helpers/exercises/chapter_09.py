@@ -6,7 +6,6 @@ import operator
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import pandas as pd
 
 from helpers.exercises.checking import Point, Required, checker
 
@@ -14,25 +13,36 @@ from helpers.exercises.checking import Point, Required, checker
 @checker("09-a")
 def own_preprocessing(answer: Callable) -> Iterator[Point]:
     """Check a function that preprocesses a raw image in one of three ways."""
+    from keras import applications
+
+    known = {
+        "tf": applications.xception,
+        "caffe": applications.vgg16,
+        "own": applications.efficientnet_v2,
+    }
     image = np.random.default_rng(9).integers(0, 256, (4, 5, 3)).astype(np.uint8)
     before = image.copy()
-    wanted = {
-        "tf": image.astype(np.float64) / 127.5 - 1,
-        "caffe": image[..., ::-1].astype(np.float64) - [103.939, 116.779, 123.68],
-        "own": image.astype(np.float64),
-    }
-    result = {way: np.asarray(answer(image, way)) for way in wanted}
-    yield all(f.shape == image.shape for f in result.values()), "The shape of the image is kept."
-    yield all(f.dtype == np.float32 for f in result.values()), "The numbers are float32."
+    result = {way: np.asarray(answer(image, way)) for way in known}
+    yield (
+        Required(
+            all(found.shape == image.shape for found in result.values()),
+            "The shape of the image is kept.",
+        )
+    )
+    yield all(found.dtype == np.float32 for found in result.values()), "The numbers are float32."
     yield np.array_equal(image, before), "The image that it was given is unchanged."
-    sentences = {
-        "tf": "With tf, 0 becomes -1 and 255 becomes 1.",
-        "caffe": "With caffe, blue comes first and the mean of each colour is subtracted.",
-        "own": "With own, the numbers stay as they are.",
-    }
-    for way, sentence in sentences.items():
-        same = result[way].shape == image.shape and np.allclose(result[way], wanted[way], atol=1e-3)
-        yield same, sentence
+    yield (
+        np.ptp(result["tf"]) > 0.1,
+        "With tf, the numbers differ: do not divide by 255 as well.",
+    )
+    yield (
+        np.corrcoef(result["caffe"][..., 0].ravel(), image[..., 2].ravel())[0, 1] > 0.99,
+        "With caffe, blue comes first.",
+    )
+    for way, module in known.items():
+        wanted = module.preprocess_input(image.astype(np.float32))
+        same = np.allclose(result[way], wanted, atol=1e-3)
+        yield same, f"With {way}, the numbers are those that Keras gives to such a network."
     try:
         answer(image, "torch")
         refused = False
@@ -70,45 +80,65 @@ def worth_the_price(answer: Callable) -> Iterator[Point]:
 
 @checker("09-c")
 def attention_behind_vgg16(answer: tuple[int, int]) -> Iterator[Point]:
-    """Check the parameters that both kinds of attention add to VGG16."""
+    """Check the parameters that both kinds of attention add to VGG16, against live layers."""
+    from helpers.models import attention
+
     yield Required(np.size(answer) == 2, "It is a pair.")
     squeeze, eca = (operator.index(number) for number in answer)
-    channels = [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
-    table = sum(count * (count // 16) for count in channels)
+    maps = (64, 64, 128, 128, 256, 256, 256, *[512] * 6)
+
+    def added(kind: type) -> list[int]:
+        live = [kind() for _ in maps]
+        for layer, count in zip(live, maps, strict=True):
+            layer.build((None, 2, 2, count))
+        return [layer.count_params() for layer in live]
+
+    by_squeeze, by_eca = (
+        added(attention.SqueezeExcitation),
+        added(attention.EfficientChannelAttention),
+    )
     yield squeeze > eca > 0, "Squeeze-and-excitation comes first; its number is the larger one."
-    yield squeeze != table, "Squeeze-and-excitation has two matrices of weights."
-    yield squeeze == 2 * table, "All thirteen layers are counted for squeeze-and-excitation."
+    yield 2 * squeeze != sum(by_squeeze), "Squeeze-and-excitation has two matrices of weights."
+    yield squeeze != sum(set(by_squeeze)), "You count each of the thirteen convolutions."
+    yield squeeze == sum(by_squeeze), "The number for squeeze-and-excitation is right."
     yield eca % 2 == 1, "Thirteen odd numbers have an odd sum."
-    yield eca != 3 * len(channels), "The kernel of ECA is longer for layers with more maps."
-    yield eca == 3 * 2 + 5 * 11, "All thirteen layers are counted for ECA."
+    yield eca != min(by_eca) * len(maps), "The kernel of ECA is longer for layers with more maps."
+    yield eca == sum(by_eca), "The number for ECA is right."
 
 
 @checker("09-d")
-def choose_by_validation(answer: Callable) -> Iterator[Point]:
-    """Check a function from a table of backbones to the name and figure to report."""
-    columns = ["backbone", "validation loss", "test accuracy", "multiply-adds"]
-    cases = (
-        (
-            "the lowest validation loss is chosen, not the highest test accuracy",
-            [("a", 0.5, 0.80, 1), ("b", 0.4, 0.70, 2), ("c", 0.6, 0.90, 3)],
-            ("b", 0.70),
-        ),
-        (
-            "of equal losses the cheaper one is taken",
-            [("a", 0.4, 0.80, 5), ("b", 0.4, 0.70, 2), ("c", 0.6, 0.90, 1)],
-            ("b", 0.70),
-        ),
-        (
-            "rows may be numbered in any way",
-            [("a", 0.3, 0.60, 9), ("b", 0.4, 0.95, 1)],
-            ("a", 0.60),
-        ),
+def attention_to_places(answer: Callable) -> Iterator[Point]:
+    """Check a layer that weighs the places of an image, by what it does to feature maps."""
+    import keras
+
+    rng = np.random.default_rng(9)
+    maps = rng.uniform(0.5, 1.5, (2, 9, 8, 16)).astype("float32")
+    layer = answer()
+    yield Required(isinstance(layer, keras.layers.Layer), "It makes a layer of Keras.")
+
+    def out(given: np.ndarray) -> np.ndarray:
+        return np.asarray(keras.ops.convert_to_numpy(layer(given)))
+
+    found = out(maps)
+    yield Required(found.shape == maps.shape, "The shape of the maps is kept.")
+    share = found / maps
+    yield ((share > 0) & (share < 1)).all(), "Each weight is between 0 and 1."
+    spread = np.ptp(share, axis=-1).max()
+    yield (
+        spread < 1e-4,
+        "At one place, all maps get the same weight; to weigh maps is another kind of attention.",
     )
-    for place, (sentence, rows, expected) in enumerate(cases):
-        table = pd.DataFrame(rows, columns=columns, index=range(7 * place, 7 * place + len(rows)))
-        given = table.copy()
-        result = tuple(answer(table))
-        right = len(result) == 2 and result[0] == expected[0] and bool(result[1] == expected[1])
-        yield right, f"It is right: {sentence}."
-        if place == 0:
-            yield table.equals(given), "The table that it was given is unchanged."
+    yield share.std(axis=(1, 2)).max() > 1e-4, "Different places get different weights."
+    moved = maps.copy()
+    moved[0, 0, 0] *= 4
+    change = np.abs(out(moved) / moved - share).max(axis=-1)
+    yield change[0, 3, 3] > 1e-7, "A kernel of 7 x 7 looks three places away, to all sides."
+    yield change[0, 4, 4] < 1e-5, "A place that is four away has no influence."
+    louder = maps.copy()
+    louder[:, :, :, 0] += 3
+    louder[:, :, :, 1:] -= 0.2  # the mean stays the same, the largest value does not
+    yield (
+        np.abs(out(louder) / louder - share).max() > 1e-5,
+        "The largest value over the maps counts, not only the mean.",
+    )
+    yield 98 <= layer.count_params() <= 99, "It has one kernel of 7 x 7 over two pictures."

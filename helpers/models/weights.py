@@ -245,11 +245,11 @@ def _download(backbone: str) -> Path | None:
 
 
 def _note(weights: Weights) -> None:
-    """Note the weights for the banner; the first time, print that they are random."""
-    new = str(weights) not in WEIGHTS_USED
-    if new:
+    """Note the weights for the banner; the first time that they are random, print it."""
+    first = not any("RANDOM" in used for used in WEIGHTS_USED)
+    if str(weights) not in WEIGHTS_USED:
         WEIGHTS_USED.append(str(weights))
-    if new and weights.path is None:
+    if first and weights.path is None:
         print(
             f"NOTE: no ImageNet weights of {weights.backbone} were found; it starts from RANDOM "
             "weights.\nWhat it learns shows the method and no more. Set WEIGHTS_DIR to a folder "

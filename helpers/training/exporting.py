@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from helpers.base.errors import TrainingError
 from helpers.base.runtime import NOISE, held_back
@@ -132,6 +133,33 @@ def predict(file: bytes, images: np.ndarray) -> np.ndarray:
     return np.array([_score(interpreter, image[np.newaxis]) for image in images], dtype=np.float64)
 
 
+def eight_bit_arrays(file: bytes) -> pd.DataFrame:
+    """Return the arrays of an exported network that are kept in eight bits.
+
+    Parameters
+    ----------
+    file : bytes
+        As :func:`convert` returns it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `array` (its name), `steps` (how many step sizes it has: one, or one for each
+        channel) and `zero point` (the code that means zero; of the first channel).
+
+    Raises
+    ------
+    TrainingError
+        When `file` is not an exported network.
+    """
+    rows = []
+    for array in _interpreter(file).get_tensor_details():
+        steps = array["quantization_parameters"]
+        if array["dtype"] == np.int8 and len(steps["scales"]):
+            rows.append((array["name"], len(steps["scales"]), int(steps["zero_points"][0])))
+    return pd.DataFrame(rows, columns=["array", "steps", "zero point"])
+
+
 def milliseconds(file: bytes, images: np.ndarray) -> float:
     """Return the median time for one image on one core in ms; the first image is not counted.
 
@@ -146,7 +174,7 @@ def milliseconds(file: bytes, images: np.ndarray) -> float:
     return float(np.median(times[1:] or times))
 
 
-def _interpreter(file: bytes, shape: tuple[int, ...]) -> Any:
+def _interpreter(file: bytes, shape: tuple[int, ...] | None = None) -> Any:
     with warnings.catch_warnings(action="ignore"), held_back(_CHATTER):
         try:
             from ai_edge_litert.interpreter import Interpreter  # the same under its new name
@@ -161,7 +189,7 @@ def _interpreter(file: bytes, shape: tuple[int, ...]) -> Any:
             text = "These bytes are not an exported network, or not all of it."
             raise TrainingError(text) from error
     expected = tuple(int(side) for side in interpreter.get_input_details()[0]["shape"][1:])
-    if tuple(shape) != expected:
+    if shape is not None and tuple(shape) != expected:
         raise TrainingError(
             f"The exported network takes images of shape {expected}, but got {tuple(shape)}."
         )

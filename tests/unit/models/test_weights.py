@@ -79,6 +79,9 @@ def test_random_weights_are_said_loudly_once_and_noted_for_the_banner(places, ca
     assert said.count("RANDOM") == 1
     assert "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5" in said
     assert weights.WEIGHTS_USED == ["vgg16: RANDOM weights, not pretrained"]
+    weights.find("xception")
+    assert not capsys.readouterr().out  # once is enough for a page with many backbones
+    assert weights.WEIGHTS_USED.pop() == "xception: RANDOM weights, not pretrained"
     write(places / "folder" / NAME)
     found = weights.find("mobilenetv2")
     assert weights.WEIGHTS_USED[1].startswith("mobilenetv2: ImageNet, from $WEIGHTS_DIR, sha256 ")

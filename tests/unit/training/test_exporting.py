@@ -44,6 +44,18 @@ def test_fewer_bits_make_a_smaller_file(files):
     assert len(files["int8"]) < len(files["float16"]) < len(files["float32"])
 
 
+def test_weights_are_symmetric_and_activations_are_not(files):
+    """LiteRT's specification, which chapter 08 states: zero point 0, a step for each channel."""
+    inside = exporting.eight_bit_arrays(files["int8"])
+    by_channel = inside[inside["steps"] > 1]
+    assert set(by_channel["zero point"]) == {0}
+    assert 64 in set(by_channel["steps"])  # the convolution has 64 channels
+    assert (inside.loc[inside["steps"] == 1, "zero point"] != 0).any()
+    assert exporting.eight_bit_arrays(files["float32"]).empty
+    with pytest.raises(TrainingError, match="not an exported network"):
+        exporting.eight_bit_arrays(b"no network")
+
+
 def test_time_is_measured(files):
     assert 0 < exporting.milliseconds(files["float32"], IMAGES) < 1000
 
