@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -10,29 +10,45 @@ from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("14-a")
-def a_papers_table(answer: Sequence[float]) -> Iterator[Point]:
-    """Check three figures of the published confusion matrix."""
-    yield Required(np.size(answer) == 3, "There are three numbers.")
-    larger, balanced, mcc = (float(number) for number in answer)
-    result, cleared = 1049 / 1091, 483 / 509
-    yield not np.isclose(larger, 0.9575, atol=5e-4), "The first is not the network's accuracy."
-    yield np.isclose(larger, 1091 / 1600, atol=5e-4), "The accuracy of the guesser is right."
-    yield np.isclose(balanced, (result + cleared) / 2, atol=5e-4), "The second is right."
-    expected = (1049 * 483 - 26 * 42) / np.sqrt(1091.0 * 509 * (1049 + 26) * (483 + 42))
-    yield np.isclose(mcc, expected, atol=5e-4), "Matthews' correlation is right."
+def figures_from_counts(answer: Callable) -> Iterator[Point]:
+    """Check a function from the four counts to three figures, on counts of other tests."""
+    from sklearn import metrics
+
+    results, expected = [], []
+    for tp, fn, tn, fp in ((40, 10, 20, 30), (5, 1, 80, 4), (70, 20, 6, 4)):
+        truth = np.repeat([1, 1, 0, 0], (tp, fn, tn, fp))
+        called = np.repeat([1, 0, 0, 1], (tp, fn, tn, fp))
+        results.append(np.asarray(answer(tp, fn, tn, fp), dtype=float))
+        if results[-1].shape != (3,):
+            yield Required(False, "The function returns three numbers.")
+        expected.append(
+            (
+                max(truth.mean(), 1 - truth.mean()),
+                metrics.balanced_accuracy_score(truth, called),
+                metrics.matthews_corrcoef(truth, called),
+                metrics.accuracy_score(truth, called),
+            )
+        )
+    first, second, third = np.transpose(results)
+    larger, balanced, mcc, accuracy = np.transpose(expected)
+    if np.allclose(first, accuracy, atol=1e-3):
+        yield False, "You seem to return the accuracy of the network; name the larger class only."
+    else:
+        yield np.allclose(first, larger, atol=1e-3), "The first is the share of the larger class."
+    if np.allclose(second, accuracy, atol=1e-3):
+        yield False, "You seem to weigh the classes by their images; weigh them equally."
+    else:
+        yield (
+            np.allclose(second, balanced, atol=1e-3),
+            "The second is the mean of the shares of both classes that were called correctly.",
+        )
+    yield (
+        np.allclose(third, mcc, atol=1e-3),
+        "The third is 1 for a perfect test, 0 for guessing, and has all four counts in it.",
+    )
 
 
 @checker("14-b")
-def worth_of_a_thousand(answer: float) -> Iterator[Point]:
-    """Check the number of independent cells that are worth a thousand cells of ten people."""
-    number = float(answer)
-    yield number < 1000, "It is less than the number of cells."
-    yield number >= 10, "It is not less than the number of people."
-    yield not np.isclose(number, 1 + 99 * 0.3), "It is a number of cells, not a design effect."
-    yield np.isclose(number, 1000 / 30.7, atol=0.5), "The number of cells is right."
-
-
-@checker("14-c")
 def one_draw(answer: Callable) -> Iterator[Point]:
     """Check a function that draws whole subjects with replacement."""
     subjects = np.array(["b", "a", "b", "c", "b", "a", "d", "e"])
@@ -42,7 +58,7 @@ def one_draw(answer: Callable) -> Iterator[Point]:
     for _ in range(400):
         rows = np.asarray(answer(subjects.copy(), rng))
         if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
-            yield False, "It returns row numbers."
+            yield False, "You seem to return names; return the row numbers of their images."
             return
         if len(rows) and (rows.min() < 0 or rows.max() >= len(subjects)):
             yield False, "Each row number is a row of the table."
@@ -51,7 +67,10 @@ def one_draw(answer: Callable) -> Iterator[Point]:
         whole = whole and all(len(set(often[subjects == name])) == 1 for name in sizes)
         counts.append(sum(often[subjects == name][0] for name in sizes))
         seen.append([often[subjects == name][0] for name in sizes])
-    yield whole, "A subject comes with all of its images, each as often as the others."
+    if not whole:
+        yield False, "You seem to draw images; draw subjects, each with all of its images."
+        return
+    yield True, "A subject comes with all of its images, each as often as the others."
     yield set(counts) == {len(sizes)}, "The number of draws is the number of subjects."
     seen = np.array(seen)
     yield (seen > 1).any() and (seen == 0).any(), "They are drawn with replacement."
@@ -60,32 +79,48 @@ def one_draw(answer: Callable) -> Iterator[Point]:
     yield again[0] == again[1], "The given generator makes all random choices."
 
 
-@checker("14-d")
-def a_coins_worth(answer: float) -> Iterator[Point]:
-    """Check the prevalence at which half of those called positive are ill."""
-    share = float(answer)
-    yield Required(0 < share < 1, "It is a share of people, above 0 and below 1.")
-    worth = 0.95 * share / (0.95 * share + 0.10 * (1 - share))
-    yield worth < 0.51, "At this prevalence, no more than half of those called positive are ill."
-    yield worth > 0.49, "At this prevalence, no less than half of those called positive are ill."
-
-
-@checker("14-e")
-def holm_by_hand(answer: Callable) -> Iterator[Point]:
-    """Check a function that corrects p-values by Holm's method."""
-    cases = (
-        ("a single p-value is left as it is", [0.03], [0.03]),
-        ("the smallest p-value is multiplied by the number of tests", [0.01, 0.5], [0.02, 0.5]),
-        ("the order is kept", [0.5, 0.01], [0.5, 0.02]),
-        ("no p-value is above 1", [0.9, 0.8], [1.0, 1.0]),
-        (
-            "no corrected p-value is below that of a smaller p-value",
-            [0.02, 0.021, 0.022],
-            [0.06, 0.06, 0.06],
-        ),
-        ("equal p-values stay equal", [0.01, 0.01, 0.2], [0.03, 0.03, 0.2]),
+@checker("14-c")
+def an_honest_validation(answer: Callable) -> Iterator[Point]:
+    """Check a cross-validation on noise, on noise of persons, and on a true signal."""
+    areas = {}
+    for kind in ("noise", "persons", "signal"):
+        areas[kind] = []
+        for seed in (1, 2, 3, 4):
+            features, target, groups = _study(kind, seed)
+            scores = np.asarray(answer(features, target, groups), dtype=float)
+            yield from _scored(scores, len(target))
+            areas[kind].append(_area(target, scores))
+    yield (
+        np.mean(areas["noise"]) < 0.68,
+        "Nothing is found in noise. If it is: does the selection see the labels of the test fold?",
     )
-    for sentence, given, expected in cases:
-        result = np.asarray(answer(list(given)), dtype=float)
-        same = result.shape == (len(given),) and np.allclose(result, expected)
-        yield same, f"It is right: {sentence}."
+    yield (
+        np.mean(areas["persons"]) < 0.68,
+        "Who a person is helps nothing. If it does: are a person's images in several folds?",
+    )
+    yield np.mean(areas["signal"]) > 0.8, "A true difference between the classes is found."
+
+
+def _scored(scores: np.ndarray, count: int) -> Iterator[Point]:
+    """Yield a point only where there is not one finite score for each image."""
+    if scores.shape != (count,) or not np.isfinite(scores).all():
+        yield Required(False, "There is one score for each image, in their order.")
+
+
+def _study(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return features (100, 300), labels and the person of each image: 20 people, 5 images each."""
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(20), 5)
+    target = (groups % 2).astype(int)
+    features = rng.normal(size=(100, 300))
+    if kind == "persons":  # each person has a look of his own; the class is not in it
+        features += 2 * rng.normal(size=(20, 300))[groups]
+    if kind == "signal":
+        features[:, :20] += 1.2 * target[:, None]
+    return features, target, groups
+
+
+def _area(target: np.ndarray, scores: np.ndarray) -> float:
+    """Return the share of pairs of a positive and a negative image that are ranked right."""
+    above = scores[target == 1][:, None] - scores[target == 0]
+    return float(((above > 0) + 0.5 * (above == 0)).mean())

@@ -239,42 +239,5 @@ def plant_stain(
     return np.clip(np.rint(stained), 0, 255).astype(np.uint8)
 
 
-def report(scores: dict[str, pd.DataFrame], resamples: int = 1000, seed: int = 24) -> pd.DataFrame:
-    """Return the AUC of each classifier in training and in testing, and the difference.
-
-    Parameters
-    ----------
-    scores : dict of str to pandas.DataFrame
-        One table of predictions for each classifier, with rows in ``train`` and ``test``.
-    resamples, seed : int
-        For the intervals, which are over subjects.
-
-    Returns
-    -------
-    pandas.DataFrame
-        `classifier`, `train` and `test` (AUC), `low`, `high` (of the test AUC),
-        `fall` (train minus test). A classifier on colours alone with a high AUC in
-        training and 0.5 in testing has found a planted stain.
-
-    Raises
-    ------
-    ExplainError
-        When a table has no rows in ``train`` or in ``test``.
-    """
-    from helpers.predictions import metrics
-    from helpers.predictions.alignment import checked
-
-    rows = []
-    for name, table in checked(scores).items():
-        parts = {part: table[table["split"] == part] for part in ("train", "test")}
-        empty = [part for part, rows_ in parts.items() if rows_.empty]
-        if empty:
-            raise ExplainError(f"The predictions of {name!r} have no rows in {empty}.")
-        train, test = (metrics.auc(parts[part]) for part in ("train", "test"))
-        low, high = metrics.bootstrap_interval(parts["test"], "auc", resamples, seed=seed)
-        rows.append((name, train, test, low, high, train - test))
-    return pd.DataFrame(rows, columns=["classifier", "train", "test", "low", "high", "fall"])
-
-
 def _require_images(images: np.ndarray) -> np.ndarray:
     return arguments.pixels(images, ExplainError)

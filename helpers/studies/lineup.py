@@ -1,6 +1,6 @@
 """The models of the course side by side: their predictions on one split of one data set.
 
-Chapters that compare, combine or explain models (13 to 17) start from here. Each model
+Chapters that compare, combine or explain models (13 to 16, and 22) start from here. Each model
 is trained on ``train``, chosen on ``val``, and scores every image. What chapters 05 and 09
 have computed (trainings, features of backbones) is loaded, not computed again; the result
 is the same whether those chapters ran before or not.

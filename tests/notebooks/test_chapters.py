@@ -16,7 +16,7 @@ COURSE = project.find(ROOT)
 CHAPTERS = [chapter.name for chapter in COURSE.chapters]
 SMOKE = project.parameters(profile="smoke")
 JOBS = 2
-OWN = ["02", "04", "05", "13", "14", "22"]
+OWN = ["02", "04", "05", "13", "14", "15", "22"]
 
 
 def test_the_chapters_are_sound_as_written():
@@ -139,14 +139,14 @@ def test_a_chapter_calls_classes_by_the_names_of_their_folders(own_runs):
 
 
 @pytest.mark.realdata
-def test_a_second_data_set_is_tested_on_in_chapter_14(tmp_path, monkeypatch):
+def test_a_second_data_set_is_tested_on_in_chapter_15(tmp_path, monkeypatch):
     """Trained on phantoms, tested on real frames: the folder may be named from where one stands."""
     if not (SHARED / "cnmc").is_dir():
         pytest.skip(f"the real images are not there: {SHARED / 'cnmc'}")
     monkeypatch.chdir(SHARED)
     monkeypatch.setenv("COURSE_EXTERNAL_DIR", "cnmc")
     built = project.find(ROOT, tmp_path / "_build")
-    (result,) = runner.run_chapters(built, SMOKE, only=["14"], artifacts=tmp_path / "artifacts")
+    (result,) = runner.run_chapters(built, SMOKE, only=["15"], artifacts=tmp_path / "artifacts")
     assert not result.failure, result.failure
     page = (built.executed(SMOKE) / f"{result.chapter}.ipynb").read_text(encoding="utf-8")
     assert "from home to: external: cnmc" in page

@@ -1,5 +1,6 @@
 """A chapter's code as it stands on the page, its solutions, and what its checkers say."""
 
+import ast
 import contextlib
 import io
 import re
@@ -43,3 +44,21 @@ def verdict(name: str, answer: object) -> str:
     with contextlib.redirect_stdout(told):
         check(name, answer)
     return told.getvalue().splitlines()[-1].removeprefix(f"Exercise {name}: ")
+
+
+def functions(chapter: str, *wanted: str, **names: Any) -> dict[str, Any]:
+    """Run only the definitions of the wanted functions of a page; return all names there are."""
+    for cell in code_cells(chapter):
+        for node in ast.parse(cell.source).body:
+            if isinstance(node, ast.FunctionDef) and node.name in wanted:
+                exec(ast.get_source_segment(cell.source, node), names)
+    assert set(wanted) <= set(names)
+    return names
+
+
+def told(name: str, answer: object) -> str:
+    """Return all that the check of an exercise prints."""
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text):
+        check(name, answer)
+    return text.getvalue()

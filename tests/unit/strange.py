@@ -466,7 +466,6 @@ def sound(folder: Path) -> dict[str, Callable[[], object]]:
         "target": lambda: np.arange(N) % 2,
         "plant_stain.split": lambda: ["train", "test"] * (N // 2),
         "strength": lambda: 0.1,
-        "shortcuts.report.scores": tables,
         "pixels": images,
         "papers.value": lambda: 0.9,
         "papers.images": lambda: 100,

@@ -68,8 +68,11 @@ def test_the_ensembles_best_member_is_called_collapsed(lineup, capsys):
 
 def test_the_model_that_is_judged_is_called_collapsed(capsys):
     run(
-        "14", "model judged here", tables={"subject": PANEL}, models=list(PANEL), np=np,
-        metrics=metrics, collapse=collapse, DATASET="phantom", part=lambda t, s: t[t["split"] == s],
+        "14", "model judged here", tables=PANEL, np=np, metrics=metrics, collapse=collapse,
+    )  # fmt: skip
+    assert "dead (collapsed), the best in validation" in capsys.readouterr().out
+    run(
+        "15", "model used here", tables=PANEL, np=np, metrics=metrics, collapse=collapse,
     )  # fmt: skip
     assert "dead (collapsed), the best in validation" in capsys.readouterr().out
 
