@@ -1,0 +1,75 @@
+"""Each chapter of the course has what a reader finds in the others: core, mistakes, quiz."""
+
+from __future__ import annotations
+
+import re
+
+import nbformat
+import pytest
+
+from tests.conftest import ROOT
+
+CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARTS = ("## Deeper", "## Common mistakes", "## Exercises", "## Quiz", "## What to remember")
+CORE = "takes about fifteen minutes"
+
+
+@pytest.fixture(scope="module", params=CHAPTERS, ids=lambda path: path.stem)
+def cells(request) -> list[nbformat.NotebookNode]:
+    return nbformat.read(request.param, as_version=4).cells
+
+
+def prose(cells: list[nbformat.NotebookNode]) -> str:
+    texts = [c.source for c in cells if c.cell_type == "markdown"]
+    return "\n\n".join(texts)
+
+
+def test_the_parts_stand_in_one_order(cells):
+    text = prose(cells)
+    assert [part for part in PARTS if f"{part}\n" not in f"{text}\n"] == []
+    places = [text.index(part) for part in PARTS]
+    assert places == sorted(places)
+    assert "**Predict first.**" in text
+
+
+def test_the_core_is_marked_and_read_in_fifteen_minutes(cells):
+    core = prose(cells).split("## Deeper")[0]
+    assert CORE in core
+    parts = core.count(CORE)  # a chapter of two lessons marks two cores
+    assert len(core.split()) <= 1700 * parts
+
+
+def test_exercises_are_easy_medium_and_hard(cells):
+    marks = re.findall(r"(?m)^### Exercise \d\d-[a-z] \((\w+)\): ", prose(cells))
+    assert len(marks) == len(re.findall(r"(?m)^### Exercise ", prose(cells)))
+    assert set(marks) >= {"easy", "hard"}
+    assert set(marks) <= {"easy", "medium", "hard"}
+
+
+def test_a_quiz_has_four_questions_with_the_right_letter_first_in_the_answer(cells):
+    text = prose(cells)
+    quiz = text[text.index("## Quiz") : text.index("## What to remember")]
+    for number in range(1, 5):
+        question = quiz.split(f"**{number}. ")[1].split("</details>")[0]
+        letters = re.findall(r"(?m)^- ([A-F]): ", question)
+        assert letters == list("ABCDEF")[: len(letters)]
+        assert len(letters) >= 3
+        folded = f"<details><summary>Answer to question {number}</summary>"
+        assert re.match(r"\s*\*\*([A-F])\.\*\*", question.split(folded)[1])[1] in letters
+    assert "**5. " not in quiz
+
+
+def test_no_cell_is_longer_than_a_screen(cells):
+    code = [c.source for c in cells if c.cell_type == "code"]
+    assert max(text.count("\n") + 1 for text in code) <= 25
+
+
+def test_the_first_picture_comes_early(cells):
+    """Within 150 words of prose, or a figure of the page's own begins the chapter."""
+    words = 0
+    for cell in cells:
+        text = cell.source
+        if "![" in text or "<img" in text or cell.metadata.get("mystnb", {}).get("figure"):
+            break
+        words += len(text.split()) if cell.cell_type == "markdown" else 0
+    assert words <= 170
