@@ -1,0 +1,129 @@
+"""A Sphinx extension: numbers in the titles of chapters, links to chapters and to the glossary.
+
+The notebooks stay plain Markdown, which Colab shows as well. On the published pages the title of
+``notebooks/05_custom_cnn`` begins with 05, each "chapter 05" leads there, and the first use of
+each term of the glossary in a chapter leads to its entry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+_CHAPTER = re.compile(r"notebooks/(\d\d)_")
+_CITED = re.compile(r"\b[Cc]hapters? \d\d(?:(?:, and|, or|,| and| or| to) \d\d)*\b")
+_NUMBER = re.compile(r"(?:[Cc]hapters? )?\d\d")
+#: Terms that are everyday words too: they lead to the glossary only where they stand in italics.
+EVERYDAY = {
+    "attention", "control", "coverage", "diversity", "feature", "field", "frame", "group", "head",
+    "kernel", "mask", "odds", "opening", "optimism", "parameter", "profile", "projection",
+    "protocol", "recipe", "score", "spectrum", "width",
+}  # fmt: skip
+#: No link is put into these: what they show has a link, is code, or is a heading.
+_CLOSED = (nodes.reference, nodes.literal, nodes.title, nodes.raw, nodes.math, nodes.table)
+_CLOSED += (nodes.literal_block, nodes.math_block, addnodes.pending_xref, nodes.target)
+
+
+class NumberTitle(SphinxTransform):
+    """Put the number of a chapter before its title, where the sidebar finds it too."""
+
+    default_priority = 500
+
+    def apply(self, **kwargs: Any) -> None:
+        """Change the first title of the page."""
+        chapter = _CHAPTER.match(self.env.docname)
+        title = next(self.document.findall(nodes.title), None)
+        if chapter and title is not None:
+            title.insert(0, nodes.inline("", f"{chapter[1]} ", classes=["chapter-number"]))
+
+
+class LinkChapters(SphinxPostTransform):
+    """Make each "chapter 05" a link."""
+
+    default_priority = 5  # before Sphinx resolves the references
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace texts of the page."""
+        found = self.env.found_docs
+        pages = {match[1]: name for name in found if (match := _CHAPTER.match(name))}
+
+        def parts(text: str, emphasised: bool) -> Iterator[nodes.Node]:
+            at = 0
+            for cited in _CITED.finditer(text):
+                for number in _NUMBER.finditer(text, cited.start(), cited.end()):
+                    page = pages.get(number[0][-2:])
+                    if page not in (None, self.env.docname):
+                        yield nodes.Text(text[at : number.start()])
+                        yield _link(number[0], "doc", f"/{page}", self.env.docname)
+                        at = number.end()
+            yield nodes.Text(text[at:])
+
+        _replace(self.document, parts)
+
+
+class LinkGlossary(SphinxPostTransform):
+    """Make the first use of each term of the glossary in a chapter a link to its entry."""
+
+    default_priority = 6
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace texts of the page."""
+        if not _CHAPTER.match(self.env.docname):
+            return
+        terms = [n for kind, n in self.env.get_domain("std").objects if kind == "term"]
+        open_terms = {term.lower(): term for term in terms}
+        if not terms:
+            return
+        words = "|".join(re.escape(term) for term in sorted(terms, key=len, reverse=True))
+        pattern = re.compile(rf"(?<![\w-])({words})(s?)(?![\w-])", re.IGNORECASE)
+
+        def parts(text: str, emphasised: bool) -> Iterator[nodes.Node]:
+            at = 0
+            for use in pattern.finditer(text):
+                term = use[1].lower()
+                same = term in open_terms and (
+                    not open_terms[term].isupper() or use[1] == open_terms[term]
+                )
+                if same and (emphasised or term not in EVERYDAY):
+                    yield nodes.Text(text[at : use.start()])
+                    yield _link(use[0], "term", open_terms.pop(term), self.env.docname)
+                    at = use.end()
+            yield nodes.Text(text[at:])
+
+        _replace(self.document, parts)
+
+
+def _replace(document: nodes.document, parts: Callable[[str, bool], Iterator]) -> None:
+    """Put what `parts` makes of a text in its place, outside links, code and headings."""
+    for text in list(document.findall(nodes.Text)):
+        above, node = [], text.parent
+        while node is not None:
+            above.append(node)
+            node = node.parent
+        if any(isinstance(node, _CLOSED) for node in above):
+            continue
+        new = list(parts(text.astext(), isinstance(text.parent, nodes.emphasis)))
+        if len(new) > 1:
+            text.parent.replace(text, [node for node in new if node.astext()])
+
+
+def _link(shown: str, kind: str, target: str, page: str) -> addnodes.pending_xref:
+    content = nodes.inline("", shown, classes=["xref", "std", f"std-{kind}"])
+    return addnodes.pending_xref(
+        "", content, refdomain="std", reftype=kind, reftarget=target, refdoc=page,
+        refexplicit=True, refwarn=True,
+    )  # fmt: skip
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.add_transform(NumberTitle)
+    app.add_post_transform(LinkChapters)
+    app.add_post_transform(LinkGlossary)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

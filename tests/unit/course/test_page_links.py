@@ -1,0 +1,77 @@
+"""Published chapters carry their numbers, and lead to the chapters and terms that they name."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.slow
+GLOSSARY = """# Glossary
+
+```{glossary}
+blast
+  An immature blood cell.
+
+kernel
+  The weights of a convolution.
+
+MM
+  Multiple myeloma.
+```
+"""
+FIRST = """# One network
+
+A blast is immature. Blasts grow. See chapter 07, chapters 07 and 09, and chapter 05.
+
+The kernel of the matter is 5 mm long, MM is not. A `blast` in code. A *kernel* is small.
+"""
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """The pages of a small book: their article as HTML, by name."""
+    application = pytest.importorskip("sphinx.application")
+    root = tmp_path_factory.mktemp("book")
+    for name, text in {
+        "conf.py": "extensions = ['myst_parser', 'helpers.course.links']\nhtml_theme = 'basic'\n",
+        "index.md": "# Book\n\n```{toctree}\nglossary\nnotebooks/05_one\nnotebooks/07_two\n```\n",
+        "glossary.md": GLOSSARY,
+        "notebooks/05_one.md": FIRST,
+        "notebooks/07_two.md": "# Two\n\nSee chapter 05: its blast and its blast.\n",
+    }.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    warnings = (root / "warnings.txt").open("w+")
+    folders = (root, root, root / "html", root / "trees")
+    app = application.Sphinx(*folders, "html", status=None, warning=warnings)
+    app.build()
+    warnings.seek(0)
+    assert warnings.read() == ""
+    return {p.stem: p.read_text(encoding="utf-8") for p in (root / "html").rglob("*.html")}
+
+
+def links(page: str) -> list[tuple[str, str]]:
+    """Return where a page's own links lead, and what they say."""
+    body = page[page.index('<div class="body"') : page.index('<div class="clearer"')]
+    found = re.findall(r'<a class="reference internal" href="([^"]+)"[^>]*>(.*?)</a>', body)
+    return [(target, re.sub(r"<[^>]+>", "", text)) for target, text in found]
+
+
+def test_a_title_has_its_number_also_where_other_pages_list_it(html):
+    plain = {name: re.sub(r"<[^>]+>", "", page) for name, page in html.items()}
+    assert "05 One network" in plain["05_one"]
+    assert "05 One network" in plain["index"]
+    assert "07 Two" in plain["index"]
+
+
+def test_cited_chapters_and_the_first_use_of_a_term_are_links(html):
+    assert links(html["05_one"]) == [
+        ("../glossary.html#term-blast", "blast"),
+        ("07_two.html", "chapter 07"),
+        ("07_two.html", "chapters 07"),
+        ("../glossary.html#term-MM", "MM"),
+        ("../glossary.html#term-kernel", "kernel"),
+    ]
+    assert [text for _, text in links(html["07_two"])] == ["chapter 05", "blast"]
+    assert links(html["glossary"]) == []
