@@ -35,6 +35,8 @@ SYSTEM_FOLDERS = {
     "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found",
     "thumbs", "thumbnail", "thumbnails",
 }  # fmt: skip
+#: Endings of tables that the course does not read.
+OTHER_TABLE_ENDINGS = {".tsv", ".xls", ".xlsx", ".xlsm", ".ods", ".numbers"}
 ARCHIVE_ENDINGS = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}
 SYSTEM_NAMES = {"thumbs.db", ".ds_store", "desktop.ini", "ehthumbs.db", "icon\r"}
 UNFINISHED_ENDINGS = {".crdownload", ".download", ".filepart", ".part", ".partial", ".tmp"}
@@ -228,6 +230,8 @@ def _reason_by_name(file: File) -> str:
         return "unfinished download or temporary file"
     if file.ending in OTHER_IMAGE_ENDINGS:
         return "image of a kind that the course cannot read; save it as PNG"
+    if file.ending in OTHER_TABLE_ENDINGS:
+        return "table of a kind that the course cannot read; save it as CSV"
     if file.ending in IMAGE_ENDINGS and _THUMBNAIL.search(file.stem):
         return "thumbnail"
     if file.ending in IMAGE_ENDINGS and "mask" in lower:

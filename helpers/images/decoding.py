@@ -65,7 +65,8 @@ def decode(path: str | os.PathLike, sha256: str = "") -> np.ndarray:
             if sha256 and not found.problem and _sha256(file, content) != sha256:
                 raise ImageError(
                     f"{path} is not the file that the catalog was made of (its SHA-256 is "
-                    "another one): load the data set again, so that the catalog fits the files."
+                    "another one): load the data set again; if this comes back, the file changed "
+                    "without a new time, so delete the folder hashes among the artifacts first."
                 )
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error

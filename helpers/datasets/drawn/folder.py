@@ -146,6 +146,8 @@ class DrawnSet:
 
     def _refuse_foreign(self, folder: Path) -> None:
         """Raise an error if a folder without the notes of an earlier drawing holds other files."""
+        if folder.exists() and not folder.is_dir():
+            raise DatasetError(f"{folder.absolute()} is a file; draw into a folder.")
         notes = [self.marker, self._finished]
         if folder.is_dir() and not any(read_sealed(folder / note) for note in notes):
             # Hidden files are locks, and notes that another process is writing now.

@@ -104,7 +104,7 @@ class Tables:
             self.label_source = f"the column {header[columns['label']]!r} of {file.relative}"
         for number, entries in lines:
             for what, place in columns.items():
-                if "\n" in entries[place].strip():
+                if re.search(r"[\r\n]", entries[place].strip()):
                     cause = f"the {what} goes over several lines, as if a quote were not closed"
                     raise _refusal(file, number, cause)
         table = pd.DataFrame(

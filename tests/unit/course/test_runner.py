@@ -123,7 +123,7 @@ def test_a_folder_without_the_data_set_is_told_before_anything_runs(tmp_path, mo
 @pytest.mark.parametrize("build", ["", ".", "..", "notebooks", "helpers/base/new", "book"])
 def test_a_book_is_not_built_over_the_course(course, monkeypatch, build):
     monkeypatch.chdir(course.root)
-    with pytest.raises(RunError, match="--build is .*name another folder"):
+    with pytest.raises(RunError, match=r"--build is .*name another folder"):
         project.find(course.root, Path(build))
     assert project.find(course.root, Path("_build/other")).build.name == "other"
 

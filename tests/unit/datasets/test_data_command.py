@@ -147,10 +147,11 @@ def test_phantoms_are_drawn_where_asked(tmp_path):
 def test_nothing_is_drawn_between_the_files_of_others(tmp_path, monkeypatch, command):
     (tmp_path / "thesis.docx").write_text("x")
     monkeypatch.chdir(tmp_path)
-    for out in (tmp_path, ""):
+    for out in (tmp_path, "", "thesis.docx"):
         done = run(command, "--out", out, "--profile", "smoke")
         assert isinstance(done.exception, DatasetError)
-        assert "did not draw, such as thesis.docx" in str(done.exception)
+        words = "is a file" if out == "thesis.docx" else "did not draw, such as thesis.docx"
+        assert words in str(done.exception)
     assert os.listdir(tmp_path) == ["thesis.docx"]
 
 

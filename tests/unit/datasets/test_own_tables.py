@@ -6,6 +6,9 @@ import os
 import unicodedata
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from helpers import datasets
 from helpers.base.errors import DatasetError
@@ -93,6 +96,12 @@ def test_a_table_that_cannot_be_opened_is_an_error(mine, kind):
         path.symlink_to(path if kind == "loop" else "/nowhere/subjects.csv")
     with pytest.raises(DatasetError, match=r"^subjects\.csv cannot be opened \(.*or remove it"):
         load(mine)
+
+
+@pytest.mark.parametrize("name", ["subjects.xlsx", "subjects.tsv", "patients.ODS"])
+def test_a_table_of_another_kind_is_to_be_saved_as_csv(mine, name, capsys):
+    load(mine, "PK", name)
+    assert f"the course cannot read; save it as CSV ({name})" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("first", ["sep=;", "SEP=;\r", '"sep=;"', "sep=;;"])
@@ -213,3 +222,42 @@ def test_rows_that_name_no_image_are_not_counted_as_files(mine, capsys):
         "1 file and 1 row were left out: 1 not in subjects.csv (2.png); "
         "1 row that names no image (subjects.csv, row 4)."
     )
+
+
+# -- any table --------------------------------------------------------------------------------
+
+PIECES = [
+    *(
+        "image",
+        "subject",
+        "label",
+        "patient",
+        "sep=;",
+        "a/1.png",
+        "a/2",
+        "1",
+        "b/1.png",
+        "Ann",
+        "07",
+    ),
+    *(",", ";", "\t", "\n", "\r\n", '"', " ", "\0", "é", "../", "\\", "/", "C:", "\u2028", "~"),
+]
+LINES = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
+
+
+@given(st.sampled_from(["", "image,subject\n", "image;label\n"]), LINES)
+@examples(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_text_is_a_table_or_refused_in_a_sentence(mine, head, text):
+    try:
+        (mine / "any.csv").write_bytes((head + text).encode())
+        catalog, report = datasets.load_with_report("folders", mine, positive="a")
+    except DatasetError as error:
+        told = str(error)
+        assert "any.csv" in told or "POSITIVE" in told
+        assert len(told.splitlines()) == 1
+    else:
+        taken = {os.path.relpath(path, mine) for path in catalog["path"]}
+        assert taken | set(report["path"]) >= {"a/1.png", "a/2.png", "b/1.png"}
+        assert catalog["subject"].str.strip().ne("").all()
+    finally:
+        (mine / "any.csv").unlink(missing_ok=True)
