@@ -293,9 +293,11 @@ def atomic_path(path: str | os.PathLike, *, flush: bool = True) -> Iterator[Path
     Raises
     ------
     FileError
-        When the disk is full, read-only, or closed to this user.
+        When the disk is full, read-only, or closed to this user, or `path` names no file.
     """
     path = Path(path)
+    if not path.name:
+        raise FileError(f"{str(path)!r} is a folder: add the name of the file to be written.")
     temporary = path.with_name(_temporary(path, uuid.uuid4().hex[:12]))
     with told(path):
         path.parent.mkdir(parents=True, exist_ok=True)

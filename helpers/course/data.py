@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from helpers.base.errors import RunError
 from helpers.base.settings import DEFAULT_SEED
 
 app = typer.Typer(help="Fetch, draw and check the data sets.", no_args_is_help=True)
@@ -30,6 +31,8 @@ def verify(
     from helpers.base.files import write_csv
     from helpers.datasets.copies import verify as checks
 
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise RunError(f"--out is {str(out)!r}, but must be a CSV file in a folder that exists.")
     result = checks.verify(folder)
     typer.echo("\n".join(result.lines(None if everything else 5)))
     if out is not None:

@@ -103,8 +103,9 @@ def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.
     Raises
     ------
     ImageError
-        When an image cannot be read or a frame holds no cell: the message
-        names the first one in the catalog's order. No array stays on disk.
+        When an image cannot be read, has other bytes than the catalog's `sha256` tells,
+        or a frame holds no cell: the message names the first one in the catalog's order.
+        No array stays on disk.
         :func:`readable` returns the catalog without such rows.
     """
     from helpers import catalog as catalogs
@@ -160,7 +161,7 @@ def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool):
 
 
 def _problems(
-    rows: list[tuple[str, str]], size: int, crop: bool, path: Path | None = None
+    rows: list[tuple[str, str, str]], size: int, crop: bool, path: Path | None = None
 ) -> Iterator[list[ImageError | None]]:
     """Prepare all images in batches; yield the error of each image or None, in order.
 
@@ -225,8 +226,8 @@ def _by_processes(jobs: list[tuple], workers: int) -> Iterator[list[ImageError |
         pool.shutdown()
 
 
-def _rows(catalog: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(zip(catalog["path"], catalog["transform"], strict=True))
+def _rows(catalog: pd.DataFrame) -> list[tuple[str, str, str]]:
+    return list(zip(catalog["path"], catalog["transform"], catalog["sha256"], strict=True))
 
 
 def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:

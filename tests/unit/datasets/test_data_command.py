@@ -143,6 +143,34 @@ def test_phantoms_are_drawn_where_asked(tmp_path):
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.parametrize("command", ["phantom", "phantom_fields"])
+def test_nothing_is_drawn_between_the_files_of_others(tmp_path, monkeypatch, command):
+    (tmp_path / "thesis.docx").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    for out in (tmp_path, "", "thesis.docx"):
+        done = run(command, "--out", out, "--profile", "smoke")
+        assert isinstance(done.exception, DatasetError)
+        words = "is a file" if out == "thesis.docx" else "did not draw, such as thesis.docx"
+        assert words in str(done.exception)
+    assert os.listdir(tmp_path) == ["thesis.docx"]
+
+
+@pytest.mark.parametrize("command", ["phantom", "phantom_fields"])
+@pytest.mark.parametrize("seed", [-1, 10**30])
+def test_a_seed_that_is_no_seed(tmp_path, command, seed):
+    done = run(command, "--out", tmp_path / "new", "--seed", seed)
+    assert isinstance(done.exception, DatasetError)
+    assert "seed must be a whole number from 0 to" in str(done.exception)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("out", ["", "/", "no/such/folder.csv"])
+def test_the_list_needs_the_name_of_a_file(copy, out):
+    done = run("verify", copy, "--out", out)
+    assert isinstance(done.exception, CourseError)
+    assert "--out is" in str(done.exception)
+
+
 def test_the_real_kagglehub_takes_what_we_hand_it(tmp_path, monkeypatch):
     import inspect
 

@@ -7,6 +7,7 @@ import pytest
 
 from helpers import catalog
 from helpers.base.errors import ModelError, PredictionsError, TrainingError
+from helpers.datasets.files import sha256_of
 from helpers.images import loading as images
 from helpers.models import custom_cnn
 from helpers.predictions.table import load_predictions, save_predictions
@@ -30,7 +31,7 @@ def frames(tmp_path_factory):
         cv2.circle(frame, centre, 18, (200, 150, 190) if positive else (90, 50, 80), -1)
         path = folder / f"cell_{number:02d}.bmp"
         cv2.imwrite(str(path), frame)
-        row = {"image_id": path.stem, "path": str(path), "sha256": str(number)}
+        row = {"image_id": path.stem, "path": str(path), "sha256": sha256_of(path)}
         rows.append({**row, "label": "all" if positive else "hem", "subject": f"s{number // 4}"})
     return catalog.make(rows, positive="all")
 
