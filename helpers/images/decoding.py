@@ -10,6 +10,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from helpers.base import arguments
 from helpers.base.errors import ImageError
 from helpers.base.image_files import open_file, open_image
 
@@ -55,6 +56,7 @@ def decode(path: str | os.PathLike) -> np.ndarray:
     ImageError
         When the file is missing, holds no image, or is damaged.
     """
+    path = arguments.path("The path of an image", path, ImageError)
     try:
         with open_file(path) as file:
             found = open_image(file)

@@ -310,6 +310,7 @@ MODULES = (
     "catalog.augmentation",
     "predictions.table",
     "predictions.alignment",
+    "predictions.collapse",
     "predictions.metrics",
     "predictions.comparing",
     "predictions.calibration",
@@ -326,8 +327,9 @@ MODULES = (
     "studies.papers",
 )
 #: What only the course's own code calls, with arguments that it made itself.
-INNER = {"metrics.draw", "metrics.resample", "plots.draw_curves", "plots.draw_band",
-         "plots.use_style", "plots.columns_of", "cards.write"}  # fmt: skip
+INNER = {"collapse.same_scores", "collapse.note", "metrics.draw", "metrics.resample",
+         "plots.draw_curves", "plots.draw_band", "plots.use_style", "plots.columns_of",
+         "cards.write"}  # fmt: skip
 
 
 #: What the command line or the course's own code gives, and switches.
@@ -406,7 +408,8 @@ def sound(folder: Path) -> dict[str, Callable[[], object]]:
         "predictions": predictions,
         "first": predictions,
         "second": lambda: predictions(0.1),
-        "validation": predictions,
+        "validation": lambda: predictions(split="val"),
+        "check_fitting.predictions": lambda: predictions(split="val"),
         "tables": tables,
         "plots.by_name.tables": tables,
         "same": lambda: ["label"],
