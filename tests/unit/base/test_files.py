@@ -8,8 +8,8 @@ import random
 import shutil
 import threading
 import time
-from pathlib import Path
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import filelock
 import numpy as np
