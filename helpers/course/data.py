@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -128,4 +129,5 @@ def phantom_fields(
 
 
 def _next_step(name: str, folder: Path) -> None:
-    typer.echo(f"Now: make book DATASET={name} DATA_DIR={folder} PROFILE=quick")
+    quoted = shlex.quote(str(folder).replace("$", "$$"))  # for the shell, and for make
+    typer.echo(f"Now: make book DATASET={name} DATA_DIR={quoted} PROFILE=quick")

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from helpers.base import arguments
 from helpers.base.errors import ImageError
 from helpers.base.image_files import open_file, open_image
 
@@ -58,6 +59,7 @@ def decode(path: str | os.PathLike, sha256: str = "") -> np.ndarray:
     ImageError
         When the file is missing, holds no image, is damaged, or has other bytes than told.
     """
+    path = arguments.path("The path of an image", path, ImageError)
     try:
         with open_file(path) as file:
             found = open_image(file)

@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 
 from helpers.base.errors import CourseError, RunError
 from helpers.base.settings import SettingsError
-from helpers.course import banner, book, cli, executor, project, runner
+from helpers.course import banner, book, cli, executor, project, runner, verify
 from helpers.course.project import Parameters, Project
 from tests import minicourse
 from tests.unit.strange import HOSTILE
@@ -417,3 +417,13 @@ def test_chapters_that_start_together_parse_one_after_the_other(monkeypatch, tmp
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, course.chapters[:2]))
     assert most == [1, 1]
+
+
+def test_verify_names_the_run_that_is_missing_and_those_that_are_there(tmp_path):
+    course = project.find(minicourse.make(tmp_path / "course"))
+    sentence = r"No chapter .* --dataset phantom --profile full --seed 24: run .* \(%s\)\."
+    with pytest.raises(RunError, match=sentence % "there is none"):
+        verify.verify(course, Parameters(profile="full"))
+    course.executed(Parameters(profile="smoke")).mkdir(parents=True)
+    with pytest.raises(RunError, match=sentence % "phantom-smoke-24"):
+        verify.verify(course, Parameters(profile="full"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.base.errors import CourseError, DatasetError
+from helpers.course import data
 from helpers.course.data import app
 from helpers.datasets.copies import download
 from helpers.datasets.copies import verify as checks
@@ -197,3 +199,11 @@ def test_taleqani_is_counted(kaggle):
 def test_a_part_is_fine_unless_all_was_asked_for():
     assert run("verify", REAL / "cnmc").exit_code == 0
     assert run("verify", REAL / "cnmc", "--complete").exit_code == 1
+
+
+def test_the_next_command_can_be_copied_whatever_the_folder_is_called(tmp_path, capsys):
+    folder = tmp_path / "it's $HOME, a b"
+    data._next_step("cnmc", folder)
+    words = shlex.split(capsys.readouterr().out)
+    assert words[-2].replace("$$", "$") == f"DATA_DIR={folder}"  # make reads $$ as $
+    assert words[-1] == "PROFILE=quick"

@@ -36,7 +36,7 @@ def table(count=200, seed=1, decimals=2):
             "subject": [f"s{row // 10}" for row in range(count)],
             "label": np.where(truth == 1, "all", "hem"),
             "positive": truth,
-            "split": "test",
+            "split": "val",
             "score": (1 / (1 + np.exp(-logit))).round(decimals),
         }
     )

@@ -327,7 +327,7 @@ def test_a_sound_catalog_is_readable_as_it_is(rows):
 
 @pytest.mark.parametrize("size", [0, -1, 9.5, "96", True])
 def test_impossible_sizes_are_refused(rows, size):
-    with pytest.raises(ImageError, match="whole number of pixels"):
+    with pytest.raises(ImageError, match="must be a whole number from 1 up"):
         load_images(rows, size)
 
 
@@ -504,3 +504,22 @@ def test_twelve_bits_in_sixteen_are_not_read_as_black(tmp_path):
     with pytest.raises(ImageError, match=r"dark\.tif .*nearly black: 16-bit values below 4096"):
         read_image(tmp_path / "dark.tif")
     assert read_image(tmp_path / "bright.tif").max() == round(48000 / 257)
+
+
+@pytest.mark.parametrize("call", ["load_images", "readable", "prepare"])
+@pytest.mark.parametrize("crop", ["no", None, 1])
+def test_whether_to_crop_is_said_by_true_or_false(call, crop):
+    from tests.unit import strange
+
+    given = strange.images()[0] if call == "prepare" else strange.catalog()
+    with pytest.raises(ImageError, match="crop must be True or False, but is"):
+        getattr(images, call)(given, crop=crop)
+
+
+def test_what_is_no_image_or_path_is_told():
+    for path in (None, "", 3, b"x.png"):
+        with pytest.raises(ImageError, match="The path of an image must"):
+            images.read_image(path)
+    for image in (None, np.zeros((8, 8)), np.zeros((8, 8, 3)), "cell.png"):
+        with pytest.raises(ImageError, match="must be uint8 of shape"):
+            images.prepare(image)
