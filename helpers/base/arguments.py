@@ -6,10 +6,12 @@ names the argument, what it is and what it must be.
 
 from __future__ import annotations
 
+import os
 import reprlib
 from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -149,6 +151,22 @@ def string(name: str, value: Any, error: type[Exception]) -> str:
     if not isinstance(value, str):
         raise error(f"{name} must be text, but is {shown(value)}.")
     return value
+
+
+def path(name: str, value: Any, error: type[Exception]) -> Path:
+    """Return the path of a file: text or a path, and not empty."""
+    if not isinstance(value, str | os.PathLike) or not isinstance(os.fspath(value), str):
+        raise error(f"{name} must be text or a pathlib.Path, but is {shown(value)}.")
+    if not os.fspath(value) or "\0" in os.fspath(value):
+        raise error(f"{name} must name a file, but is {os.fspath(value)!r}.")
+    return Path(value)
+
+
+def switch(name: str, value: Any, error: type[Exception]) -> bool:
+    """Return True or False. Other values are refused: ``"no"`` would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{name} must be True or False, but is {shown(value)}.")
+    return bool(value)
 
 
 def names(name: str, value: Any, error: type[Exception]) -> list[str]:

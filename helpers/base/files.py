@@ -26,11 +26,12 @@ if TYPE_CHECKING:  # `course --help` should not wait for NumPy and pandas
     import pandas as pd
 
 T = TypeVar("T")
-#: Error numbers of a disk that is full, over its quota, broken, read-only or closed to this
-#: user, and of a path that it cannot hold.
-_REFUSALS = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
-    errno.EBUSY, errno.ENAMETOOLONG,
+#: Error numbers of a disk that is full, or over its quota.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: Those of a disk that is broken, read-only or closed to this user too, and of a path that it
+#: cannot hold.
+_REFUSALS = _FULL | {
+    errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EBUSY, errno.ENAMETOOLONG,
 }  # fmt: skip
 #: Error numbers where a folder stands in the place of a file, or a file in that of a folder.
 _IN_THE_WAY = {errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY}
@@ -166,25 +167,41 @@ def told(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except shutil.Error as error:  # the errors of a whole folder
-        raise _refused(path, str(error.args[0][0][-1])) from error
+        raise _refused(path, str(error.args[0][0][-1]), "make room, or ") from error
     except OSError as error:
         ours = error.errno in _REFUSALS | _IN_THE_WAY and not _is_elsewhere(error, path)
         if isinstance(error, CourseError) or not ours:
             raise
-        reason = error.strerror or str(error)
+        reason, cure = error.strerror or str(error), ""
         free = _free(path)
         if error.errno == errno.ENOSPC and free is not None:
             reason += f", {free / 1e6:,.1f} MB are free"
+        if error.errno in _FULL:
+            cure = "make room, or "
         elif error.errno in _IN_THE_WAY:
-            reason += f": {error.filename2 or error.filename}"
-        raise _refused(path, reason) from error
+            # Of a file in the place of a folder, the system names only what was to lie below.
+            files = (folder for folder in path.parents if folder.exists() and not folder.is_dir())
+            reason += f": {next(files, error.filename2 or error.filename)}"
+            cure = "move away what is in its place, or "
+        raise _refused(path, reason, cure) from error
 
 
-def _refused(path: Path, reason: str) -> FileError:
+def _refused(path: Path, reason: str, cure: str) -> FileError:
     return FileError(
-        f"{path} cannot be written ({reason}): make room, or choose a folder in which you may "
-        "write, with COURSE_ARTIFACTS (results), --build (book) or --out (data)."
+        f"{path} cannot be written ({reason}): {cure}choose a folder in which you may write, with "
+        "COURSE_ARTIFACTS (results), --build (book) or --out (data)."
     )
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it; FileError, one sentence, where no folder can be made."""
+    for attempt in ("first", "last"):
+        try:
+            return folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError as error:
+            # Another process has just removed a folder above, or this is no place for folders.
+            if attempt == "last":
+                raise _refused(folder, "no folder can be made there", "") from error
 
 
 def _is_elsewhere(error: OSError, path: Path) -> bool:
@@ -232,7 +249,7 @@ def locked(
     """
     path = Path(path)
     with told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
     lock = filelock.FileLock(path)
     try:
         try:
@@ -293,12 +310,14 @@ def atomic_path(path: str | os.PathLike, *, flush: bool = True) -> Iterator[Path
     Raises
     ------
     FileError
-        When the disk is full, read-only, or closed to this user.
+        When the disk is full, read-only, or closed to this user, or `path` names no file.
     """
     path = Path(path)
+    if not path.name:
+        raise FileError(f"{str(path)!r} is a folder: add the name of the file to be written.")
     temporary = path.with_name(_temporary(path, uuid.uuid4().hex[:12]))
     with told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         temporary.touch(exist_ok=False)
         try:
             yield temporary

@@ -154,6 +154,18 @@ def open_image(file: BinaryIO) -> Opened:
         return Opened(_CUT_OFF if cut_off else _DAMAGED, *header)
 
 
+def is_black(file: BinaryIO, found: Opened) -> bool:
+    """Return whether every pixel of a sound image, which `file` was found to hold, is black."""
+    if found.image is not None:
+        return not any(high for _, high in found.image.getextrema())
+    start, row_length = found.bgr_rows
+    file.seek(start + row_length * (found.height // 2))
+    if any(file.read(row_length)):  # most images are bright in the middle
+        return False
+    file.seek(start)
+    return not any(file.read(row_length * found.height))
+
+
 def _raise_if_of_the_disk(error: Exception) -> None:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None):
         raise error

@@ -11,6 +11,8 @@ from helpers.base.files import told
 
 DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam", "folders")
 DEFAULT_SEED = 24
+#: NumPy and Keras take no larger one.
+LARGEST_SEED = 2**32 - 1
 
 
 class SettingsError(CourseError, ValueError):
@@ -127,9 +129,13 @@ def read(
         belong to the data set.
     """
     check_dataset(dataset, positive)
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise SettingsError(f"SEED is {seed!r}, but must be a whole number from 0 up.")
-    folder = Path(data_dir).expanduser().resolve() if data_dir else None
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
+        raise SettingsError(
+            f"SEED is {seed!r}, but must be a whole number from 0 to {LARGEST_SEED}."
+        )
+    if data_dir and not isinstance(data_dir, str | os.PathLike):
+        raise SettingsError(f"DATA_DIR is {data_dir!r}, but must be the path of a folder.")
+    folder = Path(os.path.expanduser(data_dir)).resolve() if data_dir else None
     if folder is not None and not folder.is_dir():
         raise SettingsError(f"DATA_DIR is {folder}, but no folder is there.")
     computing = _computing(profile_of(profile))
@@ -137,9 +143,11 @@ def read(
 
 
 def check_dataset(dataset: str, positive: str = "") -> None:
-    """Raise SettingsError when a data set is unknown, or `positive` is not for it."""
+    """Raise SettingsError when a data set is unknown, or `positive` is no name or not for it."""
     if dataset not in DATASETS:
         raise SettingsError(f"DATASET is {dataset!r}, but must be one of {', '.join(DATASETS)}.")
+    if positive is not None and not isinstance(positive, str):
+        raise SettingsError(f"POSITIVE is {positive!r}, but must be the name of one class.")
     if positive and dataset != "folders":
         raise SettingsError(
             f"POSITIVE is {positive!r}, but the data set {dataset} knows its positive class: "
@@ -151,7 +159,7 @@ def profile_of(name: str | Profile) -> Profile:
     """Return the profile called `name`; a :class:`Profile` is returned as it is."""
     if isinstance(name, Profile):
         return name
-    if name not in PROFILES:
+    if not isinstance(name, str) or name not in PROFILES:
         raise SettingsError(f"PROFILE is {name!r}, but must be one of {', '.join(PROFILES)}.")
     return PROFILES[name]
 

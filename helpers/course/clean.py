@@ -152,13 +152,19 @@ def clean(
     Raises
     ------
     RunError
-        When neither bound is given, one is negative or no number, or a file cannot be removed.
+        When neither bound is given, one is negative or no number, the folder is a file, or a
+        file cannot be removed.
     """
     for option, value in (("--older-than", older_than), ("--limit", limit)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise RunError(f"{option} is {value}, but must be 0 or more.")
+    if not folder.exists():
+        print(f"There is no folder {folder} (COURSE_ARTIFACTS): nothing was computed yet.")
+        return []
+    if not folder.is_dir():
+        raise RunError(f"{folder} (COURSE_ARTIFACTS) is a file, not the folder of artifacts.")
     try:
-        kept = artifacts(folder) if folder.is_dir() else []
+        kept = artifacts(folder)
     except OSError as error:
         raise RunError(f"{error.filename} cannot be read: {error.strerror}.") from error
     total = sum(artifact.size for artifact in kept)
@@ -231,7 +237,7 @@ def _remove(artifact: Artifact) -> None:
 
 def _empty_bin(folder: Path) -> None:
     """Delete what an earlier run had set aside when it was killed."""
-    for shelf, _ in _shelves(folder) if folder.is_dir() else []:
+    for shelf, _ in _shelves(folder):
         for aside in shelf.glob(f"{_REMOVED}*"):
             _delete(aside)
 

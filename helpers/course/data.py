@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from helpers.base.errors import RunError
 from helpers.base.settings import DEFAULT_SEED
 
 app = typer.Typer(help="Fetch, draw and check the data sets.", no_args_is_help=True)
@@ -30,6 +32,8 @@ def verify(
     from helpers.base.files import write_csv
     from helpers.datasets.copies import verify as checks
 
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise RunError(f"--out is {str(out)!r}, but must be a CSV file in a folder that exists.")
     result = checks.verify(folder)
     typer.echo("\n".join(result.lines(None if everything else 5)))
     if out is not None:
@@ -125,4 +129,5 @@ def phantom_fields(
 
 
 def _next_step(name: str, folder: Path) -> None:
-    typer.echo(f"Now: make book DATASET={name} DATA_DIR={folder} PROFILE=quick")
+    quoted = shlex.quote(str(folder).replace("$", "$$"))  # for the shell, and for make
+    typer.echo(f"Now: make book DATASET={name} DATA_DIR={quoted} PROFILE=quick")

@@ -73,7 +73,7 @@ def parameters(
     helpers.base.settings.SettingsError
         When one of them is unknown, or a real data set comes without its folder.
     DatasetError
-        When no folder of a class in the data set ``folders`` has the name `positive`.
+        When the folder does not hold the data set, or no class of it has the name `positive`.
     """
     checked = settings.read(dataset, profile, seed, data_dir, positive)
     if checked.data_dir is None and dataset != "phantom":
@@ -81,7 +81,7 @@ def parameters(
             f"The data set {dataset!r} needs DATA_DIR, the folder with its files."
         )
     folder = "" if checked.data_dir is None else str(checked.data_dir)
-    if dataset == "folders":
+    if folder:
         from helpers import datasets  # imports pandas
 
         datasets.load_with_report(checked)  # as the chapters do
@@ -173,7 +173,8 @@ def find(root: str | os.PathLike | None = None, build: str | os.PathLike | None 
     Raises
     ------
     RunError
-        When no ``_toc.yml`` is there: an installed package alone has no chapters.
+        When no ``_toc.yml`` is there: an installed package alone has no chapters; or when
+        the book would be built over the clone's own files.
     """
     beside = Path(settings.__file__).resolve().parents[2]
     folder = Path(root).resolve() if root else settings.course_root() or beside
@@ -182,7 +183,14 @@ def find(root: str | os.PathLike | None = None, build: str | os.PathLike | None 
             f"{folder} is not a clone of the course (it has no _toc.yml): "
             "change into the clone and try again."
         )
-    return Project(folder, Path(build).resolve() if build else folder / "_build")
+    target = folder / "_build" if build is None else Path(build).resolve()
+    own = [folder / part for part in ("book", "helpers", "notebooks", "tests")]
+    if folder.is_relative_to(target) or any(target.is_relative_to(part) for part in own):
+        raise RunError(
+            f"--build is {str(build)!r}, which stands for {target}, where the course's own files "
+            "are: name another folder, or leave it out for _build."
+        )
+    return Project(folder, target)
 
 
 def toc_files(path: Path) -> list[str]:

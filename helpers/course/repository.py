@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 from helpers.base.errors import RunError
-from helpers.base.files import write_text
+from helpers.base.files import FileError, write_text
 from helpers.course.project import find
 
 #: Stands for the address until it is set. Nothing published links to it.
@@ -67,7 +67,7 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
     ------
     RunError
         When it is not the address of a GitHub repository (Colab opens notebooks
-        from there), or ``pyproject.toml`` has no address yet.
+        from there), ``pyproject.toml`` has no address yet, or a file cannot be read or written.
     """
     plain = address.strip().rstrip("/").removesuffix(".git")
     if not re.fullmatch(rf"{re.escape(_HOST)}[A-Za-z0-9-]+/[A-Za-z0-9._-]+", plain):
@@ -83,11 +83,23 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
     changed = {}
     for name in _FILES:
         for path in sorted(folder.glob(name)):
-            old = path.read_text(encoding="utf-8")
+            try:
+                old = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise RunError(
+                    f"{path} cannot be read: {error}; the address was not set."
+                ) from error
             new = pattern.sub(lambda match: match[1] + new_name, old)
             if new != old:
                 changed[path] = new
     # pyproject.toml last: after an interruption, it still has the old address to replace.
     for path in sorted(changed, key=lambda p: p.name == "pyproject.toml"):
-        write_text(path, changed[path])
+        try:
+            write_text(path, changed[path])
+        except FileError as error:
+            reason = getattr(error.__cause__, "strerror", None) or str(error)
+            raise RunError(
+                f"{path} cannot be written ({reason}): the address is not set everywhere yet; let "
+                "that file be written, then run the same command again."
+            ) from error
     return list(changed)

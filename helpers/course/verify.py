@@ -77,7 +77,15 @@ def verify(
     """
     jobs = runner.at_a_time(run, jobs)
     chosen = {chapter.name for chapter in project.select(only)}
-    states = [state for state in runner.states(project, run) if state.chapter.name in chosen]
+    states = runner.states(project, run)
+    if not any(state.record for state in states):
+        there = sorted(folder.name for folder in project.build.glob("executed/*-*"))
+        raise RunError(
+            f"No chapter was executed yet with --dataset {run.dataset} --profile {run.profile} "
+            f"--seed {run.seed}: run them first (course run), or name a run that is there "
+            f"({', '.join(there) or 'there is none'})."
+        )
+    states = [state for state in states if state.chapter.name in chosen]
     if stale := [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in states if s.reasons]:
         raise RunError(
             f"{len(stale)} of {len(states)} chapters have no up-to-date executed copy for "

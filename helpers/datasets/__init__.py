@@ -14,12 +14,13 @@ from types import ModuleType
 import pandas as pd
 
 from helpers import catalog as catalogs
-from helpers.base import code
+from helpers.base import arguments, code
 from helpers.base.errors import DatasetError
 from helpers.base.files import printable
 from helpers.base.settings import (
     DATASETS,
     DEFAULT_SEED,
+    LARGEST_SEED,
     Profile,
     Settings,
     artifacts_folder,
@@ -68,8 +69,9 @@ def load(
     Raises
     ------
     DatasetError
-        When the folder is missing or holds no image of the data set, or no
-        folder of a class is called `positive`.
+        When the folder is missing or holds no image of the data set, a table beside the
+        images cannot be read, no class is called `positive`, or an argument is of
+        another kind.
     SettingsError
         When the name or the profile is unknown, or `positive` is given to a data
         set that knows its positive class.
@@ -107,7 +109,9 @@ def load_with_report(
         settings, name = name, name.dataset
         data_dir, profile, seed = settings.data_dir, settings.profile, settings.seed
         positive = settings.positive
+    arguments.string("POSITIVE (positive)", positive or "", DatasetError)
     check_dataset(name, positive)
+    arguments.whole("SEED (seed)", seed, DatasetError, 0, LARGEST_SEED)
     profile = profile_of(profile)
     most = profile.images
     if name == "phantom" and not data_dir:
@@ -126,7 +130,7 @@ def load_with_report(
     memory = data_files.Memory(folder)
     given = (positive,) if name == "folders" else ()
     rows, unfit = reader.read(files, *given)
-    rows, broken = _sound(rows, memory, reader.SIZES)
+    rows, broken = _sound(rows, memory, reader.SIZES, getattr(reader, "BLACK", ""))
     rows, repeated = _once_each(rows, memory)
     rows, unusable = reader.settle(rows, memory) if hasattr(reader, "settle") else (rows, [])
     left_out = {*left_out, *unfit, *broken, *repeated, *unusable}
@@ -150,6 +154,7 @@ def load_with_report(
         rows = take(labelled or rows, most, seed)
     for row, digest in zip(rows, memory.hashes(row["file"] for row in rows), strict=True):
         row["path"], row["sha256"] = row.pop("file").path, digest
+        row.pop("label_source", None)
         if name == "cnmc":
             row["group"] = reader.group_of(row["subject"])
     if hasattr(reader, "link"):
@@ -165,8 +170,11 @@ def summary(report: pd.DataFrame, names: int = 3) -> str:
         first = ", ".join(path.rpartition("/")[2] for path in group["path"].iloc[:names])
         more = ", ..." if len(group) > names else ""
         parts.append(f"{len(group):,} {reason} ({first}{more})")
-    noun = "file was" if len(report) == 1 else "files were"
-    return f"{len(report):,} {noun} left out: " + "; ".join(parts) + "."
+    rows = int((report["reason"] == data_files.NAMES_NO_IMAGE).sum())
+    counts = {"file": len(report) - rows, "row": rows}
+    nouns = [f"{count:,} {noun}{'s' * (count > 1)}" for noun, count in counts.items() if count]
+    verb = "was" if len(report) == 1 else "were"
+    return f"{' and '.join(nouns)} {verb} left out: {'; '.join(parts)}."
 
 
 def _where(name: str) -> str:
@@ -191,13 +199,16 @@ def _drawn(profile: Profile, seed: int) -> os.PathLike:
 
 
 def _sound(
-    rows: list[dict], memory: data_files.Memory, sizes: tuple | None
+    rows: list[dict], memory: data_files.Memory, sizes: tuple | None, black: str
 ) -> tuple[list[dict], list[LeftOut]]:
-    """Return the rows whose file holds an image of a size that the data set has."""
+    """Return the rows whose file holds an image of a size that the data set has.
+
+    `black`, if given, is the reason for which an image without light is left out.
+    """
     good, left_out = [], []
     contents = memory.contents(row["file"] for row in rows)
     for row, content in zip(rows, contents, strict=True):
-        problem = content.problem
+        problem = content.problem or (black if content.black else "")
         shape = content.width, content.height
         if not problem and sizes and shape != (0, 0) and shape not in sizes:
             allowed = " or ".join(f"{width}x{height}" for width, height in sizes)

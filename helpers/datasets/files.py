@@ -17,8 +17,10 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
+from helpers.base import arguments
+from helpers.base.errors import DatasetError
 from helpers.base.files import locked, read_sealed, sealed, write_text
-from helpers.base.image_files import IMAGE_ENDINGS, open_file, open_image
+from helpers.base.image_files import IMAGE_ENDINGS, is_black, open_file, open_image
 from helpers.base.settings import artifacts_folder
 
 #: Endings of images that the course does not read.
@@ -33,15 +35,19 @@ SYSTEM_FOLDERS = {
     "$recycle.bin", "recycler", "recycled", "system volume information", "lost+found",
     "thumbs", "thumbnail", "thumbnails",
 }  # fmt: skip
+#: Endings of tables that the course does not read.
+OTHER_TABLE_ENDINGS = {".tsv", ".xls", ".xlsx", ".xlsm", ".ods", ".numbers"}
 ARCHIVE_ENDINGS = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"}
 SYSTEM_NAMES = {"thumbs.db", ".ds_store", "desktop.ini", "ehthumbs.db", "icon\r"}
 UNFINISHED_ENDINGS = {".crdownload", ".download", ".filepart", ".part", ".partial", ".tmp"}
 #: Why a table is named in the report of a data set that has no use for it.
 NO_TABLE_OF_IT = "table that this data set does not use"
+#: The reason of what is reported of a table and is no file.
+NAMES_NO_IMAGE = "row that names no image"
 _THUMBNAIL = re.compile(r"(^|[_\-. ])thumb(nail)?s?([_\-. ]|$)", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SAVE_EVERY = 2000  # files
-_CACHE_VERSION = 4
+_CACHE_VERSION = 5
 
 # The course writes these beside the images that it draws: their recipe, its checksum, a lock.
 _OWN_NOTES = re.compile(r"\.?phantom(s|_fields)(_finished)?\.(json|lock|json\.sums)")
@@ -98,11 +104,14 @@ class Content(NamedTuple):
         Why it cannot be used, or ``""``.
     width, height : int
         In pixels; 0 when unknown.
+    black : bool
+        Whether every pixel is black.
     """
 
     problem: str
     width: int = 0
     height: int = 0
+    black: bool = False
 
 
 def readable_name(name: str) -> str:
@@ -130,7 +139,8 @@ def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], li
     Returns
     -------
     files : list of File
-        Files with the ending of an image, and label tables (``.csv``, ``.xyc``).
+        Files with the ending of an image, and label tables (``.csv``, ``.xyc``); also a
+        ``.csv`` that cannot be opened, for the reader may need it.
     left_out : list of (path, reason)
         Every other file: what is no image by its ending, system files, notebook check
         points, masks, archives, thumbnails, broken links, pipes. Of a hidden or system
@@ -166,7 +176,10 @@ def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], li
             try:
                 status = entry.stat()
             except OSError as error:
-                left_out.append((relative, f"cannot be opened ({error.strerror})"))
+                if _is_table(file := File(entry.path, relative, 0, 0)):
+                    files.append(file)
+                else:
+                    left_out.append((relative, f"cannot be opened ({error.strerror})"))
                 continue
             if stat.S_ISDIR(status.st_mode):
                 if _is_system_folder(entry.name):
@@ -178,11 +191,13 @@ def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], li
                 continue
             file = File(entry.path, relative, status.st_size, status.st_mtime_ns)
             reason = _reason_by_name(file)
-            if not stat.S_ISREG(status.st_mode):
+            if _is_table(file):
+                files.append(file)
+            elif not stat.S_ISREG(status.st_mode):
                 left_out.append((relative, "a pipe, a socket or a device, not a file"))
             elif reason and not (masks and reason == "mask"):
                 left_out.append((relative, reason))
-            elif file.ending in IMAGE_ENDINGS or file.ending in {".csv", ".xyc"}:
+            elif file.ending in IMAGE_ENDINGS or file.ending == ".xyc":
                 files.append(file)
             else:
                 left_out.append((relative, "not an image by its ending"))
@@ -192,6 +207,10 @@ def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], li
         walk(*links.pop(0))
     files.sort(key=lambda file: file.relative)
     return files, sorted(left_out)
+
+
+def _is_table(file: File) -> bool:
+    return file.ending == ".csv" and not _reason_by_name(file)
 
 
 def _is_system_folder(name: str) -> bool:
@@ -211,6 +230,8 @@ def _reason_by_name(file: File) -> str:
         return "unfinished download or temporary file"
     if file.ending in OTHER_IMAGE_ENDINGS:
         return "image of a kind that the course cannot read; save it as PNG"
+    if file.ending in OTHER_TABLE_ENDINGS:
+        return "table of a kind that the course cannot read; save it as CSV"
     if file.ending in IMAGE_ENDINGS and _THUMBNAIL.search(file.stem):
         return "thumbnail"
     if file.ending in IMAGE_ENDINGS and "mask" in lower:
@@ -234,6 +255,7 @@ def look_into(path: str | os.PathLike) -> Content:
     try:
         with open_file(path) as file:
             found = open_image(file)
+            black = not found.problem and is_black(file, found)
     except OSError as error:
         return Content(
             error.strerror if error.errno == 0 else f"cannot be opened ({error.strerror})"
@@ -241,7 +263,7 @@ def look_into(path: str | os.PathLike) -> Content:
     problem = found.problem
     if found.format and found.format != IMAGE_ENDINGS.get(os.path.splitext(path)[1].lower()):
         problem = f"{found.format} inside, against its name"
-    return Content(problem, found.width, found.height)
+    return Content(problem, found.width, found.height, black)
 
 
 def sha256_of(path: str | os.PathLike) -> str:
@@ -333,10 +355,10 @@ def _is_entry(entry: object) -> bool:
     """Return whether a stored entry has the form that this version writes."""
     if not isinstance(entry, dict) or not isinstance(entry.get("stamp"), list):
         return False
-    content, sha256 = entry.get("content", ["", 0, 0]), entry.get("sha256", "0" * 64)
+    content, sha256 = entry.get("content", ["", 0, 0, False]), entry.get("sha256", "0" * 64)
     return (
         isinstance(content, list)
-        and [type(part) for part in content] == [str, int, int]
+        and [type(part) for part in content] == [str, int, int, bool]
         and isinstance(sha256, str)
         and len(sha256) == 64
     )
@@ -344,4 +366,7 @@ def _is_entry(entry: object) -> bool:
 
 def absolute(folder: str | os.PathLike) -> Path:
     """Return `folder` as an absolute path, ``~`` expanded."""
-    return Path(os.path.abspath(Path(folder).expanduser()))
+    try:
+        return Path(os.path.abspath(os.path.expanduser(Path(folder))))
+    except TypeError as error:
+        raise DatasetError(f"A folder must be a path, but is {arguments.shown(folder)}.") from error

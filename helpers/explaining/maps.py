@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from helpers.base import arguments
 from helpers.base.errors import ExplainError
 from helpers.explaining import gradients
 from helpers.models import custom_cnn, transfer
@@ -26,6 +27,11 @@ from helpers.training import batches
 if TYPE_CHECKING:
     import keras
 
+#: Steps of integrated gradients: the first number, and the one that is not doubled any more.
+FEWEST_STEPS, MOST_STEPS = 32, 256
+#: By how much of the logit's difference the sum of a map of integrated gradients may be off.
+OFF = 0.02
+_UNSEEN = 1e-3  # an error of the logit that no digit of a page shows
 _BATCH = 32
 
 
@@ -242,7 +248,7 @@ def occlusion(
 def integrated_gradients(
     model: keras.Model,
     images: np.ndarray,
-    steps: int = 32,
+    steps: int | None = None,
 ) -> np.ndarray:
     """Return what each pixel adds to the logit on the way from a black image to the image.
 
@@ -255,8 +261,11 @@ def integrated_gradients(
     ----------
     model, images : keras.Model, numpy.ndarray
         As in :func:`logits`.
-    steps : int
-        Points on the line: the middles of as many equal parts.
+    steps : int, optional
+        Points on the line: the middles of as many equal parts. By default as many as an
+        image needs: from `FEWEST_STEPS` on they are doubled until the map's sum is off by at
+        most `OFF` of the logit's difference. Images that are not there after `MOST_STEPS`
+        are told in a printed sentence.
 
     Returns
     -------
@@ -266,23 +275,47 @@ def integrated_gradients(
     Raises
     ------
     ExplainError
-        When there is no step.
+        When the number of steps is no whole number from 1 up.
 
     References
     ----------
     Sundararajan, Taly & Yan 2017, arXiv 1703.01365.
     """
     images, single = _checked(model, images)
-    if steps < 1:
-        raise ExplainError(f"The line is divided into {steps} steps; take at least 1.")
-    differentiate = _differentiator(gradients.logit_of(model))
+    logit = gradients.logit_of(model)
+    differentiate = _differentiator(logit)
+    if steps is not None:
+        steps = arguments.whole("The number of steps", steps, ExplainError, 1)
+        return _as_given(_integrated(differentiate, images, steps), single)
+    difference = _logits(logit, images) - _logits(logit, np.zeros_like(images[:1]))
+    maps = np.zeros(images.shape[:3])
+    pending, steps = np.arange(len(images)), FEWEST_STEPS
+    while True:
+        maps[pending] = _integrated(differentiate, images[pending], steps)
+        wanted = difference[pending]
+        off = np.abs(maps[pending].sum(axis=(1, 2)) - wanted)
+        late = off > np.maximum(OFF * np.abs(wanted), _UNSEEN)
+        pending, off = pending[late], (off[late] / np.maximum(np.abs(wanted[late]), _UNSEEN))
+        if not len(pending) or steps >= MOST_STEPS:
+            break
+        steps *= 2
+    if len(pending):
+        print(
+            f"{len(pending)} of {len(images)} maps of integrated gradients are not complete after "
+            f"{steps} steps: they are off by up to {off.max():.0%} of the logit's difference."
+        )
+    return _as_given(maps, single)
+
+
+def _integrated(differentiate: Callable, images: np.ndarray, steps: int) -> np.ndarray:
+    """Return the maps of :func:`integrated_gradients` from that many steps, float64."""
     rows = np.repeat(np.arange(len(images)), steps)
     along = np.tile((np.arange(steps, dtype=np.float32) + 0.5) / steps, len(images))
     slopes = np.zeros(images.shape)
     for indices, count in batches.padded(np.arange(len(rows)), _BATCH):
         points = along[indices][:, None, None, None] * images[rows[indices]]
         np.add.at(slopes, rows[indices[:count]], differentiate(points)[1][:count])
-    return _as_given((images * slopes / steps).sum(axis=-1), single)
+    return (images * slopes / steps).sum(axis=-1)
 
 
 def share_inside(maps: np.ndarray, masks: np.ndarray) -> np.ndarray | float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import threading
@@ -10,6 +11,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
+from helpers.base import arguments
 from helpers.base.errors import ImageError
 from helpers.base.image_files import open_file, open_image
 
@@ -36,13 +38,15 @@ class ScratchBuffers(threading.local):
 SCRATCH = ScratchBuffers()
 
 
-def decode(path: str | os.PathLike) -> np.ndarray:
+def decode(path: str | os.PathLike, sha256: str = "") -> np.ndarray:
     """Return the pixels of an image file, valid until this thread decodes the next one.
 
     Parameters
     ----------
     path : path-like
         A BMP, JPEG, PNG or TIFF file.
+    sha256 : str, optional
+        That of the file's bytes, if it is known.
 
     Returns
     -------
@@ -53,12 +57,19 @@ def decode(path: str | os.PathLike) -> np.ndarray:
     Raises
     ------
     ImageError
-        When the file is missing, holds no image, or is damaged.
+        When the file is missing, holds no image, is damaged, or has other bytes than told.
     """
+    path = arguments.path("The path of an image", path, ImageError)
     try:
         with open_file(path) as file:
             found = open_image(file)
             content = _content(file) if found.bgr_rows and not found.problem else None
+            if sha256 and not found.problem and _sha256(file, content) != sha256:
+                raise ImageError(
+                    f"{path} is not the file that the catalog was made of (its SHA-256 is "
+                    "another one): load the data set again; if this comes back, the file changed "
+                    "without a new time, so delete the folder hashes among the artifacts first."
+                )
     except OSError as error:
         raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
     if found.problem:
@@ -70,6 +81,14 @@ def decode(path: str | os.PathLike) -> np.ndarray:
         return rows[:, : width * 3].reshape(height, width, 3)[::-1]
     pixels = SCRATCH.array("content", height, width, 3)
     return cv2.cvtColor(np.asarray(found.image), cv2.COLOR_RGB2BGR, dst=pixels)
+
+
+def _sha256(file: BinaryIO, content: np.ndarray | None) -> str:
+    """Return the SHA-256 of an open file, of which `content` is all that was read, or None."""
+    if content is not None:
+        return hashlib.sha256(content).hexdigest()
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _content(file: BinaryIO) -> np.ndarray:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from helpers.base import code, settings
+from helpers.base import arguments, code, settings
 from helpers.base.errors import ImageError
 from helpers.base.files import kept, read_array
 from helpers.base.runtime import cores
@@ -77,9 +77,11 @@ def prepare(image: np.ndarray, size: int = 96, crop: bool = True) -> np.ndarray:
     Raises
     ------
     ImageError
-        When a frame holds no cell.
+        When a frame holds no cell, or an argument is not as above.
     """
-    return preparing.prepare(image, size, crop).copy()
+    pixels = arguments.pixels(np.asarray(image)[np.newaxis], ImageError)
+    size = arguments.whole("The size in pixels", size, ImageError, 1)
+    return preparing.prepare(pixels[0], size, arguments.switch("crop", crop, ImageError)).copy()
 
 
 def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.ndarray:
@@ -103,15 +105,16 @@ def load_images(catalog: pd.DataFrame, size: int = 96, crop: bool = True) -> np.
     Raises
     ------
     ImageError
-        When an image cannot be read or a frame holds no cell: the message
-        names the first one in the catalog's order. No array stays on disk.
+        When an image cannot be read, has other bytes than the catalog's `sha256` tells,
+        or a frame holds no cell: the message names the first one in the catalog's order.
+        No array stays on disk.
         :func:`readable` returns the catalog without such rows.
     """
     from helpers import catalog as catalogs
 
     catalog = catalogs.check(catalog)
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise ImageError(f"The size is {size!r}, but must be a whole number of pixels from 1 up.")
+    size = arguments.whole("The size in pixels", size, ImageError, 1)
+    crop = arguments.switch("crop", crop, ImageError)
     shape = (len(catalog), size, size, 3)
     return kept(
         settings.artifacts_folder() / "images" / f"{_key(catalog, size, crop)}.npy",
@@ -134,6 +137,7 @@ def readable(catalog: pd.DataFrame, crop: bool = True) -> tuple[pd.DataFrame, pd
     from helpers import catalog as catalogs
 
     catalog = catalogs.check(catalog)
+    crop = arguments.switch("crop", crop, ImageError)
     batches = _problems(_rows(catalog), 8, crop)
     problems = [problem for batch in batches for problem in batch]
     bad = np.array([problem is not None for problem in problems], bool)
@@ -160,7 +164,7 @@ def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool):
 
 
 def _problems(
-    rows: list[tuple[str, str]], size: int, crop: bool, path: Path | None = None
+    rows: list[tuple[str, str, str]], size: int, crop: bool, path: Path | None = None
 ) -> Iterator[list[ImageError | None]]:
     """Prepare all images in batches; yield the error of each image or None, in order.
 
@@ -225,8 +229,8 @@ def _by_processes(jobs: list[tuple], workers: int) -> Iterator[list[ImageError |
         pool.shutdown()
 
 
-def _rows(catalog: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(zip(catalog["path"], catalog["transform"], strict=True))
+def _rows(catalog: pd.DataFrame) -> list[tuple[str, str, str]]:
+    return list(zip(catalog["path"], catalog["transform"], catalog["sha256"], strict=True))
 
 
 def _key(catalog: pd.DataFrame, size: int, crop: bool) -> str:

@@ -33,7 +33,7 @@ def single_threaded_opencv() -> Iterator[None]:
 
 
 def prepare_rows(
-    rows: Sequence[tuple[str, str]],
+    rows: Sequence[tuple[str, str, str]],
     size: int,
     crop: bool,
     target: tuple[str | os.PathLike, int] | None = None,
@@ -42,7 +42,8 @@ def prepare_rows(
 
     Parameters
     ----------
-    rows : sequence of (path, transform)
+    rows : sequence of (path, transform, sha256)
+        An empty `sha256` is one that nobody knows.
     size, crop
         As in :func:`helpers.images.load_images`.
     target : (path, int), optional
@@ -55,9 +56,9 @@ def prepare_rows(
     """
     images = SCRATCH.array("batch", len(rows), size, size, 3)
     problems: list[ImageError | None] = [None] * len(rows)
-    for i, (path, transform) in enumerate(rows):
+    for i, (path, transform, sha256) in enumerate(rows):
         try:
-            square = read_and_prepare(path, size, crop)
+            square = read_and_prepare(path, size, crop, sha256)
         except ImageError as error:
             problems[i] = error
             continue
@@ -75,13 +76,16 @@ def prepare_rows(
     return problems
 
 
-def read_and_prepare(path: str, size: int, crop: bool) -> np.ndarray:
+def read_and_prepare(path: str, size: int, crop: bool, sha256: str = "") -> np.ndarray:
     """Return ``prepare(read_image(path), size, crop)`` in BGR order, in scratch memory."""
-    image = decode(path)
+    image = decode(path, sha256)
     try:
         return prepare(image, size, crop)
     except ImageError as error:
-        raise ImageError(f"{path} cannot be cropped. {error}") from error
+        raise ImageError(
+            f"{path} cannot be cropped. {error} Remove the file, or go on without it with "
+            "images.readable(catalog)."
+        ) from error
 
 
 def prepare(image: np.ndarray, size: int, crop: bool) -> np.ndarray:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from helpers.base.errors import ModelError
 
 if TYPE_CHECKING:
@@ -184,8 +186,11 @@ def require_classifier(model: keras.Model) -> int:
     Raises
     ------
     ModelError
-        When it does not go from square RGB images of one size to one probability.
+        When it does not go from square RGB images of one size to one probability, or a
+        weight is NaN or infinite: a ReLU turns NaN into 0, so the answer may look sound.
     """
+    import keras
+
     require_sigmoid(model)
     shape = tuple(model.input_shape)
     if not (len(shape) == 4 and shape[1] == shape[2] is not None and shape[3] == 3):
@@ -193,4 +198,10 @@ def require_classifier(model: keras.Model) -> int:
             f"{model.name} takes {shape}, but the course's networks go from square RGB images "
             "(None, size, size, 3) to one probability (None, 1)."
         )
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise ModelError(
+                f"{model.name} has weights that are no numbers (NaN or infinite), first in "
+                f"{weight.path!r}: they are damaged, or its training diverged; train it again."
+            )
     return shape[1]

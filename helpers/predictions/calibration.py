@@ -15,7 +15,7 @@ from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
 from helpers.predictions.alignment import checked
-from helpers.predictions.table import check
+from helpers.predictions.table import check, check_fitting
 
 #: Scores are clipped to this distance from 0 and 1 before a logarithm is taken. A sigmoid in
 #: single precision returns exactly 0 or 1 beyond about 1e-7; its logarithm would be infinite.
@@ -136,7 +136,7 @@ def fit_temperature(validation: pd.DataFrame) -> Temperature:
     Raises
     ------
     PredictionsError
-        When the table has one class only.
+        When the table has one class only, or a row of the split ``test``.
 
     References
     ----------
@@ -144,6 +144,7 @@ def fit_temperature(validation: pd.DataFrame) -> Temperature:
     """
     from scipy import optimize
 
+    validation = check_fitting(validation, "A temperature")
     truth = metrics.truth_of_both_classes(validation, "The fit of a temperature")
     logits = logit(_scores(validation))
     if not logits.any():
@@ -166,7 +167,7 @@ def fit_isotonic(validation: pd.DataFrame) -> Isotonic:
     Raises
     ------
     PredictionsError
-        When the table has one class only.
+        When the table has one class only, or a row of the split ``test``.
 
     References
     ----------
@@ -174,6 +175,7 @@ def fit_isotonic(validation: pd.DataFrame) -> Isotonic:
     """
     from sklearn.isotonic import IsotonicRegression
 
+    validation = check_fitting(validation, "A curve of calibration")
     truth = metrics.truth_of_both_classes(validation, "The fit of a curve")
     curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
     curve.fit(_scores(validation), truth)

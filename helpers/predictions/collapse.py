@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from helpers.base import arguments
+from helpers.base.errors import PredictionsError
 from helpers.predictions.calibration import logit
+from helpers.predictions.table import check
 
 #: One sentence for each collapsed network that this process trained, loaded or read scores of,
 #: for the page's banner.
@@ -60,7 +63,14 @@ def judge(name: str, predictions: pd.DataFrame) -> str:
     predictions : pandas.DataFrame
         Judged on the rows ``val`` if they have both classes, otherwise on all labelled rows.
         Rows of one class show nothing: a good network may be sure of all of them.
+
+    Raises
+    ------
+    PredictionsError
+        When the table is not one of predictions.
     """
+    arguments.string("The name of a model", name, PredictionsError)
+    predictions = check(predictions)
     labelled = predictions[predictions["positive"].notna()]
     val = labelled[labelled["split"] == "val"]
     for rows, images in ((val, "validation images"), (labelled, "images")):

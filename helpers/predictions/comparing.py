@@ -40,10 +40,10 @@ def paired(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     Raises
     ------
     PredictionsError
-        When one table lacks images of the other, or the label, the truth or the
+        When one table lacks images of the other, or the label, the truth, the split or the
         subject of an image differs; the message names the first such image.
     """
-    align({"first": first, "second": second}, same=("label", "positive", "subject"))
+    align({"first": first, "second": second})
     return tuple(
         table.assign(positive=catalog.truth(table["positive"])).sort_values(
             "image_id", ignore_index=True

@@ -89,7 +89,7 @@ def fit_weights(tables: Tables, split: str = "val") -> dict[str, float]:
     Raises
     ------
     PredictionsError
-        When the tables cannot be aligned or have no row of the split.
+        When the tables cannot be aligned or have no row of the split, or it is ``test``.
     """
     from scipy.optimize import minimize
 
@@ -137,7 +137,8 @@ def stack(tables: Tables, split: str = "val") -> pd.DataFrame:
     Raises
     ------
     PredictionsError
-        When the tables cannot be aligned, or the split has no row or one class only.
+        When the tables cannot be aligned, or the split has no row or one class only, or is
+        ``test``.
 
     References
     ----------
@@ -228,6 +229,11 @@ def _mean(scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
 
 def _fitting_rows(tables: Tables, split: str) -> tuple[Aligned, np.ndarray, np.ndarray]:
     """Return the aligned tables, the truth and which rows are in the split, bool (images,)."""
+    if isinstance(split, str) and split == "test":
+        raise PredictionsError(
+            "An ensemble must not be fitted on the split 'test', which only judges: "
+            "fit it on 'val'."
+        )
     aligned = align(tables)
     splits = aligned.rows["split"].to_numpy(dtype=object)
     inside = splits == split if isinstance(split, str) else np.zeros(len(splits), bool)

@@ -70,7 +70,8 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
     PredictionsError
         When it is no table or has no rows, a column is missing, stands twice or holds
         something else than text, an image is repeated, `positive` is neither 0 nor 1 (it
-        may be missing where an image is unlabelled), or a score is missing or outside 0..1.
+        may be missing where an image is unlabelled) or not the same in all rows of a class,
+        or a score is missing or outside 0..1.
     """
     cure = "; helpers.training.zoo.predict makes them"
     arguments.table(predictions, COLUMNS, _WHAT, PredictionsError, cure)
@@ -95,6 +96,7 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
         truth = catalog.truth(predictions["positive"])
     except CatalogError as error:
         raise PredictionsError(f"In the predictions, {error}") from error
+    _require_one_side(predictions["label"], truth)
     scores = arguments.column(predictions["score"])
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():
@@ -102,7 +104,7 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
         score, image = (predictions[name].iloc[row] for name in ("score", "image_id"))
         raise PredictionsError(
             f"{int(wrong.sum())} scores are not probabilities from 0 to 1, first "
-            f"{' '.join(str(score).split())[:60]} of {image!r}: did the training diverge?"
+            f"{' '.join(str(score).split())[:60]} of {image!r}: {_reason(scores)}"
         )
     plain = {}
     if predictions["positive"].dtype.kind not in "iu":
@@ -112,8 +114,53 @@ def check(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.assign(**plain) if plain else predictions
 
 
+def _require_one_side(labels: pd.Series, truth: pd.Series) -> None:
+    """Raise an error if a class is positive in one row and negative in another."""
+    classes, names = pd.factorize(labels.to_numpy())
+    values = truth.to_numpy(dtype=float, na_value=np.nan)
+    counts = [np.bincount(classes[values == side], minlength=len(names)) for side in (0, 1)]
+    both = np.flatnonzero(np.all(counts, axis=0))
+    if len(both):
+        negative, positive = (count[both[0]] for count in counts)
+        raise PredictionsError(
+            f"The class {names[both[0]]!r} is negative (`positive` is 0) in {negative} rows of the "
+            f"predictions and positive in {positive}: a class is on one side only."
+        )
+
+
+def _reason(scores: np.ndarray) -> str:
+    """Return why scores are no probabilities, as far as they show it."""
+    if ((scores >= 0) & (scores <= 100)).all() and scores.max() > 2:
+        return "they look like percent, divide them by 100."
+    return "did the training diverge, or are they logits?"
+
+
+def check_fitting(predictions: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Return checked predictions from which `what` may be chosen: no row is of the split ``test``.
+
+    Raises
+    ------
+    PredictionsError
+        When a row is one of the test set, or as :func:`check`.
+    """
+    predictions = check(predictions)
+    if tested := int((predictions["split"] == "test").sum()):
+        raise PredictionsError(
+            f"{what} must be chosen on validation rows, but {tested} of {len(predictions)} rows "
+            "are of the split 'test', which only judges: give table[table['split'] == 'val']."
+        )
+    return predictions
+
+
 def save_predictions(path: str | os.PathLike, predictions: pd.DataFrame) -> Path:
-    """Write checked predictions to `path` as CSV: atomically, and without rounding the scores."""
+    """Write checked predictions to `path` as CSV: atomically, and without rounding the scores.
+
+    Raises
+    ------
+    PredictionsError
+        When `path` names no file, or as :func:`check`.
+    """
+    path = arguments.path("The path of the predictions", path, PredictionsError)
     return write_csv(path, check(predictions)[list(COLUMNS)])
 
 
@@ -125,7 +172,8 @@ def load_predictions(path: str | os.PathLike) -> pd.DataFrame:
     PredictionsError
         When the file is missing or does not contain valid predictions.
     """
-    if isinstance(path, str | os.PathLike) and not Path(path).exists():
+    path = arguments.path("The path of the predictions", path, PredictionsError)
+    if not path.exists():
         raise PredictionsError(
             f"{path} does not exist: run the chapter that makes these predictions."
         )

@@ -11,7 +11,7 @@ from helpers import catalog
 from helpers.base import arguments
 from helpers.base.errors import PredictionsError
 from helpers.predictions import metrics, resampling
-from helpers.predictions.table import check
+from helpers.predictions.table import check, check_fitting
 
 #: Prevalences for predictive values: shares of people who have the disease.
 PREVALENCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
@@ -29,7 +29,7 @@ def threshold_for(validation: pd.DataFrame, sensitivity: float) -> float:
     Parameters
     ----------
     validation : pandas.DataFrame
-        Labelled predictions, not those of the test set.
+        Labelled predictions, none of them of the split ``test``.
     sensitivity : float
         The required value, above 0 and up to 1.
 
@@ -41,11 +41,11 @@ def threshold_for(validation: pd.DataFrame, sensitivity: float) -> float:
     Raises
     ------
     PredictionsError
-        When the sensitivity is not in (0, 1], or no image is positive.
+        When the sensitivity is not in (0, 1], no image is positive, or a row is a test row.
     """
     if not 0 < arguments.number("A sensitivity", sensitivity, PredictionsError, missing=True) <= 1:
         raise PredictionsError(f"A sensitivity must be above 0 and at most 1; got {sensitivity}.")
-    validation = check(validation)
+    validation = check_fitting(validation, "A threshold")
     truth = catalog.target(validation)
     scores = np.sort(validation["score"].to_numpy(dtype=float)[truth == 1])
     if not len(scores):

@@ -12,12 +12,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +24,7 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers.base import code, provenance
-from helpers.base.errors import ModelError, TrainingError
+from helpers.base.errors import TrainingError
 from helpers.base.files import (
     atomic_path,
     checksum,
@@ -38,9 +36,9 @@ from helpers.base.files import (
     write_json,
 )
 from helpers.base.settings import Profile, Settings
-from helpers.models.layers import require_sigmoid, use_logits, use_probability
+from helpers.models.layers import layers_of, use_logits, use_probability
 from helpers.predictions.collapse import COLLAPSED, same_scores
-from helpers.training import collapse, compute
+from helpers.training import collapse, compute, inputs
 from helpers.training.batches import feed, train_pass, validation_pass
 
 if TYPE_CHECKING:
@@ -131,33 +129,23 @@ def fit(
     Raises
     ------
     TrainingError
-        When images and catalog do not belong together, a split is missing or
-        holds one class, the model does not end in a sigmoid, or the loss is not finite.
+        When an argument is not as above, images, model and catalog do not belong together, a
+        split is missing or holds one class, the model does not end in a sigmoid or cannot be
+        saved, or the loss is not finite.
     """
-    try:
-        require_sigmoid(model)
-    except ModelError as error:
-        raise TrainingError(str(error)) from error
-    _check_options(name, learning_rate, class_weight)
+    recipe = inputs.recipe(
+        settings,
+        name,
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        patience=patience,
+        class_weight=class_weight,
+    )
+    catalog = catalogs.check(catalog)
+    train, val = inputs.rows(model, catalog, images)
     profile = settings.profile
-    recipe = {
-        "optimizer": optimizer,
-        "loss": "binary_crossentropy on logits",
-        "epochs": profile.epochs if epochs is None else epochs,
-        "batch_size": profile.batch_size if batch_size is None else batch_size,
-        "learning_rate": float(learning_rate),
-        "patience": profile.patience if patience is None else patience,
-        "class_weight": None if class_weight is None else {k: class_weight[k] for k in (0, 1)},
-        "seed": settings.seed,
-        "precision": compute.policy(profile),
-    }
-    train, val = _check(catalog, images, recipe)
-    wanted = tuple(model.input_shape[1:])
-    if len(wanted) == 3 and images.ndim == 4 and images.shape[1:] != wanted:
-        raise TrainingError(
-            f"The images are of shape {images.shape[1:]}, but {model.name} takes {wanted}: "
-            "load them in that size."
-        )
     facts = {
         "recipe": recipe,
         "model": provenance.model_facts(model),
@@ -251,59 +239,6 @@ def _load(path: Path) -> Run | None:
         jit_compile=compute.jit(Profile(**record["settings"]["profile"])),
     )
     return Run(model, history, record, path.parent)
-
-
-def _check_options(name: object, learning_rate: object, class_weight: object) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"\w[\w .+()-]*", name):
-        raise TrainingError(
-            f"The name of the run is {name!r}, but must be text of letters, digits, blanks and "
-            "the signs . + - ( ): a folder is named after it."
-        )
-    if not isinstance(learning_rate, Real) or learning_rate <= 0:
-        raise TrainingError(f"The learning rate is {learning_rate!r}, but must be above 0.")
-    weights = class_weight if isinstance(class_weight, Mapping) else {}
-    if class_weight is not None and not all(isinstance(weights.get(k), Real) for k in (0, 1)):
-        raise TrainingError(
-            f"class_weight is {class_weight!r}, but must give a number for each of the classes "
-            "0 and 1, as helpers.catalog.balancing.class_weights returns them."
-        )
-
-
-def _check(
-    catalog: pd.DataFrame, images: np.ndarray, recipe: dict
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of the rows to train on and of those to validate on."""
-    catalogs.check(catalog)
-    if len(images) != len(catalog):
-        raise TrainingError(
-            f"There are {len(images)} images but {len(catalog)} rows in the catalog: "
-            "load the images of this catalog."
-        )
-    pixels = images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] == 3
-    if not pixels and not (images.dtype == np.float32 and images.ndim in (2, 3)):
-        raise TrainingError(
-            f"The images are {images.dtype} of shape {images.shape}; the course's models take "
-            "uint8 of shape (n, size, size, 3) and scale it themselves."
-        )
-    if recipe["optimizer"] not in compute.OPTIMIZERS:
-        raise TrainingError(
-            f"The optimizer is {recipe['optimizer']!r}, but must be one of "
-            f"{', '.join(compute.OPTIMIZERS)}."
-        )
-    for setting in ("epochs", "batch_size", "patience"):
-        if recipe[setting] < 1:
-            raise TrainingError(f"{setting} is {recipe[setting]}, but must be at least 1.")
-    rows = [np.flatnonzero(catalog["split"] == split) for split in ("train", "val")]
-    for split, part in zip(("train", "val"), rows, strict=True):
-        if not len(part):
-            raise TrainingError(
-                f"No row of the catalog is in the split {split!r}: split it first "
-                "(helpers.catalog.splitting)."
-            )
-    if len(set(catalogs.target(catalog.iloc[rows[0]]))) < 2:
-        only = sorted(set(catalog["label"].iloc[rows[0]]))
-        raise TrainingError(f"The training split holds only {only}: a network needs both classes.")
-    return rows[0], rows[1]
 
 
 def _train(
@@ -434,9 +369,12 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
         stale.unlink()
     # A copy through a file: the caller's model is not changed, and a model that cannot
     # be saved raises now and not after hours of training.
-    with atomic_path(folder / _CHECKPOINT.format(0), flush=False) as path:
-        model.save(path)
-    copy = keras.saving.load_model(folder / _CHECKPOINT.format(0), compile=False)
+    try:
+        with atomic_path(folder / _CHECKPOINT.format(0), flush=False) as path:
+            model.save(path)
+        copy = keras.saving.load_model(folder / _CHECKPOINT.format(0), compile=False)
+    except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
+        raise _not_saved(model, error) from error
     if state["retried"]:
         collapse.redraw(copy, state["seed"])
     state["kernels"] = collapse.kernels(copy)
@@ -452,6 +390,17 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
         jit_compile=compute.jit(Profile(**started["settings"]["profile"])),
     )
     return state, copy
+
+
+def _not_saved(model: keras.Model, error: Exception) -> TrainingError:
+    kinds = {type(layer) for layer in layers_of(model).values()}
+    own = {k.__name__ for k in kinds if k.__name__ == "Lambda" or k.__module__[:6] != "keras."}
+    reason = f"it has layers of the kind {', '.join(sorted(own))}" if own else str(error)
+    reason = " ".join(reason.split())[:200].rstrip(".")
+    return TrainingError(
+        f"{model.name} cannot be saved and loaded again, which training needs ({reason}): use "
+        "layers of Keras, or classes with @keras.saving.register_keras_serializable()."
+    )
 
 
 def _whole_state(folder: Path) -> dict | None:

@@ -10,6 +10,7 @@ import dataclasses
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +21,7 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers import images as image_files
 from helpers import predictions as prediction_tables
-from helpers.base import code, provenance
+from helpers.base import arguments, code, provenance
 from helpers.base.errors import ModelError, TrainingError
 from helpers.base.files import atomic_path, write_csv
 from helpers.base.settings import Settings
@@ -241,25 +242,28 @@ def predict_file(
         Names of the negative and of the positive class: ``record["classes"]`` of
         the run that trained the model, or :func:`helpers.catalog.class_names`.
     threshold : float
-        The label is the positive class when the score is at least this.
+        From 0 to 1. The label is the positive class when the score is at least this.
 
     Raises
     ------
     ImageError
         When the file is not an image.
     TrainingError
-        When `classes` are not two names.
+        When `classes` are not two different names, or the threshold is not from 0 to 1.
     ModelError
         As in :func:`predict`.
     """
-    if isinstance(classes, str) or len(classes) != 2:
+    size = require_classifier(model)
+    names = arguments.names("The classes", classes, TrainingError)
+    if len(set(names) - {""}) != 2 or len(names) != 2:
         raise TrainingError(
-            f"The classes are {classes!r}, but must be two names: of the negative class and of "
-            "the positive one."
+            f"The classes are {arguments.shown(names)}, but must be two different names: of the "
+            "negative class and of the positive one."
         )
-    image = image_files.prepare(image_files.read_image(path), require_classifier(model))
+    threshold = arguments.number("The threshold", threshold, TrainingError, 0, 1)
+    image = image_files.prepare(image_files.read_image(path), size)
     score = float(_scores(model, image[np.newaxis], 1)[0])
-    return Answer(classes[int(score >= threshold)], score)
+    return Answer(names[int(score >= threshold)], score)
 
 
 def load_model(path: str | os.PathLike) -> keras.Model:
@@ -276,8 +280,14 @@ def load_model(path: str | os.PathLike) -> keras.Model:
 
     import helpers.models.attention  # noqa: F401  registers the course's own layers
 
-    if not Path(path).is_file():
+    path = arguments.path("The path of a model", path, TrainingError)
+    if not path.is_file():
         raise TrainingError(f"{path} is not there: run the chapter that trains this model.")
+    if not zipfile.is_zipfile(path) and path.suffix not in (".h5", ".hdf5"):
+        raise TrainingError(
+            f"{path} is damaged (cut off, perhaps) or is no saved network: delete it and run the "
+            "chapter that trains this model."
+        )
     try:
         model = keras.saving.load_model(path, safe_mode=True)
     except Exception as error:

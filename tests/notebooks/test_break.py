@@ -60,7 +60,9 @@ def test_a_collapsed_network_reaches_run_record_and_status(broken):
     code = (
         "import pandas as pd\n"
         "from helpers.predictions import collapse\n"
-        "table = pd.DataFrame({'score': [1.0] * 4, 'positive': [0, 1] * 2, 'split': 'val'})\n"
+        "ids, label = list('abcd'), ['hem', 'all'] * 2\n"
+        "table = pd.DataFrame({'image_id': ids, 'subject': ids, 'label': label})\n"
+        "table = table.assign(positive=[0, 1] * 2, split='val', score=1.0)\n"
         "collapse.note(collapse.judge('net', table))"
     )
     new = json.dumps(code)[1:-1]

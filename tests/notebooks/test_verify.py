@@ -91,8 +91,8 @@ def test_a_tag_says_that_a_cell_may_differ(executed):
 def test_a_chapter_that_is_not_executed_is_no_success(executed):
     done = run(executed, "verify", "--seed", "7", "--only", "02")
     assert done.returncode == 2
-    assert done.stderr.startswith("1 of 1 chapters have no up-to-date executed copy")
-    assert "02_files (not executed yet)" in done.stderr
+    assert done.stderr.startswith("No chapter was executed yet with --dataset phantom --profile ")
+    assert "--seed 7: run them first (course run), or name a run that is there (" in done.stderr
     assert "Traceback" not in done.stderr
 
 

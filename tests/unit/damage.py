@@ -81,7 +81,7 @@ def heals(folder: Path, damage: str, result: Callable[[], object], same: Callabl
         path = folder / name
         DAMAGES[damage](path)
         if damage == "a_folder":  # which may be somebody's, and is not removed
-            with pytest.raises(FileError, match=f"{re.escape(str(path))}.*: make room, or"):
+            with pytest.raises(FileError, match=f"{re.escape(str(path))}.*: move away what"):
                 result()
             assert (path / "inside").is_file()
             shutil.rmtree(path)

@@ -14,7 +14,7 @@ def table(truth, score, subject=None):
             "subject": [f"s{place}" for place in range(len(truth))] if subject is None else subject,
             "label": np.where(truth == 1, "all", "hem"),
             "positive": truth,
-            "split": "test",
+            "split": "val",  # rows of which something may be chosen
             "score": np.asarray(score, dtype=float),
         }
     )

@@ -310,6 +310,7 @@ MODULES = (
     "catalog.augmentation",
     "predictions.table",
     "predictions.alignment",
+    "predictions.collapse",
     "predictions.metrics",
     "predictions.comparing",
     "predictions.calibration",
@@ -321,13 +322,15 @@ MODULES = (
     "report.interactive",
     "report.plots",
     "report.plots_evaluation",
+    "report.tables",
     "explaining.shortcuts",
     "studies.baselines",
     "studies.papers",
 )
 #: What only the course's own code calls, with arguments that it made itself.
-INNER = {"metrics.draw", "metrics.resample", "plots.draw_curves", "plots.draw_band",
-         "plots.use_style", "plots.columns_of", "cards.write"}  # fmt: skip
+INNER = {"collapse.same_scores", "collapse.note", "metrics.draw", "metrics.resample",
+         "plots.draw_curves", "plots.draw_band", "plots.use_style", "plots.columns_of",
+         "cards.write"}  # fmt: skip
 
 
 #: What the command line or the course's own code gives, and switches.
@@ -406,7 +409,8 @@ def sound(folder: Path) -> dict[str, Callable[[], object]]:
         "predictions": predictions,
         "first": predictions,
         "second": lambda: predictions(0.1),
-        "validation": predictions,
+        "validation": lambda: predictions(split="val"),
+        "check_fitting.predictions": lambda: predictions(split="val"),
         "tables": tables,
         "plots.by_name.tables": tables,
         "same": lambda: ["label"],
@@ -458,6 +462,10 @@ def sound(folder: Path) -> dict[str, Callable[[], object]]:
         "mark": lambda: 0.1,
         "value": lambda: "text",
         "number.value": lambda: 0.5,
+        "with_interval.value": lambda: 0.5,
+        "low": lambda: 0.4,
+        "high": lambda: 0.6,
+        "explained.table": _rates,
         "heads": lambda: ["a", "b"],
         "templates.table.rows": lambda: [[1, 2]],
         "paths": lambda: [],

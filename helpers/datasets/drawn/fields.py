@@ -23,7 +23,7 @@ from helpers.base.settings import DEFAULT_SEED, Profile, profile_of
 from helpers.datasets.drawn.brushes import balanced_normals
 from helpers.datasets.drawn.field_cell import TRAITS
 from helpers.datasets.drawn.field_scene import RED_CELL, Field, Look, draw_field
-from helpers.datasets.drawn.folder import DrawnSet
+from helpers.datasets.drawn.folder import DrawnSet, checked_seed
 
 #: Name of the file that marks a folder of phantom fields.
 MARKER = "phantom_fields.json"
@@ -139,7 +139,7 @@ def recipe_of(
     if isinstance(profile, Recipe):
         return profile
     sizes = SIZES.get(profile_of(profile).name, SIZES["smoke"])
-    return Recipe(*sizes, seed=int(seed), laboratories=bool(laboratories))
+    return Recipe(*sizes, seed=checked_seed(seed), laboratories=bool(laboratories))
 
 
 @lru_cache(maxsize=8)

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from helpers.base import code
+from helpers.base import arguments, code
 from helpers.base.errors import DatasetError
 from helpers.base.files import checksum, kept, read_sealed, require_room, write_json
 from helpers.base.runtime import cores
+from helpers.base.settings import LARGEST_SEED
 
 #: From this many images on, processes draw: threads mostly wait for each other's Python code.
 PROCESSES_FROM = 600
@@ -82,12 +83,13 @@ class DrawnSet:
         Raises
         ------
         DatasetError
-            When the folder holds images that the course did not draw, or images of
+            When the folder holds files that the course did not draw, or images of
             another recipe.
         """
         folder = Path(folder)
+        self._refuse_foreign(folder)
         stamp = {**asdict(recipe), "code": code.version(self.module)}
-        finished = folder / f"{Path(self.marker).stem}_finished.json"
+        finished = folder / self._finished
 
         def read(path: Path) -> Path | None:
             record = read_sealed(path) or {}
@@ -127,11 +129,6 @@ class DrawnSet:
         files = done.pop("files", {})
         earlier = read_sealed(folder / self.marker) or done or None
         drawn = self._drawn(folder)
-        if earlier is None and drawn:
-            raise DatasetError(
-                f"{folder} holds images that the course did not draw, such as {drawn[0].name}; "
-                "draw into another folder."
-            )
         if earlier is not None and {**earlier, "code": ""} != {**stamp, "code": ""}:
             raise DatasetError(
                 f"{folder} holds other {self.noun}s ({earlier}); delete the folder or draw into "
@@ -146,6 +143,25 @@ class DrawnSet:
         for damaged in _damaged(folder, files):
             damaged.unlink(missing_ok=True)
         _remove_half_written(folder)
+
+    def _refuse_foreign(self, folder: Path) -> None:
+        """Raise an error if a folder without the notes of an earlier drawing holds other files."""
+        if folder.exists() and not folder.is_dir():
+            raise DatasetError(f"{folder.absolute()} is a file; draw into a folder.")
+        notes = [self.marker, self._finished]
+        if folder.is_dir() and not any(read_sealed(folder / note) for note in notes):
+            # Hidden files are locks, and notes that another process is writing now.
+            names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+            if names := [name for name in names if name not in notes]:
+                first = next((path.name for path in self._drawn(folder)), names[0])
+                raise DatasetError(
+                    f"{folder.absolute()} holds files that the course did not draw, such as "
+                    f"{first}; draw into another folder."
+                )
+
+    @property
+    def _finished(self) -> str:
+        return f"{Path(self.marker).stem}_finished.json"
 
     def find(self, path: str | os.PathLike) -> tuple[Any, Any]:
         """Return the recipe of the image in the file `path`, and its row of the plan.
@@ -188,6 +204,11 @@ def _draw_part(plan: Callable, recipe: Any, draw: Callable, folder: Path, first:
     """Draw the images of `_BATCH` rows of the plan."""
     for row in plan(recipe)[first : first + _BATCH].itertuples():
         draw(folder, recipe, row)
+
+
+def checked_seed(seed: int) -> int:
+    """Return a seed of drawings, or raise DatasetError."""
+    return arguments.whole("The seed", seed, DatasetError, 0, LARGEST_SEED)
 
 
 def are_drawn(folder: str | os.PathLike) -> bool:

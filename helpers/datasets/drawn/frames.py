@@ -23,7 +23,7 @@ from helpers.base.errors import DatasetError
 from helpers.base.files import atomic_path
 from helpers.base.settings import DEFAULT_SEED, Profile, profile_of
 from helpers.datasets.drawn.brushes import balanced_normals
-from helpers.datasets.drawn.folder import DrawnSet
+from helpers.datasets.drawn.folder import DrawnSet, checked_seed
 from helpers.datasets.drawn.frame_cell import TRAITS, Phantom, draw_cell
 from helpers.datasets.drawn.optics import Style
 
@@ -114,7 +114,7 @@ def arguments_of(path: str | os.PathLike) -> tuple[str, Style, np.random.Generat
 def recipe_of(profile: str | Profile = "quick", seed: int = DEFAULT_SEED) -> Recipe:
     """Return the recipe of a profile's phantoms."""
     profile = profile_of(profile)
-    return Recipe(profile.phantoms, profile.subjects, int(seed))
+    return Recipe(profile.phantoms, profile.subjects, checked_seed(seed))
 
 
 @lru_cache(maxsize=8)

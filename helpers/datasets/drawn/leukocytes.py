@@ -110,11 +110,14 @@ def save(leukocytes: Leukocytes, folder: str | os.PathLike) -> pd.DataFrame:
     catalog["path"] = [
         str(folder / row.label / f"{row.image_id}.png") for row in catalog.itertuples()
     ]
-    for path, image in zip(catalog["path"], leukocytes.images, strict=True):
-        _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    codes = [
+        cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
+        for image in leukocytes.images
+    ]
+    for path, code in zip(catalog["path"], codes, strict=True):
         with atomic_path(path) as temporary:
-            temporary.write_bytes(encoded.tobytes())
-    return catalog
+            temporary.write_bytes(code)
+    return catalog.assign(sha256=[hashlib.sha256(code).hexdigest() for code in codes])
 
 
 def styles(subjects: int, seed: int = 24) -> dict[str, Slide]:

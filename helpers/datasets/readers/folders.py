@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 from helpers.base.errors import DatasetError
 from helpers.catalog.table import UNLABELLED
@@ -21,7 +23,10 @@ from helpers.datasets.sampling import of_one_class
 
 EXPECTED = "one folder per class with its images, such as healthy/1.png and sick/2.png"
 SIZES = None  # images of any size
+#: Why an image without light is left out: `load_images` would look for its cell in vain.
+BLACK = "black all over"
 settle = of_one_class
+_NO_CLASS = (UNLABELLED, "unlabeled")
 #: Names of folders that are parts of a data set and not classes.
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
@@ -33,7 +38,7 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
     with images is there, its sub-folders are the classes; if the folders at the
     top are parts (``train``, ``test``), the ones below are, and the part becomes
     the `fold`. Images deeper down belong to their class folder. A folder called
-    ``unlabelled`` holds images whose class is not known.
+    ``unlabelled``, in capitals or not, holds images whose class is not known.
 
     Any CSV file with a column ``image`` (a file name, or a path below the data
     folder) may give the ``subject`` and the ``label`` of each image. If one gives
@@ -49,13 +54,15 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
     Returns
     -------
     rows : list of dict
-        Catalog columns without `path` and `sha256`, and the `file`.
+        Catalog columns without `path` and `sha256`, the `file`, and `label_source`: the
+        column of a table that gives the classes, in words, ``""`` where folders do.
     left_out : list of (path, reason)
 
     Raises
     ------
     DatasetError
-        When `positive` is empty or no class has that name, or a table contradicts itself.
+        When `positive` is empty or no class has that name, or a table contradicts itself or
+        cannot be read.
     """
     images = [file for file in files if file.ending in IMAGE_ENDINGS]
     tables = Tables([file for file in files if file.ending not in IMAGE_ENDINGS], images)
@@ -71,11 +78,16 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
         else:
             name = file.relative.split("/", depth - parted)[-1]
             label = file.folders[depth] if by_folder else entry["label"]
+            label = (
+                UNLABELLED if _plain(label) in _NO_CLASS else unicodedata.normalize("NFC", label)
+            )
             row = {"image_id": name[: -len(file.ending)], "subject": entry.get("subject")}
-            row |= {"label": unicodedata.normalize("NFC", label), "split": "", "file": file}
+            row |= {"label": label, "label_source": tables.label_source}
+            row |= {"split": "", "file": file}
             rows.append(row | {"fold": file.folders[depth - 1].lower() if parted else ""})
     counts = Counter(row["image_id"] for row in rows)
-    chosen = _positive_label(Counter(row["label"] for row in rows), positive) if rows else ""
+    classes = Counter(row["label"] for row in rows)
+    chosen = _positive_label(classes, positive, tables.label_source) if rows else ""
     for row in rows:
         if counts[row["image_id"]] > 1:  # two names that differ only in their ending
             row["image_id"] += row["file"].name[-len(row["file"].ending) :]
@@ -92,12 +104,20 @@ def notes(rows: list[dict]) -> list[str]:
             "No subjects are known (there is no CSV file with the columns image and subject): "
             "each image counts as its own subject, so no split can keep those of a person together."
         )
-    labels = sorted({row["label"] for row in rows} - {UNLABELLED})
-    alike = [name for name in labels if [_plain(other) for other in labels].count(_plain(name)) > 1]
-    if alike:
+    if people := _alike({row["subject"] for row in rows if row["subject"] != row["image_id"]}):
         lines.append(
-            f"The classes {', '.join(map(repr, alike))} differ only in capitals or spaces and "
-            "count as different ones: if they are one class, rename a folder."
+            f"The subjects {people} differ only in capitals or leading zeros and count as "
+            "different people: if they are one, write them alike in the table."
+        )
+    labels = sorted({row["label"] for row in rows} - {UNLABELLED})
+    source = next(row["label_source"] for row in rows)
+    if source:
+        lines.append(f"The classes are those of {source}; the folders give none.")
+    if alike := _alike(labels):
+        cure = "write them alike in the table" if source else "rename a folder"
+        lines.append(
+            f"The classes {alike} differ only in capitals, spaces or leading zeros and "
+            f"count as different ones: if they are one class, {cure}."
         )
     if len(labels) == 1:
         lines.append(f"All images are of one class, {labels[0]!r}: no network can learn from them.")
@@ -117,10 +137,20 @@ def _class_level(images: list[File], positive: str) -> tuple[int, bool]:
         depth += 1
 
 
-def _positive_label(classes: Counter, positive: str) -> str:
+def _alike(names: Iterable[str]) -> str:
+    """Return, in words, the names of which another one differs in capitals or zeros only."""
+    groups = defaultdict(list)
+    for name in sorted(names):
+        groups[re.sub(r"(?<!\d)0+(?=\d)", "", _plain(name))].append(name)
+    alike = [name for group in groups.values() if len(group) > 1 for name in group]
+    return ", ".join(map(repr, alike[:6])) + (", ..." if len(alike) > 6 else "")
+
+
+def _positive_label(classes: Counter, positive: str, source: str) -> str:
     """Return the class called `positive`, or raise an error that lists the classes."""
     named = [name for name in classes if name != UNLABELLED]
     counts = ", ".join(f"{name!r} ({classes[name]} images)" for name in sorted(named))
+    counts += f"; they are those of {source}" if source else ""
     if not positive:
         raise DatasetError(
             "The data set folders needs the name of the positive class, the one to be found: "
@@ -137,4 +167,4 @@ def _positive_label(classes: Counter, positive: str) -> str:
 
 def _plain(name: str) -> str:
     # Some systems write é as one character, others as e and an accent.
-    return unicodedata.normalize("NFC", readable_name(name)).strip().casefold()
+    return " ".join(unicodedata.normalize("NFC", readable_name(name)).casefold().split())

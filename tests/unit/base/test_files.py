@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import filelock
 import numpy as np
@@ -96,8 +97,9 @@ def test_a_disk_that_refuses_is_one_sentence_with_the_remedy(tmp_path, number):
     def refuse(temporary):
         raise OSError(number, os.strerror(number))
 
-    with pytest.raises(FileError, match=r"answer.txt cannot be written .*COURSE_ARTIFACTS"):
+    with pytest.raises(FileError, match=r"answer.txt cannot be written .*COURSE_ARTIFACTS") as told:
         kept(tmp_path / "answer.txt", read, refuse)
+    assert ("make room" in str(told.value)) == (number == errno.ENOSPC)
 
 
 def test_a_file_that_cannot_be_read_back_is_said(tmp_path):
@@ -181,6 +183,15 @@ def test_a_folder_emptied_again_and_again_is_told(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with pytest.raises(FileError, match=r"was removed while .*a\.txt was being made"):
         kept(path, read, lambda temporary: shutil.rmtree(path.parent))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
+def test_a_place_for_no_folders_is_not_said_to_be_removed():
+    for write in (lambda path: kept(path, read, None), lambda path: write_text(path, "42")):
+        with pytest.raises(
+            FileError, match=r"^/proc/new cannot be written \(no folder can be made"
+        ):
+            write(Path("/proc/new/a.txt"))
 
 
 def test_an_error_of_the_work_itself_is_not_hidden(tmp_path):

@@ -209,11 +209,6 @@ def test_the_command(folder, tmp_path, monkeypatch, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_no_artifacts_yet(tmp_path, capsys):
-    assert clean.clean(tmp_path / "artifacts", limit=1) == []
-    assert "Removed: 0 artifacts, 0 B" in capsys.readouterr().out
-
-
 def test_what_libraries_keep_between_runs_goes_too(folder):
     keep(folder, "matplotlib/fontlist-v390.json", 10, 400)
     keep(folder, "compiled/jit_step-cache", 10, 400)
@@ -242,3 +237,11 @@ def test_files_of_somebody_else_stay(folder, name):
     clean.clean(folder, limit=0)
     assert own.is_file()
     assert total(folder) == 100
+
+
+def test_artifacts_that_are_a_file_or_not_there_are_not_called_empty(tmp_path, capsys):
+    assert clean.clean(tmp_path / "none", limit=1) == []
+    assert f"There is no folder {tmp_path / 'none'}" in capsys.readouterr().out
+    (tmp_path / "file").write_text("somebody's")
+    with pytest.raises(RunError, match=r"file \(COURSE_ARTIFACTS\) is a file, not the folder"):
+        clean.clean(tmp_path / "file", limit=1)

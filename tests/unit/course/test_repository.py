@@ -3,6 +3,7 @@ import subprocess
 
 import pytest
 
+from helpers.base import files
 from helpers.base.errors import RunError
 from helpers.course import repository
 from helpers.course.project import find
@@ -133,3 +134,16 @@ def test_book_has_launch_buttons_only_once_the_address_is_a_real_one():
     assert after["repository"]["url"] == NEW
     assert after["launch_buttons"]["colab_url"] == "https://colab.research.google.com"
     assert before["execute"]["execute_notebooks"] == after["execute"]["execute_notebooks"] == "off"
+
+
+def test_what_is_in_the_way_is_told_without_a_word_on_artifacts(clone, monkeypatch):
+    def refuse(path, text):
+        with files.told(path):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(repository, "write_text", refuse)
+    with pytest.raises(RunError, match=r"cannot be written \(Permission denied\): .* run the same"):
+        repository.set_repository(NEW, clone)
+    (clone / "book/folder.md").mkdir()
+    with pytest.raises(RunError, match=r"folder\.md cannot be read: .*the address was not set"):
+        repository.set_repository(NEW, clone)

@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 
-from helpers.base.errors import RunError
+from helpers.base.errors import CourseError, RunError
 from helpers.base.settings import SettingsError
-from helpers.course import banner, book, cli, executor, project, runner
+from helpers.course import banner, book, cli, executor, project, runner, verify
 from helpers.course.project import Parameters, Project
 from tests import minicourse
 from tests.unit.strange import HOSTILE
@@ -100,6 +101,7 @@ def test_outside_of_a_clone(tmp_path):
         ({"dataset": "mnist"}, "DATASET"),
         ({"profile": "tiny"}, "PROFILE"),
         ({"seed": -1}, "SEED"),
+        ({"seed": 2**32}, "SEED"),
         ({"dataset": "cnmc"}, "needs DATA_DIR"),
         ({"dataset": "cnmc", "data_dir": "no/such"}, "no folder is there"),
     ],
@@ -107,6 +109,23 @@ def test_outside_of_a_clone(tmp_path):
 def test_parameters_are_checked_before_anything_runs(given, why):
     with pytest.raises(SettingsError, match=why):
         project.parameters(**given)
+
+
+@pytest.mark.parametrize("dataset", ["phantom", "cnmc", "taleqani", "all_idb", "snam"])
+def test_a_folder_without_the_data_set_is_told_before_anything_runs(tmp_path, monkeypatch, dataset):
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "artifacts"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(CourseError, match=f"No image of {dataset} was found"):
+        project.parameters(dataset, "smoke", 24, tmp_path / "data")
+
+
+@pytest.mark.parametrize("build", ["", ".", "..", "notebooks", "helpers/base/new", "book"])
+def test_a_book_is_not_built_over_the_course(course, monkeypatch, build):
+    monkeypatch.chdir(course.root)
+    with pytest.raises(RunError, match=r"--build is .*name another folder"):
+        project.find(course.root, Path(build))
+    assert project.find(course.root, Path("_build/other")).build.name == "other"
 
 
 def test_a_fresh_course_is_all_stale_and_an_executed_one_is_not(course):
@@ -398,3 +417,13 @@ def test_chapters_that_start_together_parse_one_after_the_other(monkeypatch, tmp
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, course.chapters[:2]))
     assert most == [1, 1]
+
+
+def test_verify_names_the_run_that_is_missing_and_those_that_are_there(tmp_path):
+    course = project.find(minicourse.make(tmp_path / "course"))
+    sentence = r"No chapter .* --dataset phantom --profile full --seed 24: run .* \(%s\)\."
+    with pytest.raises(RunError, match=sentence % "there is none"):
+        verify.verify(course, Parameters(profile="full"))
+    course.executed(Parameters(profile="smoke")).mkdir(parents=True)
+    with pytest.raises(RunError, match=sentence % "phantom-smoke-24"):
+        verify.verify(course, Parameters(profile="full"))

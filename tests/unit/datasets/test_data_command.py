@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import types
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from helpers.base.errors import CourseError, DatasetError
+from helpers.course import data
 from helpers.course.data import app
 from helpers.datasets.copies import download
 from helpers.datasets.copies import verify as checks
@@ -143,6 +145,34 @@ def test_phantoms_are_drawn_where_asked(tmp_path):
     assert not (tmp_path / "p").exists()
 
 
+@pytest.mark.parametrize("command", ["phantom", "phantom_fields"])
+def test_nothing_is_drawn_between_the_files_of_others(tmp_path, monkeypatch, command):
+    (tmp_path / "thesis.docx").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    for out in (tmp_path, "", "thesis.docx"):
+        done = run(command, "--out", out, "--profile", "smoke")
+        assert isinstance(done.exception, DatasetError)
+        words = "is a file" if out == "thesis.docx" else "did not draw, such as thesis.docx"
+        assert words in str(done.exception)
+    assert os.listdir(tmp_path) == ["thesis.docx"]
+
+
+@pytest.mark.parametrize("command", ["phantom", "phantom_fields"])
+@pytest.mark.parametrize("seed", [-1, 10**30])
+def test_a_seed_that_is_no_seed(tmp_path, command, seed):
+    done = run(command, "--out", tmp_path / "new", "--seed", seed)
+    assert isinstance(done.exception, DatasetError)
+    assert "seed must be a whole number from 0 to" in str(done.exception)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("out", ["", "/", "no/such/folder.csv"])
+def test_the_list_needs_the_name_of_a_file(copy, out):
+    done = run("verify", copy, "--out", out)
+    assert isinstance(done.exception, CourseError)
+    assert "--out is" in str(done.exception)
+
+
 def test_the_real_kagglehub_takes_what_we_hand_it(tmp_path, monkeypatch):
     import inspect
 
@@ -169,3 +199,11 @@ def test_taleqani_is_counted(kaggle):
 def test_a_part_is_fine_unless_all_was_asked_for():
     assert run("verify", REAL / "cnmc").exit_code == 0
     assert run("verify", REAL / "cnmc", "--complete").exit_code == 1
+
+
+def test_the_next_command_can_be_copied_whatever_the_folder_is_called(tmp_path, capsys):
+    folder = tmp_path / "it's $HOME, a b"
+    data._next_step("cnmc", folder)
+    words = shlex.split(capsys.readouterr().out)
+    assert words[-2].replace("$$", "$") == f"DATA_DIR={folder}"  # make reads $$ as $
+    assert words[-1] == "PROFILE=quick"

@@ -125,6 +125,32 @@ def test_integrated_gradients_are_complete():
     assert gaps[1024] < gaps[128] < gaps[1]
 
 
+def test_steps_are_doubled_until_a_map_is_complete_and_else_it_is_told(capsys, monkeypatch):
+    bias = keras.initializers.RandomNormal(stddev=200, seed=2)  # so that the path is bent
+    image = keras.Input((SIDE, SIDE, 3))
+    start = keras.initializers.GlorotUniform(seed=1)
+    x = keras.layers.Dense(9, "relu", kernel_initializer=start, bias_initializer=bias)(
+        keras.layers.Flatten()(image)
+    )
+    answer = keras.layers.Dense(1, "sigmoid", kernel_initializer=start)(x)
+    model = keras.Model(image, answer)
+    wanted = explaining.logits(model, IMAGES) - explaining.logits(model, np.zeros_like(IMAGES[:1]))
+
+    def incomplete():
+        sums = explaining.integrated_gradients(model, IMAGES).sum(axis=(1, 2))
+        return int((np.abs(sums - wanted) > explaining.OFF * np.abs(wanted) + 1e-3).sum())
+
+    monkeypatch.setattr(explaining, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(explaining, "MOST_STEPS", 1)
+    many = incomplete()
+    assert many > 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"{many} of {len(IMAGES)} maps of integrated gradients are not complete")
+    monkeypatch.setattr(explaining, "MOST_STEPS", 2048)
+    assert incomplete() == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_what_is_as_in_the_baseline_gets_nothing():
     model = custom_cnn.build(27, 3)
     image = RNG.integers(1, 256, (27, 27, 3), dtype=np.uint8)
@@ -374,7 +400,10 @@ BAD = {
     "wrong size": (lambda: explaining.logits(linear()[0], IMAGES[:, :9]), "takes (n, 12, 12, 3)"),
     "no images": (lambda: explaining.logits(linear()[0], IMAGES[:0]), "at least one"),
     "not numbers": (lambda: explaining.logits(linear()[0], IMAGES * np.nan), "no numbers"),
-    "no steps": (lambda: explaining.integrated_gradients(linear()[0], IMAGES, steps=0), "0 steps"),
+    "no steps": (
+        lambda: explaining.integrated_gradients(linear()[0], IMAGES, steps=0),
+        "from 1 up",
+    ),
     "large square": (lambda: explaining.occlusion(linear()[0], IMAGES, 13), "13 pixels"),
     "gaps": (lambda: explaining.occlusion(linear()[0], IMAGES, 3, 4), "moved by 4"),
     "nothing to shuffle": (lambda: sanity.randomise(twins()[0], ["pool"]), "no weights"),

@@ -424,7 +424,9 @@ def compare(count: int, seed: int) -> dict[str, int]:
                 image = read_image(path)
             except ImageError:
                 image = None
-            problem = look_into(path).problem
+            problem, *_, black = look_into(path)
+            if black != (image is not None and not image.any()):
+                found[f"{number} {name}: black, or not"] += 1
             if (image is None) != bool(problem) and "against its name" not in problem:
                 found[f"{number} {name}: load says {problem!r}, load_images does not"] += 1
             if image is None:

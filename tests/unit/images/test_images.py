@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from helpers import catalog
 from helpers.base.errors import CourseError, ImageError
 from helpers.catalog import augmentation
+from helpers.datasets.files import sha256_of
 from helpers.images import loading as images
 from helpers.images.cropping import crop_to_cell
 from helpers.images.loading import load_images, prepare, read_image, readable
@@ -55,7 +56,8 @@ def rows(tmp_path):
     made = []
     for i in range(70):
         path = save(folder / f"f{i:02d}.bmp", picture(48 + i % 3, 64, seed=i))
-        made.append({"image_id": path.stem, "path": path, "label": "all", "sha256": f"{i:064d}"})
+        row = {"image_id": path.stem, "path": path, "label": "all", "sha256": sha256_of(path)}
+        made.append(row)
     return catalog.make(made)
 
 
@@ -261,7 +263,9 @@ def test_made_once_and_again_when_what_it_is_made_of_changes(rows, artifacts, mo
     assert not calls
     load_images(rows, 17)
     load_images(rows.iloc[1:], 16)
-    load_images(rows.assign(sha256=rows["sha256"].str.replace("0", "1")), 16)
+    save(rows["path"].iloc[3], picture(48, 64, seed=100))
+    rows = rows.assign(sha256=rows["path"].map(sha256_of))
+    load_images(rows, 16)
     monkeypatch.setattr(images.code, "version", lambda *_: "other")
     load_images(rows, 16)
     assert len(calls) == 4
@@ -279,7 +283,8 @@ def test_without_hashes_the_files_themselves_are_the_key(rows):
 def test_a_corrupt_image_names_itself_and_nothing_is_kept(rows, artifacts):
     for row in (66, 11):
         Path(rows["path"].iloc[row]).write_bytes(b"BM")
-    save(rows["path"].iloc[40], np.zeros((50, 50, 3), np.uint8))
+    black = save(rows["path"].iloc[40], np.zeros((50, 50, 3), np.uint8))
+    rows.loc[40, "sha256"] = sha256_of(black)
     with pytest.raises(ImageError, match=r"f11\.bmp cannot be used as an image"):
         load_images(rows, 32)
     assert not [file for file in artifacts.iterdir() if file.suffix != ".lock"]
@@ -294,6 +299,26 @@ def test_a_corrupt_image_names_itself_and_nothing_is_kept(rows, artifacts):
     assert list(usable.index) == list(range(67))
 
 
+@pytest.mark.parametrize("ending", [".bmp", ".png"])
+def test_a_file_that_changed_after_it_was_cataloged_is_named(rows, tmp_path, ending, artifacts):
+    paths = [save(tmp_path / f"c{i}{ending}", picture(40, 40, seed=i)) for i in range(3)]
+    table = rows.head(3).assign(path=list(map(str, paths)), sha256=list(map(sha256_of, paths)))
+    before = load_images(table, 16).copy()
+    save(paths[1], picture(40, 40, seed=9))
+    with pytest.raises(ImageError, match=rf"c1\{ending} is not the file .*load the data set again"):
+        load_images(table, 17)
+    assert not [file for file in artifacts.iterdir() if "-17-" in file.name and file.stem[0] != "."]
+    assert readable(table)[1]["image_id"].tolist() == ["f01"]
+    np.testing.assert_array_equal(load_images(table, 16), before)  # these are of the old bytes
+
+
+def test_a_frame_without_a_cell_says_what_to_do(rows):
+    table = rows.head(1).assign(sha256="")
+    save(table["path"].iloc[0], np.zeros((50, 50, 3), np.uint8))
+    with pytest.raises(ImageError, match=r"f00\.bmp cannot be cropped.*Remove the file"):
+        load_images(table, 16)
+
+
 def test_a_sound_catalog_is_readable_as_it_is(rows):
     usable, left_out = readable(rows)
     assert usable.equals(rows)
@@ -302,7 +327,7 @@ def test_a_sound_catalog_is_readable_as_it_is(rows):
 
 @pytest.mark.parametrize("size", [0, -1, 9.5, "96", True])
 def test_impossible_sizes_are_refused(rows, size):
-    with pytest.raises(ImageError, match="whole number of pixels"):
+    with pytest.raises(ImageError, match="must be a whole number from 1 up"):
         load_images(rows, size)
 
 
@@ -448,8 +473,8 @@ def test_real_frames_are_what_their_pieces_give():
     if not files:
         pytest.skip(f"no real frames in {SHARED / 'cnmc'}")
     table = catalog.make(
-        {"image_id": file.stem, "path": file, "label": file.parent.name, "sha256": str(i)}
-        for i, file in enumerate(files)
+        {"image_id": file.stem, "path": file, "label": file.parent.name, "sha256": sha256_of(file)}
+        for file in files
     )
     for size in (48, 96, 224):
         np.testing.assert_array_equal(load_images(table, size), expected(table, size))
@@ -479,3 +504,22 @@ def test_twelve_bits_in_sixteen_are_not_read_as_black(tmp_path):
     with pytest.raises(ImageError, match=r"dark\.tif .*nearly black: 16-bit values below 4096"):
         read_image(tmp_path / "dark.tif")
     assert read_image(tmp_path / "bright.tif").max() == round(48000 / 257)
+
+
+@pytest.mark.parametrize("call", ["load_images", "readable", "prepare"])
+@pytest.mark.parametrize("crop", ["no", None, 1])
+def test_whether_to_crop_is_said_by_true_or_false(call, crop):
+    from tests.unit import strange
+
+    given = strange.images()[0] if call == "prepare" else strange.catalog()
+    with pytest.raises(ImageError, match="crop must be True or False, but is"):
+        getattr(images, call)(given, crop=crop)
+
+
+def test_what_is_no_image_or_path_is_told():
+    for path in (None, "", 3, b"x.png"):
+        with pytest.raises(ImageError, match="The path of an image must"):
+            images.read_image(path)
+    for image in (None, np.zeros((8, 8)), np.zeros((8, 8, 3)), "cell.png"):
+        with pytest.raises(ImageError, match="must be uint8 of shape"):
+            images.prepare(image)

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from helpers import catalog
+from helpers.datasets.files import sha256_of
 from helpers.images import loading as images
 
 FRAMES = 400
@@ -34,7 +35,9 @@ def frames(tmp_path_factory):
         frame[mask > 0] = rng.integers(60, 200, (int(mask.sum()), 3), dtype=np.uint8)
         cv2.imwrite(str(folder / f"{i:03d}.bmp"), frame)
     for i, file in zip(range(FRAMES), itertools.cycle(sorted(folder.iterdir())), strict=False):
-        rows.append({"image_id": f"{i:04d}", "path": file, "label": "all", "sha256": f"{i:064d}"})
+        rows.append(
+            {"image_id": f"{i:04d}", "path": file, "label": "all", "sha256": sha256_of(file)}
+        )
     return catalog.make(rows)
 
 

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -196,7 +197,7 @@ def test_what_was_fitted_leaves_the_rest_of_the_table_alone(fit):
     assert test.equals(kept)
     assert mended.drop(columns="score").equals(test.drop(columns="score"))
     assert check(mended) is mended
-    unlabelled = fit(validation).apply(test.assign(label="unlabelled"))
+    unlabelled = fit(validation).apply(test.assign(label="unlabelled", positive=pd.NA))
     assert unlabelled["score"].equals(mended["score"])
 
 

@@ -164,9 +164,10 @@ def test_speed_of_comparing_eleven_models(benchmark):
             "'second' lacks 1 images that 'first' has, first 'i0'",
         ),
         (
-            lambda t: t.assign(label=["hem", *t["label"][1:]]),
-            r"label of 1 images.*'i0' \('hem' and 'all'",
+            lambda t: t.assign(label=["mm", *t["label"][1:]]),
+            r"label of 1 images.*'i0' \('mm' and 'all'",
         ),
+        (lambda t: t.assign(split="test"), "split of 4 images.*'i0'.*not of the same split"),
         (lambda t: t.assign(subject=["z", *t["subject"][1:]]), "subject of 1 images.*'i0'"),
         (lambda t: t.assign(score=[np.nan, *t["score"][1:]]), "not probabilities"),
         (lambda t: t.assign(image_id="same"), "repeat an image"),

@@ -166,8 +166,7 @@ def rooms_that_take_a_catalog(folder):
     ["None", "a dict", "a list", "an array", "label twice", "split twice", "no label", "no rows",
      "a number in label", "index named image_id", "columns of two levels", "a dict in split"],
 )  # fmt: skip
-def test_no_other_room_lets_a_strange_table_in(change, tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.training.runs.require_sigmoid", lambda model: None)
+def test_no_other_room_lets_a_strange_table_in(change, tmp_path):
     table_ = strange.CHANGES[change](strange.catalog())
     for room, call in rooms_that_take_a_catalog(tmp_path).items():
         assert strange.attempt(call, rows=table_) is None, room
@@ -181,6 +180,35 @@ def test_the_doors_cost_milliseconds_on_a_whole_data_set(benchmark):
     benchmark(catalogs.check, rows)
     if benchmark.enabled:
         assert benchmark.stats["median"] < 0.1
+
+
+def test_a_class_is_on_one_side_only():
+    rows = strange.predictions()
+    rows.loc[rows.index[rows["label"] == "all"][0], "positive"] = 0
+    with pytest.raises(PredictionsError, match=r"class 'all' is negative .* in 1 rows .* in 5: a"):
+        table.check(rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda score: 100 * score, "look like percent, divide them by 100"),
+        (lambda score: np.log(score / (1 - score)), "or are they logits"),
+        (lambda score: score * np.nan, "did the training diverge"),
+    ],
+)
+def test_scores_of_another_kind_are_called_by_it(change, sentence):
+    rows = strange.predictions()
+    with pytest.raises(PredictionsError, match=sentence):
+        table.check(rows.assign(score=change(rows["score"])))
+
+
+@pytest.mark.parametrize("path", [None, "", 3, b"x.csv", "x\0.csv", []])
+def test_a_path_that_names_no_file_is_told(path):
+    for call in (lambda: table.save_predictions(path, strange.predictions()),
+                 lambda: table.load_predictions(path)):  # fmt: skip
+        with pytest.raises(PredictionsError, match="The path of the predictions must"):
+            call()
 
 
 # --- files of predictions from elsewhere --------------------------------------------------------

@@ -254,7 +254,7 @@ def test_a_missing_image_is_refused_by_its_name_and_the_models():
 @pytest.mark.parametrize("column", ["label", "subject", "split"])
 def test_tables_of_different_splits_or_labels_are_refused(column):
     tables = models([0.1, 0.2], [0.1, 0.2])
-    tables["m1"].loc[1, column] = "val" if column == "split" else "hem"
+    tables["m1"].loc[1, column] = "val" if column == "split" else "mm"
     with pytest.raises(PredictionsError, match=f"differ in the {column} of 1 images, first 'i1'"):
         ensembling.majority_vote(tables)
 
@@ -281,7 +281,9 @@ def test_broken_scores_are_refused_with_the_models_name():
         (lambda: ensembling.fuzzy_rank(models([0.1]), "both"), "'both'"),
         (lambda: ensembling.fit_weights(models([0.1])), "in the split 'val'"),
         (lambda: ensembling.stack(models([0.1])), "in the split 'val'"),
-        (lambda: ensembling.stack(models([0.1]), "test"), "only \\['hem'\\]"),
+        (lambda: ensembling.stack({"a": binary([0.1], splits="val")}), "only \\['hem'\\]"),
+        (lambda: ensembling.stack(models([0.1]), "test"), "not be fitted on the split 'test'"),
+        (lambda: ensembling.fit_weights(models([0.1]), "test"), "fit it on 'val'"),
         (lambda: ensembling.soft_vote({"a": binary([0.1]).drop(columns="split")}), "split"),
         (lambda: ensembling.soft_vote({"a": binary([0.1]).drop(columns="score")}), "score"),
         (lambda: ensembling.soft_vote({"a": binary([])}), "no rows"),

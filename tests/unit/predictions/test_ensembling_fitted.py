@@ -125,8 +125,12 @@ def test_a_stacked_validation_row_is_scored_without_its_subject():
     # The truth of its own subject changes no score of a validation row.
     subject = tables["good"]["subject"].iloc[0]
     own = tables["good"]["subject"] == subject
+    other = tables["good"]["label"].map({"all": "hem", "hem": "all"})
     swapped = {
-        name: t.assign(positive=t["positive"].where(~own, 1 - t["positive"]))
+        name: t.assign(
+            positive=t["positive"].where(~own, 1 - t["positive"]),
+            label=t["label"].where(~own, other),
+        )
         for name, t in tables.items()
     }
     after = ensembling.stack(swapped)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.base.errors import PredictionsError
 from helpers.predictions import collapse
 
 RNG = np.random.default_rng(24)
@@ -13,7 +14,10 @@ HALF = np.arange(40) % 2
 
 
 def table(scores, positive=HALF, split="val"):
-    return pd.DataFrame({"score": scores, "positive": positive, "split": split})
+    ids = [f"{split}{row}" for row in range(len(scores))]
+    label = pd.Series(positive).map({0: "hem", 1: "all"}).fillna("unlabelled")
+    columns = {"image_id": ids, "subject": ids, "label": label, "positive": positive}
+    return pd.DataFrame({**columns, "split": split, "score": scores})
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,6 @@ def test_scores_that_are_nearly_equal_are_a_collapse(scores, told):
         (np.ones(40), np.ones(40)),  # of one class, and sure of it
         (np.ones(40), np.full(40, np.nan)),  # nothing is known
         ([0.2], [1]),
-        ([], []),
     ],
 )
 def test_a_network_that_tells_images_apart_is_no_collapse(scores, positive):
@@ -63,3 +66,9 @@ def test_a_sentence_is_printed_and_noted_once(monkeypatch, capsys):
         collapse.note(text)
     assert collapse.COLLAPSED == ["a collapsed"]
     assert capsys.readouterr().out == "a collapsed\n"
+
+
+@pytest.mark.parametrize("strange", [None, {}, pd.DataFrame({"score": [0.5]}), table([2.0], [1])])
+def test_what_is_no_table_of_predictions_is_not_judged(strange):
+    with pytest.raises(PredictionsError, match=r"must be|lack|not probabilities"):
+        collapse.judge("net", strange)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.base.errors import PredictionsError
-from helpers.predictions import metrics, thresholds
+from helpers.predictions import calibration, metrics, thresholds
 from tests.unit.evaluation_tables import study, table
 
 mixed = st.lists(st.tuples(st.booleans(), st.integers(0, 10)), min_size=2, max_size=40).filter(
@@ -69,6 +69,22 @@ def test_all_scores_equal_leave_one_threshold():
 def test_wishes_that_cannot_be_met_are_refused(wish, message):
     with pytest.raises(PredictionsError, match=message):
         thresholds.threshold_for(table([0, 1], [0.1, 0.9]), wish)
+
+
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda rows: thresholds.threshold_for(rows, sensitivity=0.9),
+        calibration.fit_temperature,
+        calibration.fit_isotonic,
+    ],
+)
+def test_nothing_is_chosen_on_test_rows(choose):
+    rows = table([0, 1, 0, 1], [0.1, 0.9, 0.4, 0.6])
+    choose(rows)
+    mixed = rows.assign(split=["val", "val", "val", "test"])
+    with pytest.raises(PredictionsError, match="chosen on validation rows, but 1 of 4 rows are of"):
+        choose(mixed)
 
 
 def test_a_missing_class_or_row_is_told():

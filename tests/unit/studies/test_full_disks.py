@@ -46,11 +46,11 @@ def catalog(tmp_path, artifacts):
     return datasets.load("folders", tmp_path / "data", "full", positive="odd")
 
 
-def is_a_sentence(told, *words):
+def is_a_sentence(told, *words, cure="make room, or choose"):
     text = str(told.value)
     assert "\n" not in text
     assert text.endswith(".")
-    for word in (*words, "make room", "COURSE_ARTIFACTS", "--build", "--out"):
+    for word in (*words, cure, "COURSE_ARTIFACTS", "--build", "--out"):
         assert word in text
 
 
@@ -122,7 +122,8 @@ def test_a_file_in_the_place_of_a_folder(tmp_path, catalog, artifacts, place):
     )
     with pytest.raises(FileError) as told:
         work()
-    is_a_sentence(told, str(tmp_path / place))
+    is_a_sentence(told, f": {tmp_path / place})", cure="move away what is in its place, or choose")
+    assert "make room" not in str(told.value)
     assert (tmp_path / place).read_text() == "somebody's"
 
 
@@ -142,7 +143,9 @@ def test_a_build_folder_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatc
     assert stop.value.code == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert re.search(r"file/build.* cannot be written \(Not a directory", told)
+    assert re.search(
+        r"file/build.* cannot be written \(Not a directory: \S+/file\): move away", told
+    )
 
 
 @pytest.mark.slow

@@ -271,12 +271,39 @@ def test_a_diverged_training_says_so(course, untraced):
         ({"learning_rate": "fast"}, "must be above 0"),
         ({"class_weight": {0: 1}}, "for each of the classes"),
         ({"class_weight": "balanced"}, "for each of the classes"),
+        ({"learning_rate": float("nan")}, "must be above 0"),
+        ({"settings": None}, "settings are None"),
+        ({"images": None}, "images must be an array, but are None"),
+        ({"images": np.zeros(())}, "There are 0 images"),
+        ({"images": np.zeros((72, 5), np.float32)}, r"features are of shape \(5,\)"),
+        ({"model": None}, r"must be a keras\.Model"),
+        ({"epochs": 1.5}, "epochs must be a whole number from 1 up"),
+        ({"patience": 0}, "patience must be a whole number from 1 up"),
+        ({"batch_size": "all"}, "batch_size must be a whole number from 1 up"),
+        ({"optimizer": None}, "no optimizer None; known are adam"),
     ],
 )
 def test_options_that_make_no_training_are_told(course, options, message):
-    options = {"name": "tiny", **options}
+    table, images = make_squares()
+    sound = {"model": tiny(), "catalog": table, "images": images, "settings": course}
     with pytest.raises(TrainingError, match=message):
-        training.fit(tiny(), *make_squares(), course, **options)
+        training.fit(**{**sound, "name": "tiny", **options})
+
+
+def test_a_layer_that_cannot_be_loaded_again_is_told_before_training(course):
+    import keras
+
+    class Own(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    table, images = make_squares()
+    for layer in (keras.layers.Lambda(lambda x: x / 255), Own()):
+        told = f"it has layers of the kind {type(layer).__name__}"
+        last = [keras.layers.Flatten(), keras.layers.Dense(1, "sigmoid")]
+        model = keras.Sequential([keras.Input(images.shape[1:]), layer, *last], name="own")
+        with pytest.raises(TrainingError, match=rf"own cannot be saved and loaded .*{told}\):"):
+            training.fit(model, table, images, course, "own", epochs=1)
 
 
 def test_images_of_another_size_than_the_network_takes_are_told(course):

@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import catalog
-from helpers.base.errors import ModelError, PredictionsError, TrainingError
+from helpers import catalog, explaining
+from helpers.base.errors import ImageError, ModelError, PredictionsError, TrainingError
+from helpers.datasets.files import sha256_of
 from helpers.images import loading as images
 from helpers.models import custom_cnn
 from helpers.predictions.table import load_predictions, save_predictions
@@ -30,7 +31,7 @@ def frames(tmp_path_factory):
         cv2.circle(frame, centre, 18, (200, 150, 190) if positive else (90, 50, 80), -1)
         path = folder / f"cell_{number:02d}.bmp"
         cv2.imwrite(str(path), frame)
-        row = {"image_id": path.stem, "path": str(path), "sha256": str(number)}
+        row = {"image_id": path.stem, "path": str(path), "sha256": sha256_of(path)}
         rows.append({**row, "label": "all" if positive else "hem", "subject": f"s{number // 4}"})
     return catalog.make(rows, positive="all")
 
@@ -137,7 +138,7 @@ def test_a_model_comes_back_and_a_broken_one_is_refused(trained, frames, tmp_pat
     file = frames["path"].iloc[1]
     assert zoo.predict_file(loaded, file, NAMES) == zoo.predict_file(trained, file, NAMES)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match=r"tiny\.keras cannot be loaded"):
+    with pytest.raises(TrainingError, match=r"tiny\.keras is damaged .*run the chapter"):
         zoo.load_model(path)
 
 
@@ -176,8 +177,68 @@ def test_a_network_without_shapes_or_with_damaged_weights_is_told(trained, frame
         zoo.load_model(tmp_path / "unbuilt.keras")
     damaged = keras.models.clone_model(trained)
     damaged.set_weights([weight * np.nan for weight in trained.get_weights()])
+    with pytest.raises(ModelError, match="weights that are no numbers"):
+        zoo.predict_file(damaged, frames["path"].iloc[0], NAMES)
+    inner = [keras.layers.Flatten(), keras.layers.Dense(2), keras.layers.Dense(1, "sigmoid")]
+    damaged = keras.Sequential([keras.Input((SIZE, SIZE, 3)), *inner])
+    inner[1].kernel.assign(np.full(inner[1].kernel.shape, 3e38))  # what comes out is infinite
+    inner[2].kernel.assign([[1], [-1]])
     with pytest.raises(ModelError, match="gives 1 of 1 images a score that is no probability"):
         zoo.predict_file(damaged, frames["path"].iloc[0], NAMES)
+
+
+def test_a_kernel_of_nan_behind_a_relu_is_told(trained, frames, tmp_path):
+    """A ReLU turns NaN into 0, so that the score would be an innocent 0.5."""
+    import keras
+
+    damaged = keras.models.clone_model(trained)
+    damaged.set_weights(trained.get_weights())
+    kernel = damaged.get_layer("conv2").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    damaged.save(tmp_path / "damaged.keras")
+    for ask in (
+        lambda: zoo.predict_file(damaged, frames["path"].iloc[0], NAMES),
+        lambda: zoo.predict(damaged, frames),
+        lambda: zoo.load_model(tmp_path / "damaged.keras"),
+        lambda: explaining.logits(damaged, np.zeros((SIZE, SIZE, 3), np.uint8)),
+    ):
+        with pytest.raises(ModelError, match=r"NaN or infinite\), first in '.*conv2/kernel'"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"path": None}, ImageError, "path of an image must be text .* is None"),
+        ({"path": ""}, ImageError, "must name a file"),
+        ({"path": "no\0file"}, ImageError, "must name a file"),
+        ({"path": 3}, ImageError, "path of an image must be text .* is 3"),
+        ({"classes": ("a", "a")}, TrainingError, "two different names"),
+        ({"classes": ("a", "")}, TrainingError, "two different names"),
+        ({"classes": ("a", "b", "a")}, TrainingError, "two different names"),
+        ({"classes": "ab"}, TrainingError, "list of names"),
+        ({"classes": None}, TrainingError, "list of names"),
+        ({"classes": (0, 1)}, TrainingError, "list of names"),
+        ({"threshold": 2}, TrainingError, "threshold must be a number from 0 to 1, but is 2"),
+        ({"threshold": float("nan")}, TrainingError, "threshold must be a number"),
+        ({"threshold": None}, TrainingError, "threshold must be a number"),
+        ({"model": None}, ModelError, "must be a keras.Model"),
+    ],
+)
+def test_what_predict_file_cannot_use_is_told(trained, frames, change, error, sentence):
+    sound = {"model": trained, "path": frames["path"].iloc[0], "classes": NAMES}
+    with pytest.raises(error, match=sentence):
+        zoo.predict_file(**{**sound, **change})
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_no_network_is_not_called_missing(tmp_path, content):
+    (tmp_path / "net.keras").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"net\.keras is damaged .*or is no saved network"):
+        zoo.load_model(tmp_path / "net.keras")
+    for path in (None, "", 3):
+        with pytest.raises(TrainingError, match="path of a model must"):
+            zoo.load_model(path)
 
 
 def test_other_models_and_images_are_refused(trained, frames):
