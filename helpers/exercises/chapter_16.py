@@ -18,8 +18,8 @@ def better_than_nothing(answer: Callable) -> Iterator[Point]:
     yield Required(np.ndim(inside) == 0, "It returns one number.")
     yield (
         not np.isclose(inside, 1),
-        "A map that lies inside a mask of a quarter gets more than 1. "
-        "(You seem to return the share alone: divide it by the share of the image.)",
+        "The share of the map is divided by the share of the image: a map that lies inside a "
+        "mask of a quarter gets more than 1.",
     )
     yield np.isclose(inside, 4), "With a mask of a quarter that map gets 4."
     yield np.isclose(answer(np.full((4, 4), 7.0), mask), 1), "A map that is the same all over: 1."
@@ -47,7 +47,8 @@ def deletion_test(answer: Callable) -> Iterator[Point]:
 
     result = np.ravel(answer(logit, image, important.copy(), 4, 0))
     yield Required(
-        len(result) == 5, "It returns steps + 1 logits. (Do not forget that of the whole image.)"
+        len(result) == 5,
+        "It returns steps + 1 logits: that of the whole image, and one after each part.",
     )
     yield np.array_equal(image, before), "The image that it was given is unchanged: work on a copy."
     yield np.isclose(result[0], before.mean()), "The first logit is that of the whole image."

@@ -57,7 +57,10 @@ def network(size, padding="same", activation=None, maps=(32, 64, 128, 256)):
 #: Of each exercise: a wrong answer, and words of the line that helps.
 WRONG = {
     "16-a": [
-        (lambda m, mask: np.abs(m)[mask].sum() / np.abs(m).sum(), "the share alone"),
+        (
+            lambda m, mask: np.abs(m)[mask].sum() / np.abs(m).sum(),
+            "divided by the share of the image",
+        ),
         (lambda m, mask: m[mask].sum() / m.sum() / mask.mean(), "Negative values count"),
         (lambda m, mask: np.abs(m[mask]).mean() / max(np.abs(m).mean(), 1e-9), "NaN, not 0"),
         (lambda m, mask: m * mask, "one number"),
