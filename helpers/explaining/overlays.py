@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from helpers.base.errors import ExplainError
 
@@ -91,4 +92,37 @@ def show_maps(
     bar.set_ticks([-1, 0, 1] if signed else [0, 1])
     bar.set_ticklabels(["against", "0", "for"] if signed else ["0", "most"])
     bar.outline.set_visible(False)
+    return figure
+
+
+def randomised_layers(checks: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw how alike maps stay while more and more layers are shuffled, one panel a method.
+
+    Parameters
+    ----------
+    checks : mapping
+        From the name of each method to its table of
+        :func:`helpers.explaining.sanity.sanity_check`, made with masks.
+    """
+    import matplotlib.pyplot as plt
+
+    from helpers.report import plots
+
+    lines = (
+        ("rank", "whole image", "o", "-", plots.BLUE),
+        ("rank_inside", "inside the cell", "s", ":", plots.VERMILLION),
+    )
+    size = plots.WIDTH, 3.2
+    figure, axes = plt.subplots(1, len(checks), figsize=size, sharey=True, squeeze=False)
+    for axis, (method, found) in zip(axes[0], checks.items(), strict=True):
+        by_layer = found.groupby("layer", sort=False)
+        for column, where, mark, dash, colour in lines:
+            mean = by_layer[column].mean()
+            axis.plot(list(mean.index), mean, mark, linestyle=dash, color=colour, label=where)
+        axis.axhline(0, color=plots.GREY, linewidth=1)
+        axis.set(title=method, xlabel="shuffled down to", ylim=(-0.75, 1.05))
+        axis.tick_params(axis="x", rotation=90)
+    axes[0, 0].set_ylabel("rank correlation")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=2)
     return figure

@@ -16,7 +16,7 @@ import pandas as pd
 
 from helpers import images as image_files
 from helpers.base import arguments
-from helpers.base.errors import ExplainError
+from helpers.base.errors import CourseError, ExplainError
 from helpers.images import cropping
 
 #: Up to this value in every channel a pixel is background. Resizing blurs the black edge, so
@@ -49,6 +49,41 @@ def cell_masks(images: np.ndarray) -> np.ndarray:
         When the images are of another kind.
     """
     return _require_images(images).max(axis=3) > DARKEST
+
+
+def cells_inside(images: np.ndarray, paths: Iterable[str]) -> np.ndarray:
+    """Return where the cells are: what is not black, and in a field what segmentation finds.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, size, size, 3)
+        As :func:`helpers.images.load_images` gives them.
+    paths : iterable of str, length n
+        The files that they were made of.
+
+    Returns
+    -------
+    ndarray of bool, shape (n, size, size)
+        Without any True where no cell is found in a field.
+    """
+    from helpers.cells import segmentation
+
+    masks = _require_images(images).any(axis=3)
+    for row, path in enumerate(paths):
+        field = image_files.read_image(path)
+        if image_files.is_frame(field):
+            continue
+        try:
+            found = segmentation.segment_field(field)
+        except CourseError:
+            masks[row] = False
+            continue
+        mask = (found.nucleus | found.cytoplasm).astype(np.uint8)
+        side = min(mask.shape)
+        top, left = ((length - side) // 2 for length in mask.shape)
+        middle = np.ascontiguousarray(mask[top : top + side, left : left + side])
+        masks[row] = cv2.resize(middle, masks.shape[:0:-1]) > 0
+    return masks
 
 
 def silhouettes(images: np.ndarray) -> np.ndarray:

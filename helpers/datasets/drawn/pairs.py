@@ -7,7 +7,10 @@ nucleoli. All other random choices, of cell, stain and camera, are the same in b
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import replace
+
+import numpy as np
 
 from helpers.base.errors import DatasetError
 from helpers.datasets.drawn import frames
@@ -51,3 +54,16 @@ def change(path: str | os.PathLike, trait: str, shift: float) -> Phantom:
         return draw_cell(label, style, rng, more_nucleoli=round(1.1 * shift))
     traits = {**style.traits, trait: style.traits[trait] + shift}
     return draw_cell(label, replace(style, traits=traits), rng)
+
+
+def redrawable(paths: Iterable[str | os.PathLike]) -> np.ndarray:
+    """Return which files are phantoms, which :func:`change` can draw again; bool, shape (n,)."""
+
+    def known(path: str | os.PathLike) -> bool:
+        try:
+            frames.arguments_of(path)
+        except DatasetError:
+            return False
+        return True
+
+    return np.array([known(path) for path in paths], dtype=bool)

@@ -1,102 +1,234 @@
 """What chapter 16 builds is what `explaining` has, and its checkers know right from wrong."""
 
-import numpy as np
-import pytest
+from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from helpers import explaining
 from helpers.exercises.checking import exercises
-from tests.unit.chapter_page import run, solutions, verdict
+from helpers.explaining import sanity
+from helpers.models import custom_cnn
+from helpers.predictions import resampling
+from tests.unit.chapter_page import functions, run, solutions, told, verdict
+
+keras = pytest.importorskip("keras")
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the page takes its gradients with TensorFlow"
+)
+
+SIZE = 54
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
 
 
 def test_the_solutions_solve_the_exercises():
-    answers = solutions("16")
-    assert sorted(answers) == exercises("16")
+    answers = solutions("16", keras=keras)
+    assert sorted(answers) == exercises("16") == ["16-a", "16-b", "16-c"]
     for name, answer in answers.items():
         assert verdict(name, answer) == "solved.", name
 
 
-def occlude(score, image, side, colour, turned=False, inside=False):
-    image = image if inside else image.copy()
-    falls = np.zeros(image.shape[:2])
-    for top in range(0, image.shape[0], side):
-        for left in range(0, image.shape[1], side):
-            there = slice(top, top + side), slice(left, left + side)
-            covered = image if inside else image.copy()
-            before = score(image)
-            covered[there] = colour
-            falls[there] = (before - score(covered)) * (-1 if turned else 1)
-    return falls
+def deletion(logit, image, drawn_map, steps, colour, *, inside=False, first=True, lift=False):
+    covered = image if inside else image.copy()
+    order = np.argsort(-drawn_map.ravel(), kind="stable")
+    logits = [logit(covered)] if first else []
+    for part in np.split(order, steps):
+        if lift:
+            covered = image.copy()
+        covered.reshape(-1, covered.shape[-1])[part] = colour
+        logits.append(logit(covered))
+    return logits
 
 
-def at_the_ends(slope, image, baseline, steps):
-    way = image - baseline
-    return way * np.mean([slope(baseline + a * way) for a in np.linspace(0, 1, steps)], axis=0)
+def network(size, padding="same", activation=None, maps=(32, 64, 128, 256)):
+    layers = keras.layers
+    made = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 64)])
+    for kernels, pool in zip(maps, (3, 3, 3, 2), strict=True):
+        made.add(layers.Conv2D(kernels, 3, padding="same", activation="relu"))
+        made.add(layers.MaxPooling2D(pool, padding=padding))
+    made.add(layers.GlobalAveragePooling2D())
+    made.add(layers.Dense(1, activation=activation))
+    return made
 
 
+#: Of each exercise: a wrong answer, and words of the line that helps.
 WRONG = {
     "16-a": [
-        np.maximum,
-        lambda maps, slopes: np.maximum((maps * slopes).sum(axis=-1), 0),  # by place
-        lambda maps, slopes: (maps * slopes.mean(axis=(0, 1))).sum(axis=-1),  # no ReLU
-        lambda maps, slopes: np.maximum((maps * slopes.sum(axis=(0, 1))).sum(axis=-1), 0),
-        lambda maps, slopes: np.maximum(maps * slopes.mean(axis=(0, 1)), 0).sum(axis=-1),
-        7,
+        (
+            lambda m, mask: np.abs(m)[mask].sum() / np.abs(m).sum(),
+            "divided by the share of the image",
+        ),
+        (lambda m, mask: m[mask].sum() / m.sum() / mask.mean(), "Negative values count"),
+        (lambda m, mask: np.abs(m[mask]).mean() / max(np.abs(m).mean(), 1e-9), "NaN, not 0"),
+        (lambda m, mask: m * mask, "one number"),
+        (7, "It is a function"),
     ],
     "16-b": [
-        lambda *given: occlude(*given, turned=True),
-        lambda *given: occlude(*given, inside=True),
-        lambda score, image, side, colour: np.zeros(image.shape[:2]),
-        7,
+        (lambda *given: deletion(*given, inside=True), "work on a copy"),
+        (lambda *given: deletion(*given, first=False), "that of the whole image"),
+        (lambda *given: deletion(*given, lift=True), "stays covered"),
+        (
+            lambda logit, image, m, *more: deletion(logit, image, -m, *more),
+            "with the smallest values",
+        ),
+        (
+            lambda logit, image, m, *more: deletion(logit, image, np.abs(m), *more),
+            "speaks against",
+        ),
+        (lambda logit, image, m, steps, _: deletion(logit, image, m, steps, 0), "given colour"),
+        (7, "It is a function"),
     ],
     "16-c": [
-        at_the_ends,
-        lambda slope, image, baseline, steps: image * slope(image),
-        lambda slope, image, baseline, steps: (image - baseline) * slope(image),
-        lambda slope, image, baseline, steps: slope(image),
-        7,
+        (lambda size: network(size, "valid"), "last row has influence"),
+        (lambda size: network(size, activation="sigmoid"), "no sigmoid"),
+        (lambda size: network(size, maps=(8, 8, 8, 8)), "four convolutions"),
+        (lambda size: None, "a Keras network"),
+        (7, "It is a function"),
     ],
-    "16-d": [
-        lambda m, mask: np.abs(m)[mask].sum() / np.abs(m).sum(),  # the share alone
-        lambda m, mask: m[mask].sum() / m.sum() / mask.mean(),  # with signs
-        lambda m, mask: np.abs(m[mask]).mean() / max(np.abs(m).mean(), 1e-9),  # 0, not NaN
-        7,
-    ],
-    "16-e": [96, 54, 100, 162, 216, 99],
 }
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_answers_are_not_solved(name):
-    for place, answer in enumerate(WRONG[name]):
-        assert verdict(name, answer) == "not solved yet.", place
+def test_wrong_answers_are_not_solved_and_get_a_line_that_helps(name):
+    for place, (answer, words) in enumerate(WRONG[name]):
+        lines = told(name, answer).splitlines()
+        assert lines[-1].endswith("not solved yet."), place
+        assert any(line.startswith("✗") and words in line for line in lines), (place, lines)
 
 
-def test_the_pages_interval_is_over_subjects():
-    interval = run("16", "def interval(values, groups)", np=np, SEED=24)["interval"]
+def page_grad_cam():
+    return run("16", "def grad_cam(", np=np)["grad_cam"]
+
+
+@pytest.mark.parametrize("class_index", [0, 1])
+def test_the_pages_grad_cam_is_the_courses(class_index):
+    model = custom_cnn.build(SIZE, seed=3)
+    tensor = model.get_layer(explaining.feature_layer(model)).output
+    ours = page_grad_cam()(model, IMAGES, tensor, class_index)
+    theirs = explaining.grad_cam(model, IMAGES, positive=class_index == 1)
+    assert theirs.any()
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 * theirs.max())
+
+
+def nested(outputs=1):
+    layers = keras.layers
+    inner = keras.Sequential(
+        [keras.Input((SIZE, SIZE, 3)), layers.Conv2D(5, 3, strides=4, activation="relu")],
+        name="backbone",
+    )
+    image = keras.Input((SIZE, SIZE, 3))
+    pooled = layers.GlobalAveragePooling2D(name="pool")(inner(image))
+    activation = "sigmoid" if outputs == 1 else "softmax"
+    return keras.Model(image, layers.Dense(outputs, activation=activation)(pooled))
+
+
+def test_the_pages_grad_cam_cuts_behind_a_backbone_but_not_inside():
+    keras.utils.set_random_seed(1)
+    model = nested()
+    grad_cam = page_grad_cam()
+    ours = grad_cam(model, IMAGES, model.get_layer("pool").input)
+    theirs = explaining.grad_cam(model, IMAGES, "backbone/" + model.layers[1].layers[-1].name)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 * max(1e-9, theirs.max()))
+    with pytest.raises((ValueError, KeyError)):
+        grad_cam(model, IMAGES, model.get_layer("backbone").layers[-1].output)
+
+
+def test_the_pages_grad_cam_takes_the_class_index_of_a_network_with_two_outputs():
+    keras.utils.set_random_seed(1)
+    one, two = nested(), nested(outputs=2)
+    kernel, bias = one.layers[-1].get_weights()
+    two.set_weights([*one.get_weights()[:-2], np.hstack([-kernel, kernel]), np.append(-bias, bias)])
+    grad_cam = page_grad_cam()
+    for index in (0, 1):
+        maps = [grad_cam(m, IMAGES, m.get_layer("pool").input, index) for m in (one, two)]
+        np.testing.assert_allclose(*maps, atol=1e-5)
+
+
+def test_the_pages_integrated_gradients_are_the_courses():
+    model = custom_cnn.build(SIZE, seed=3)
+    import tensorflow as tf
+
+    last = model.layers[-1]
+    page = {"keras": keras, "tf": tf, "np": np, "last": last}
+    page["inside_model"] = keras.Model(model.input, last.input)
+    integrate = functions("16", "integrate", **page)["integrate"]
+    theirs = explaining.integrated_gradients(model, IMAGES[0], steps=16)
+    np.testing.assert_allclose(integrate(IMAGES[0], 16), theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_the_pages_average_decides_between_grad_cam_and_hirescam():
+    keras.utils.set_random_seed(1)
+    page = functions("16", "cam", keras=keras, explaining=explaining)
+    pooled, flat = nested(), custom_cnn.build(SIZE, seed=3)
+    layer = flat.get_layer(explaining.feature_layer(flat))
+    for model, tensor, equal in (
+        (pooled, pooled.get_layer("pool").input, True),
+        (flat, layer.output, False),
+    ):
+        both = [page["cam"](model, IMAGES, tensor, average) for average in (True, False)]
+        assert np.allclose(*both, atol=1e-5 * np.abs(both[0]).max()) == equal
+
+
+def test_the_pages_shuffling_keeps_the_numbers_and_the_network():
+    model = custom_cnn.build(SIZE, seed=3)
+    before = [array.copy() for array in model.get_weights()]
+    copy = functions("16", "forget", np=np, keras=keras, SEED=24)["forget"](model)
+    for old, now, new in zip(before, model.get_weights(), copy.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, now)
+        np.testing.assert_array_equal(np.sort(old.ravel()), np.sort(new.ravel()))
+    assert not np.allclose(copy.predict(IMAGES, verbose=0), model.predict(IMAGES, verbose=0))
+
+
+def test_the_pages_likeness_is_that_of_the_sanity_check():
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(size=(2, 4, 9, 9))
+    second[1] = first[1] * 3
+    second[2] = 0
+    masks = rng.random((4, 9, 9)) > 0.3
+    found = functions("16", "likeness", np=np, spearmanr=stats.spearmanr)["likeness"]
+    alike = found(first, second, masks)
+    wanted = [sanity.similarity(*one)[0] for one in zip(first, second, masks, strict=True)]
+    np.testing.assert_allclose(alike, wanted)
+    assert alike[1] == pytest.approx(1)
+    assert np.isnan(alike[2])
+
+
+def page_interval():
+    course = SimpleNamespace(profile=SimpleNamespace(resamples=2000))
+    names = {"np": np, "pd": pd, "SEED": 24, "course": course, "resampling": resampling}
+    return functions("16", "interval", **names)["interval"]
+
+
+def test_the_pages_interval_is_over_subjects_with_students_t():
+    interval = page_interval()
     rng = np.random.default_rng(0)
     offset = rng.normal(size=12)
-    groups = np.repeat(np.arange(12), 30)
-    values = offset[groups] + 0.01 * rng.normal(size=len(groups))
+    groups = np.repeat([f"s{number}" for number in range(12)], 30)
+    values = np.repeat(offset, 30) + 0.01 * rng.normal(size=len(groups))
     mean, low, high = interval(values, groups)
     assert mean == pytest.approx(values.mean())
-    assert low < mean < high
-    # Twelve subjects decide, not 360 images.
-    assert high - low == pytest.approx(2 * 1.96 * offset.std() / 12**0.5, rel=0.25)
+    # Twelve subjects decide, not 360 images; the classical interval of twelve means is near.
+    reach = stats.t.ppf(0.975, 11) * offset.std(ddof=1) / 12**0.5
+    assert high - low == pytest.approx(2 * reach, rel=0.1)
     values[5] = np.nan
     assert np.isfinite(interval(values, groups)).all()
-    assert np.isnan(interval([1.0, 2.0], ["a", "a"])[1:]).all()
-    assert np.isnan(interval([np.nan], ["a"])).all()
+    assert np.isnan(interval(np.array([1.0, 2.0]), np.array(["a", "a"]))[1:]).all()
+    assert np.isnan(interval(np.array([np.nan]), np.array(["a"]))).all()
+    low, high = interval(np.array([0.98, 0.99, 1.0]), np.array(["a", "b", "c"]), (0, 1))[1:]
+    assert 0 <= low < high <= 1
 
 
 def test_the_pages_pointing_has_known_ends():
-    pointing = run(
-        "16", "from sklearn.metrics import roc_auc_score", "def pointing(", np=np, SEED=24
-    )["pointing"]
+    pointing = run("16", "def pointing(", np=np)["pointing"]
     cell = np.ones((6, 6), bool)
     cell[0] = False
     changed = np.zeros((6, 6), bool)
     changed[3:5, 2:4] = True
-    assert pointing(changed * -3.0, changed, cell) == 1  # without the sign
+    assert pointing(changed * 3.0, changed, cell) == 1
     assert pointing(1.0 - changed, changed, cell) == 0
     assert pointing(np.ones((6, 6)), changed, cell) == 0.5
     assert np.isnan(pointing(np.ones((6, 6)), np.zeros((6, 6), bool), cell))

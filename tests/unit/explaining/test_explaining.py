@@ -4,6 +4,7 @@ import re
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import settings as trials
@@ -432,6 +433,22 @@ def test_maps_are_drawn_with_a_scale():
         matplotlib.pyplot.close(figure)
     with pytest.raises(ExplainError):
         overlays.show_maps(IMAGES, maps[:2], ["a", "b", "c"])
+
+
+def test_the_layers_of_a_randomisation_are_drawn_in_their_order():
+    import matplotlib
+
+    matplotlib.use("Agg")
+    rows = [(n, layer, n / 4, n / 8) for n, layer in ((1, "z"), (1, "z"), (2, "a"))]
+    table = pd.DataFrame(rows, columns=["random", "layer", "rank", "rank_inside"])
+    figure = overlays.randomised_layers({"one": table, "other": table})
+    assert [axis.get_title() for axis in figure.axes] == ["one", "other"]
+    whole, inside = figure.axes[0].lines[:2]
+    assert list(whole.get_xdata()) == ["z", "a"]
+    assert list(whole.get_ydata()) == [0.25, 0.5]
+    assert list(inside.get_ydata()) == [0.125, 0.25]
+    figure.canvas.draw()
+    matplotlib.pyplot.close(figure)
 
 
 def test_occlusion_speed(benchmark):

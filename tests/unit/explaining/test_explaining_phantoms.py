@@ -73,3 +73,12 @@ def test_what_cannot_be_changed_is_refused(some, tmp_path):
         pairs.change(tmp_path / "UID_1_1_1_all.bmp", "openness", 1)
     with pytest.raises(DatasetError, match="UID_999_1_1_all"):
         pairs.change(some[0].with_name("UID_999_1_1_all.bmp"), "openness", 1)
+
+
+def test_only_phantoms_can_be_drawn_again(some, tmp_path):
+    assert pairs.redrawable([some[0], tmp_path / "photo.png", some[1]]).tolist() == [
+        True,
+        False,
+        True,
+    ]
+    assert pairs.redrawable([]).shape == (0,)

@@ -10,13 +10,15 @@ from sklearn.preprocessing import StandardScaler
 
 from helpers import catalog
 from helpers.base.errors import ExplainError
+from helpers.cells import segmentation
+from helpers.datasets.drawn import fields
 from helpers.datasets.drawn import frames as phantom
 from helpers.explaining import shortcuts
 from helpers.images import loading as image_files
 from helpers.predictions import metrics
 from helpers.studies import baselines, lineup
 from tests.conftest import SHARED
-from tests.unit.redrawn import redrawn_frame
+from tests.unit.redrawn import redrawn_field, redrawn_frame
 
 RNG = np.random.default_rng(0)
 
@@ -215,3 +217,23 @@ def test_real_frames_lose_nothing_but_their_ground():
     assert ((masks.mean(axis=(1, 2)) > 0.3) & (masks.mean(axis=(1, 2)) < 0.95)).all()
     measured = shortcuts.sizes(files)
     assert ((measured[:, :2] >= 100) & (measured[:, :2] <= 353)).all()
+
+
+def test_the_cells_inside_a_frame_are_what_is_not_black_and_in_a_field_what_is_segmented(tmp_path):
+    recipe = fields.Recipe(3, 5, 49, 0.25)
+    drawn = redrawn_field(recipe, fields.plan(recipe)["name"][0])
+    frame = cells(1, 64)[0]
+    pictures = {"frame": frame, "field": drawn.image, "white": np.full((90, 90, 3), 240, np.uint8)}
+    paths = [str(tmp_path / f"{name}.png") for name in pictures]
+    for path, picture in zip(paths, pictures.values(), strict=True):
+        cv2.imwrite(path, picture[..., ::-1])
+    pixels = np.stack([image_files.prepare(each, 64) for each in pictures.values()])
+    found = shortcuts.cells_inside(pixels, paths)
+    assert found.shape == (3, 64, 64)
+    np.testing.assert_array_equal(found[0], pixels[0].any(axis=-1))
+    truth = segmentation.segment_field(drawn.image)
+    side = min(drawn.image.shape[:2])
+    top, left = ((length - side) // 2 for length in drawn.image.shape[:2])
+    middle = (truth.nucleus | truth.cytoplasm)[top : top + side, left : left + side]
+    assert found[1].mean() == pytest.approx(middle.mean(), abs=0.02)
+    assert not found[2].any()
