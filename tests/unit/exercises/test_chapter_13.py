@@ -63,6 +63,19 @@ def test_the_votes_on_the_page_are_those_that_ship(models):
     )
 
 
+def test_fuzzy_rank_is_a_distance_as_the_page_says():
+    """R2 is a closeness, but the product falls as p rises, so the smallest result wins."""
+    p = np.linspace(0, 1, 201)
+    half_square = (p - 1) ** 2 / 2
+    distance, closeness = 1 - np.exp(-half_square), 1 - np.tanh(half_square)
+    assert (np.diff(closeness) > 0).all()
+    assert (np.diff(distance * closeness) < 0).all()
+    # One member: the more probable class wins in both forms.
+    shown = page("def fuzzy_rank(scores")["fuzzy_rank"]
+    for form in ("fused", "rank"):
+        assert np.array_equal(shown(p[None], form) >= 0.5, p >= 0.5)
+
+
 def test_the_fitted_weights_on_the_page_are_those_that_ship():
     shown = page("from scipy.optimize import minimize", "def fit_weights(scores, target)")
     made, scores, truth, val = tables()
