@@ -119,6 +119,11 @@ def difference(
     value, low, high = _checked(what, estimate)
     if math.isnan(value):
         return _lines(f"{what} is undefined for these images")
+    if value == 0 and (math.isnan(low) or math.isnan(high)):
+        return _lines(
+            f"{what} is zero and has no interval: the answers hardly differ, or there are too few "
+            "subjects"
+        )
     if math.isnan(low) or math.isnan(high):
         return _lines(
             f"{what}, {value:+.{digits}f}, has no interval, because there are too few "

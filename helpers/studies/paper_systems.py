@@ -18,15 +18,14 @@ from helpers import images
 from helpers import predictions as prediction_tables
 from helpers.base import code, provenance
 from helpers.base.errors import StudyError
-from helpers.base.settings import Settings, artifacts_folder
+from helpers.base.settings import Settings
 from helpers.catalog import splitting
 from helpers.predictions import ensembling
-from helpers.studies import lineup
+from helpers.studies import lineup, marrow
 
 #: What the papers used, where they say so: side of the images in pixels, training images.
 PAPER_SIDE, PAPER_TRAINING_IMAGES = 224, 6396
 _FOLDS = 5
-_DCNN_SIDE = {"smoke": 32, "quick": 48, "full": 64}
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def reasons(settings: Settings, name: str) -> list[str]:
     if system.kind == "network":
         result.append(f"layers are ours, up to {profile.epochs} epochs, one split")
     if system.kind == "fields":
-        steps, published = _iterations(settings), dcnn.PUBLISHED.iterations
+        steps, published = marrow.ITERATIONS[profile.name], dcnn.PUBLISHED.iterations
         result.append("layers, k and crops are ours")
         if steps != published:
             result.append(f"{steps} iterations instead of {published}")
@@ -269,34 +268,21 @@ def _test(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["split"] == "test"].reset_index(drop=True)
 
 
-def _iterations(settings: Settings) -> int:
-    from helpers.models import dcnn
-
-    return 30 if settings.profile.name == "smoke" else dcnn.PUBLISHED.iterations
-
-
 def _dcnn(settings: Settings, split: str) -> pd.DataFrame:
     """Return the scores of all crops by the network of chapter 12."""
-    from helpers import datasets
     from helpers.cells import field_crops
-    from helpers.datasets.drawn import fields
 
     lineup.require_split(split)
     profile, seed = settings.profile.name, settings.seed
-    folder = settings.data_dir
-    if settings.dataset != "snam":
-        folder = artifacts_folder() / "phantom_fields" / f"{profile}-{seed}-one"
-        fields.draw(folder, profile, seed, laboratories=False)
     with contextlib.redirect_stdout(io.StringIO()):  # chapter 12 prints these notes
-        catalog = datasets.load("snam", folder, profile, seed)
-        crops, pixels = field_crops.crops(catalog, _DCNN_SIDE[profile])
+        crops, pixels = field_crops.crops(marrow.fields(settings), marrow.SIDE[profile])
         if split == "random":
             table = splitting.split_at_random(crops, seed=seed)
         else:
             table = splitting.split_by_subject(crops, seed=seed, nearest=True)
     facts = {
         "pixels": provenance.digest(pixels),
-        "run": [seed, _iterations(settings)],
+        "run": [seed, marrow.ITERATIONS[profile]],
         "code": code.version(__name__),
         "software": lineup.software(),
     }
@@ -314,6 +300,6 @@ def _dcnn_scores(settings: Settings, table: pd.DataFrame, pixels: np.ndarray) ->
     train, val = (np.flatnonzero(table["split"] == part) for part in ("train", "val"))
     selection = ChiSquareSelection(int(0.3 * flat.shape[1])).fit(flat[train], target[train])
     model = dcnn.build(pixels.shape[1], settings.seed, selection.support_)
-    steps = _iterations(settings)
+    steps = marrow.ITERATIONS[settings.profile.name]
     dcnn.train(model, pixels, target, train, val, iterations=steps, seed=settings.seed)
     return model.predict(pixels, verbose=0)[:, 0].astype(float)

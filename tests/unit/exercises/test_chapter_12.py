@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from helpers import catalog as catalogs
-from tests.unit.chapter_page import code_cells, solutions, verdict
+from helpers import predictions
+from tests.unit.chapter_page import code_cells, functions, solutions, told, verdict
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
@@ -41,39 +42,59 @@ def drawn(seed=3):
 
 
 def namespace(crops, pixels, target):
-    return {
-        "keras": keras, "layers": keras.layers, "np": np, "pd": pd, "dcnn": dcnn,
-        "ChiSquareSelection": ChiSquareSelection, "catalogs": catalogs, "SEED": 24,
-        "PROFILE": "smoke", "side": SIDE, "k": 120, "target": target, "pixels": pixels,
-        "flat": pixels.reshape(len(pixels), -1), "published": dcnn.PUBLISHED,
-        "splits": {"field split": crops}, "crops": crops, "origin": "RANDOM weights",
-        "features": pixels.reshape(len(pixels), -1)[:, :50].astype("float32"),
+    import scipy.special
+
+    page = {
+        "keras": keras, "layers": keras.layers, "np": np, "pd": pd, "expit": scipy.special.expit,
+        "catalogs": catalogs, "predictions": predictions, "SEED": 24, "PROFILE": "smoke",
+        "side": SIDE, "k": 120, "target": target, "pixels": pixels,
+        "flat": pixels.reshape(len(pixels), -1), "crops": crops,
     }  # fmt: skip
+    exec("from sklearn.feature_selection import SelectKBest, chi2", page)
+    exec(cell("def in_turn("), page)  # with its imports
+    return page
 
 
-def test_the_chapter_shows_the_network_and_the_training_that_are_shipped(untraced):
+def trainable(page, iterations=6, look=2):
+    """Add what the page needs to train."""
+    page |= {"iterations": iterations, "look": look}
+    return functions("12", "select", "build", "batches", "train", **page)
+
+
+def test_plain_fit_on_the_page_trains_what_the_course_trains(untraced):
     crops, pixels, target = drawn()
-    page = namespace(crops, pixels, target)
-    exec(cell("def build("), page)
-    exec(cell("def train_steps("), page)
-    keep = np.random.default_rng(0).uniform(size=pixels[0].size) < 0.5
-    shown, shipped = page["build"](SIDE, 25, keep), dcnn.build(SIDE, 25, keep)
-    assert shown.get_config() == shipped.get_config()
-    assert all(map(np.array_equal, shown.get_weights(), shipped.get_weights()))
+    page = trainable(namespace(crops, pixels, target), iterations=12, look=3)
     rows, val = np.arange(24), np.arange(24, 36)
-    here = page["train_steps"](shown, rows, val, 6, batch_size=8, look=4)
-    there = dcnn.train(shipped, pixels, target, rows, val, iterations=6, batch_size=8, look=4)
-    assert here.equals(there)
-    assert all(map(np.array_equal, shown.get_weights(), shipped.get_weights()))
+    shipped = dcnn.build(SIDE, 25, page["select"](rows))
+    keras.utils.set_random_seed(24)
+    for one, other in zip(
+        shipped.trainable_weights, page["build"](SIDE).trainable_weights, strict=True
+    ):
+        assert one.shape == other.shape
+        one.assign(other)
+    there = dcnn.train(shipped, pixels, target, rows, val, iterations=12, look=3, seed=24)
+    scores, losses = page["train"](crops)
+    assert scores == pytest.approx(shipped.predict(pixels, verbose=0)[:, 0], abs=2e-4)
+    looked = there["val_loss"].dropna().to_numpy()
+    assert losses["val_loss"].to_numpy() == pytest.approx(looked, abs=2e-4)
+    each = there["loss"].to_numpy().reshape(4, 3).mean(axis=1)
+    assert losses["loss"].to_numpy() == pytest.approx(each, abs=2e-4)
+
+
+def test_the_selection_on_the_page_is_the_shipped_one():
+    page = namespace(*drawn())
+    rows = np.arange(24)
+    found = functions("12", "select", **page)["select"](rows)
+    fitted = ChiSquareSelection(120).fit(page["flat"][rows], page["target"][rows])
+    assert np.array_equal(found, fitted.support_)
 
 
 def test_chi_square_by_hand_is_the_shipped_score():
-    crops, pixels, target = drawn()
-    page = namespace(crops, pixels, target)
-    exec(cell("def chi_square("), page)
-    scores = ChiSquareSelection(5).fit(page["flat"], target).scores_
+    page = functions("12", "chi_square", **namespace(*drawn()))
+    scores = ChiSquareSelection(5).fit(page["flat"], page["target"]).scores_
     for place in (0, 17, 200):
-        assert page["chi_square"](page["flat"][:, place], target) == pytest.approx(scores[place])
+        by_hand = page["chi_square"](page["flat"][:, place], page["target"])
+        assert by_hand == pytest.approx(scores[place])
 
 
 @pytest.mark.slow
@@ -86,18 +107,19 @@ def test_nothing_on_the_page_is_fitted_outside_of_training():
             pixels[36:, 0, 0] = 255 * target[36:, None]
             target[36:] = 1 - target[36:]
             crops.loc[36:, "label"] = np.where(target[36:] == 1, "mm", "all")
-        page = namespace(crops, pixels, target)
-        for text in ("def build(", "def train_steps(", "histories, networks, selections ="):
-            exec(cell(text), page)
-        for text in ("def linear(", "def scores_of(", "tables = {}"):
-            exec(cell(text), page)
-        selection = page["selections"]["field split"]
-        known = [page["tables"][key]["score"][:36].to_numpy() for key in page["tables"]]
-        weights = page["networks"]["field split"].get_weights()
-        seen.append([selection.scores_, selection.support_, *weights, *known])
-    assert len(seen[0]) > 12
+        page = trainable(namespace(crops, pixels, target))
+        exec(cell("from sklearn.ensemble import"), page)
+        scores, losses = page["train"](crops)
+        known = [page["select"](np.arange(24)), losses.to_numpy(), scores[:36]]
+        page = functions("12", "tested", **page)
+        for name, (model, numbers) in page["rivals"].items():
+            page["tested"](model, numbers, crops)
+            ask = getattr(model, "predict_proba", None) or model.decision_function
+            known.append(ask(numbers[:36]))
+            assert name in ("SVM", "decision tree", "random forest", "naive Bayes", "k-NN")
+        seen.append(known)
+    assert len(seen[0]) == 8
     assert all(map(np.array_equal, *seen))
-    assert not np.array_equal(page["flat"][36:, :3], drawn()[1].reshape(48, -1)[36:, :3])
 
 
 def test_selecting_before_the_split_finds_something_where_there_is_nothing():
@@ -105,8 +127,7 @@ def test_selecting_before_the_split_finds_something_where_there_is_nothing():
     crops, _, target = drawn()
     crops["subject"] = crops["image_id"]
     page = namespace(crops, rng.integers(0, 256, (48, 20, 20, 3), dtype=np.uint8), target)
-    exec(cell("def linear("), page)
-    exec(cell("def in_turn("), page)
+    exec(cell("def draw_crops("), page)
     exec(cell("def two_ways("), page)
     page["few"], page["best_k"] = 40, 100
     values = np.array([page["two_ways"](seed, shuffled=True) for seed in range(8)])
@@ -116,10 +137,7 @@ def test_selecting_before_the_split_finds_something_where_there_is_nothing():
 
 
 def test_the_solutions_solve_the_exercises():
-    page = namespace(*drawn())
-    exec(cell("from sklearn.ensemble import"), page)
-    exec(cell("def in_turn("), page)
-    answers = solutions("12", **page)
+    answers = solutions("12", **namespace(*drawn()))
     assert sorted(answers) == ["12-a", "12-b", "12-c", "12-d"]
     for name, answer in answers.items():
         assert verdict(name, answer) == "solved."
@@ -149,13 +167,25 @@ def spoil(pictures, labels, groups):
     return colour_by(True, True)(pictures, labels, groups)
 
 
-def squares(numbers, keep, transposed=False, kind=None):
-    count = int(keep.sum())
-    width = int(np.ceil(np.sqrt(count)))
-    result = np.zeros((len(numbers), width * width), kind or numbers.dtype)
-    result[:, :count] = numbers[:, keep]
-    result = result.reshape(-1, width, width)
-    return result.swapaxes(1, 2) if transposed else result
+def square_network(count, transposed=False, end=None, zeros=True, scaled=True, wide=0):
+    """Return a solution of 12-d, right or with a part left out."""
+    layers = keras.layers
+    width = int(np.ceil(np.sqrt(count))) + wide
+    row = [layers.Rescaling(1 / 255)] if scaled else []
+    row += [layers.Reshape((count, 1))]
+    if zeros:
+        row += [layers.ZeroPadding1D((0, width * width - count))]
+    else:  # the first number again and again
+        row += [layers.Flatten(), layers.Dense(width * width), layers.Reshape((-1, 1))]
+    row += [layers.Reshape((width, width, 1))]
+    row += [layers.Permute((2, 1, 3))] if transposed else []
+    row += [layers.Conv2D(4, 3, padding="same"), layers.Conv2D(4, 3, padding="same")]
+    row += [layers.Flatten(), layers.Dense(1, end)]
+    return keras.Sequential([keras.Input((count,)), *row])
+
+
+def no_convolution(count):
+    return keras.Sequential([keras.Input((count,)), keras.layers.Dense(1)])
 
 
 WRONG = {
@@ -177,9 +207,13 @@ WRONG = {
         lambda pictures, labels, groups: 0.5,
     ],
     "12-d": [
-        lambda numbers, keep: numbers[:, keep],
-        lambda numbers, keep: squares(numbers, keep, transposed=True),
-        lambda numbers, keep: squares(numbers, keep, kind=float),
+        no_convolution,
+        lambda count: square_network(count, transposed=True),
+        lambda count: square_network(count, end="sigmoid"),
+        lambda count: square_network(count, zeros=False),
+        lambda count: square_network(count, scaled=False),
+        lambda count: square_network(count, wide=1),
+        lambda count: "a network",
     ],
 }
 
@@ -188,3 +222,20 @@ WRONG = {
 def test_wrong_answers_are_not_called_solved(name):
     for answer in WRONG[name]:
         assert verdict(name, answer) == "not solved yet."
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "hint"),
+    [
+        ("12-a", WRONG["12-a"][1], "You seem to count all images"),
+        ("12-a", WRONG["12-a"][2], "round the number of images down"),
+        ("12-b", WRONG["12-b"][0], "You seem to leave out your own figure"),
+        ("12-b", WRONG["12-b"][1], "count equal ones too"),
+        ("12-c", WRONG["12-c"][0], "pictures of one group on both sides"),
+        ("12-c", WRONG["12-c"][1], "return the balanced accuracy"),
+        ("12-d", WRONG["12-d"][1], "fill it row by row"),
+        ("12-d", WRONG["12-d"][2], "no sigmoid"),
+    ],
+)
+def test_a_usual_mistake_is_named(name, answer, hint):
+    assert hint in told(name, answer)

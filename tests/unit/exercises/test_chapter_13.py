@@ -10,7 +10,7 @@ import pytest
 
 from helpers.exercises.checking import exercises
 from helpers.predictions import ensembling
-from tests.unit.chapter_page import code_cells, solutions, verdict
+from tests.unit.chapter_page import code_cells, solutions, told, verdict
 
 CELLS = code_cells("13")
 
@@ -61,6 +61,19 @@ def test_the_votes_on_the_page_are_those_that_ship(models):
     assert np.allclose(
         ours, ensembling.soft_vote(made, dict(zip(made, weights, strict=True)))["score"]
     )
+
+
+def test_fuzzy_rank_is_a_distance_as_the_page_says():
+    """R2 is a closeness, but the product falls as p rises, so the smallest result wins."""
+    p = np.linspace(0, 1, 201)
+    half_square = (p - 1) ** 2 / 2
+    distance, closeness = 1 - np.exp(-half_square), 1 - np.tanh(half_square)
+    assert (np.diff(closeness) > 0).all()
+    assert (np.diff(distance * closeness) < 0).all()
+    # One member: the more probable class wins in both forms.
+    shown = page("def fuzzy_rank(scores")["fuzzy_rank"]
+    for form in ("fused", "rank"):
+        assert np.array_equal(shown(p[None], form) >= 0.5, p >= 0.5)
 
 
 def test_the_fitted_weights_on_the_page_are_those_that_ship():
@@ -126,14 +139,29 @@ def test_the_solutions_solve_the_exercises():
         assert verdict(name, ...).startswith("not answered yet")
 
 
-def no_mixture(first, second, target):
-    losses = [-np.log(np.where(target == 1, s, 1 - s)).mean() for s in (second, first)]
-    return float(np.argmin(losses))
+def losses(scores, target):
+    return -np.log(np.where(target == 1, scores, 1 - scores)).mean(axis=-1)
 
 
-def no_second(first, second, target):
-    losses = [-np.log(np.where(target == 1, w * first, 1 - w * first)).mean() for w in (0.01, 1)]
-    return float(np.argmin(losses))
+def ranked(scores, target, steps):
+    return list(np.resize(np.argsort(losses(scores, target)), steps))
+
+
+def without_repeats(scores, target, steps):
+    chosen = []
+    while len(chosen) < steps:
+        left = [row for row in range(len(scores)) if row not in chosen[-(len(scores) - 1) :]]
+        mixed = [losses(scores[[*chosen, row]].mean(axis=0), target) for row in left]
+        chosen.append(left[int(np.argmin(mixed))])
+    return chosen
+
+
+def highest_loss(scores, target, steps):
+    return solutions("13")["13-d"](scores, 1 - target, steps)
+
+
+def right_on(*images):
+    return [[0.9 if image in each else 0.1 for image in range(10)] for each in images]
 
 
 SIX = [[0.9] * 6 + [0.1] * 4 for _ in range(3)]
@@ -157,14 +185,20 @@ WRONG = {
         7,
         "abc",
     ],
-    "13-c": [(1 / 7, 0.5), (4 / 7, 0), (0.5, 4 / 7), 4 / 7, (0.7559, 0.7071), "no"],
+    "13-c": [
+        lambda n, rho: 1 / n,
+        lambda n, rho: rho,
+        lambda n, rho: ((1 + (n - 1) * rho) / n) ** 0.5,
+        lambda n, rho: 1 - rho,
+        4 / 7,
+    ],
     "13-d": [
-        lambda first, second, target: 0.5,
-        lambda first, second, target: 1.0,
-        no_mixture,
-        no_second,
-        lambda first, second, target: 1 - solutions("13")["13-d"](first, second, target),
-        0.33,
+        lambda scores, target, steps: [0] * steps,
+        ranked,
+        without_repeats,
+        highest_loss,
+        lambda scores, target, steps: solutions("13")["13-d"](scores, target, steps - 1),
+        [0, 1],
     ],
 }
 
@@ -186,3 +220,19 @@ def test_the_best_pattern_of_failure_cannot_be_beaten():
         if one + 2 * two + 3 * three == 18
     )
     assert least == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "hint"),
+    [
+        ("13-a", WRONG["13-a"][0], "You seem to take the first vote in a tie"),
+        ("13-a", WRONG["13-a"][1], "a class that nobody voted for"),
+        ("13-b", right_on((0, 1, 2, 3, 5, 6), (0, 1, 2, 3, 4, 7), (0, 1, 2, 4, 8, 9)), "split"),
+        ("13-b", right_on((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4, 6), (0, 1, 2, 3, 4, 7)), "nobody"),
+        ("13-c", WRONG["13-c"][0], "You seem to take the members for independent"),
+        ("13-c", WRONG["13-c"][2], "You seem to return a standard deviation"),
+        ("13-d", ranked, "You seem to sort the models once"),
+    ],
+)
+def test_a_usual_mistake_is_named(name, answer, hint):
+    assert hint in told(name, answer)

@@ -43,6 +43,7 @@ def test_an_undefined_interval_is_said_in_words():
     for sentence in (
         verdicts.against("The AUC", (0.9, np.nan, np.nan), 0.5, "chance", **WORDS),
         verdicts.difference("The gap", (0.9, np.nan, np.nan), **WORDS),
+        verdicts.difference("The gap", (0.0, np.nan, np.nan), **WORDS),
     ):
         assert "too few subjects" in " ".join(sentence.split())
         assert "nan" not in sentence.lower()

@@ -11,7 +11,7 @@ from helpers.base import settings
 from helpers.predictions import collapse, metrics
 from helpers.predictions.table import COLUMNS
 from helpers.studies import transfers
-from tests.unit.chapter_page import run
+from tests.unit.chapter_page import functions, run
 
 SPLITS = ("train", "val", "test")
 
@@ -56,12 +56,9 @@ def test_ladders_name_the_dead_rung(capsys):
     assert "validation chooses 'dead' (collapsed): test accuracy 0.75" in capsys.readouterr().out
 
 
-def test_the_ensembles_best_member_is_called_collapsed(lineup, capsys):
-    cells = ("lineup.predictions", "alone = pd.DataFrame", "def leader")
-    page = run(
-        "13", *cells, lineup=lineup, course=None, DATASET="phantom", pd=pd, sources=PANEL,
-        metrics=metrics, collapse=collapse, catalogs=catalogs,
-    )  # fmt: skip
+def test_the_ensembles_best_member_is_called_collapsed(capsys):
+    page = functions("13", "part", metrics=metrics, collapse=collapse, catalogs=catalogs)
+    page = run("13", "def leader", tables=PANEL, **page)
     assert page["best"] == "dead"
     assert "best single model by validation: dead (collapsed)" in capsys.readouterr().out
 

@@ -13,7 +13,7 @@ import pytest
 from helpers import catalog as catalogs
 from helpers.base import settings
 from helpers.base.errors import StudyError
-from helpers.studies import lineup, paper_systems
+from helpers.studies import lineup, marrow, paper_systems
 
 
 def smears(subjects=12, each=6):
@@ -136,7 +136,11 @@ def test_the_dcnn_is_that_of_chapter_12():
     page = (Path(__file__).parents[3] / "notebooks" / "12_dcnn_all_vs_mm.ipynb").read_text()
     cells = [cell.source for cell in nbformat.reads(page, as_version=4).cells]
     code = "\n".join(cells)
-    sides = ", ".join(f'"{name}": {side}' for name, side in paper_systems._DCNN_SIDE.items())
-    assert f"side = {{{sides}}}[PROFILE]" in code
+    assert "side = marrow.SIDE[PROFILE]" in code
     assert "k = int(0.3 * flat.shape[1])" in code
-    assert 'iterations = {"smoke": 30, "quick": published.iterations' in code
+    assert "iterations = marrow.ITERATIONS[PROFILE]" in code
+    pytest.importorskip("keras")
+    from helpers.models import dcnn
+
+    published = dcnn.PUBLISHED.iterations
+    assert {"smoke": 30, "quick": published, "full": published} == marrow.ITERATIONS
