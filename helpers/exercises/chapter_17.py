@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-import cv2
 import numpy as np
 
 from helpers.exercises.checking import Point, Required, checker
@@ -40,106 +39,77 @@ def clean_up(answer: Callable) -> Iterator[Point]:
 
 
 @checker("17-b")
-def contrast_inside(answer: Callable) -> Iterator[Point]:
-    """Check a function from grey levels and a mask to the contrast of neighbours inside it."""
-    grey = np.array([[10, 20, 90], [200, 190, 5]], np.uint8)
-    mask = np.array([[True, True, False], [True, True, False]])
-    result = float(answer(grey, mask))
-    yield (
-        not math.isclose(result, (100 + 246**2) / 2),
-        "The differences can be negative, unlike uint8.",
+def otsu_by_hand(answer: Callable) -> Iterator[Point]:
+    """Check a function from grey levels to the threshold of two classes."""
+    small = np.array([[10, 10, 12], [200, 201, 199]], np.uint8)
+    before = small.copy()
+    got = answer(small)
+    whole = isinstance(got, int | np.integer) and not isinstance(got, bool)
+    yield Required(whole, "It returns one whole number: int(...).")
+    yield np.array_equal(small, before), "The array that it was given is unchanged."
+    got = int(got)
+    yield 12 <= got < 199, "Two groups of similar levels are separated between the groups."
+    rng = np.random.default_rng(17)
+    many = np.concatenate([rng.normal(60, 8, 4000), rng.normal(150, 25, 600)])
+    cases = (
+        ("the classes have unequal sizes (each variance counts times its pixels)", many),
+        ("a few pixels are very bright", np.concatenate([rng.normal(90, 20, 900), [255] * 3])),
+        ("the image has many levels, 0 and 255 among them", rng.integers(0, 256, 700)),
+        ("there are two levels only", np.array([7] * 5 + [9])),
     )
-    yield math.isclose(result, 100), "The differences of neighbours are squared."
-    other = grey.copy()
-    other[:, 2] = 255
-    yield math.isclose(float(answer(other, mask)), result), "Pixels outside have no influence."
-    gap = np.array([[True, False, True], [True, True, False]])
-    yield math.isclose(float(answer(grey, gap)), 100), "Pixels beside a gap are not neighbours."
-    alone = np.eye(3, dtype=bool)
-    yield math.isnan(float(answer(np.zeros((3, 3), np.uint8), alone))), "No pairs give NaN."
-    rng = np.random.default_rng(5)
-    grey, mask = rng.integers(0, 256, (30, 20)).astype(np.uint8), rng.random((30, 20)) < 0.6
-    pairs = [
-        (int(grey[y, x]) - int(grey[y, x + 1])) ** 2
-        for y in range(30)
-        for x in range(19)
-        if mask[y, x] and mask[y, x + 1]
-    ]
-    right = math.isclose(float(answer(grey, mask)), float(np.mean(pairs)), rel_tol=1e-6)
-    yield right, "It is right on a mask of any shape."
+    for what, levels in cases:
+        levels = np.clip(levels, 0, 255).astype(np.uint8).reshape(1, -1)
+        here = int(answer(levels))
+        filled = levels.min() <= here < levels.max()
+        yield filled, f"Both classes hold a pixel where this is so: {what}."
+        others = np.unique(levels)[:-1]
+        least = min(_within(levels, t) for t in others)
+        found = filled and math.isclose(_within(levels, here), least, rel_tol=1e-9)
+        yield found, f"No other threshold has a smaller within-class variance: {what}."
+
+
+def _within(levels: np.ndarray, threshold: int) -> float:
+    low, high = levels[levels <= threshold], levels[levels > threshold]
+    return float(sum(np.square(part - part.mean()).sum() for part in (low, high)))
 
 
 @checker("17-c")
-def standardise_without_leak(answer: Callable) -> Iterator[Point]:
-    """Check a function that standardises features with the training rows alone."""
-    rng = np.random.default_rng(5)
-    train, test = rng.normal(5, 3, (50, 4)), rng.normal(7, 2, (20, 4))
-    train[:, 2] = 4.0
-    before = train.copy(), test.copy()
-    with np.errstate(all="ignore"):
-        ours, theirs = (np.asarray(part, float) for part in answer(train, test))
-    kept = np.array_equal(train, before[0]) and np.array_equal(test, before[1])
-    yield kept, "The arrays that it was given are unchanged."
-    shapes = ours.shape == train.shape and theirs.shape == test.shape
-    yield Required(shapes, "The result has the training and the test images, in their shapes.")
-    others = [0, 1, 3]
-    centred = np.allclose(ours[:, others].mean(axis=0), 0)
-    yield centred, "Each feature has mean 0 on the training images."
-    yield np.allclose(ours[:, others].std(axis=0), 1), "Each feature has deviation 1 on them."
-    expected = (test - train.mean(axis=0)) / train.std(axis=0).clip(1e-300)
-    right = np.allclose(theirs[:, others], expected[:, others])
-    yield right, "The test images are shifted and scaled by the same numbers."
-    yield np.allclose(ours[:, 2], 0), "A constant feature becomes 0 on the training images."
-    yield np.allclose(theirs[:, 2], test[:, 2] - 4), "For the test images it is only shifted."
-    marked = test.copy()
-    marked[3] = 1e6
-    with np.errstate(all="ignore"):
-        again, _ = answer(train, marked)
-    yield np.allclose(again, ours), "An extreme test image changes nothing for the training images."
-
-
-@checker("17-d")
-def reinhard_map(answer: Callable) -> Iterator[Point]:
-    """Check a function that gives pixels the means and deviations of a reference."""
-    rng = np.random.default_rng(5)
-    means, deviations = np.array([40.0, 20.0, -25.0]), np.array([8.0, 3.0, 5.0])
-    lab = rng.normal([60, 10, -10], [4, 6, 2], (400, 3))
-    before = lab.copy()
-    result = np.asarray(answer(lab, means, deviations), float)
-    yield result.shape == lab.shape, "The shape is kept."
-    yield np.array_equal(lab, before), "The pixels that it was given are unchanged."
-    if result.shape != lab.shape:
-        return
-    yield np.allclose(result.mean(axis=0), means), "The means are those of the reference."
-    yield np.allclose(result.std(axis=0), deviations), "The deviations are those of the reference."
-    order = all(np.array_equal(np.argsort(result[:, c]), np.argsort(lab[:, c])) for c in range(3))
-    yield order, "The order of the pixels, from dark to light, is kept."
-    same = answer(lab, lab.mean(axis=0), lab.std(axis=0))
-    yield np.allclose(same, lab), "With its own means and deviations, nothing changes."
-    lab[:, 1] = 7
-    with np.errstate(all="ignore"):
-        flat = np.asarray(answer(lab, means, deviations), float)
-    yield np.allclose(flat[:, 1], means[1]), "A constant channel gets the mean of the reference."
-    yield np.allclose(flat[:, 0].std(), deviations[0]), "The other channels are then still right."
-
-
-@checker("17-e")
-def pattern_spectrum(answer: Callable) -> Iterator[Point]:
-    """Check a function from a map of dye and radii to the dye in spots of each size."""
-    radii = [1, 2, 4, 6]
-    flat = np.full((60, 60), 0.5, np.float32)
-    result = np.asarray(answer(flat, radii), float)
-    yield Required(result.shape == (len(radii),), "There is one number for each radius.")
-    yield np.allclose(result, 0), "A uniform map has no spots."
-    for size, index, words in ((1, 1, "small"), (5, 3, "large")):
-        spots = flat.copy()
-        for row in (15, 45):
-            for column in (15, 45):
-                cv2.circle(spots, (column, row), size, 1.0, -1)
-        before = spots.copy()
-        result = np.asarray(answer(spots, radii), float)
-        yield np.array_equal(spots, before), f"A map with {words} spots is left unchanged."
-        most = int(np.argmax(result)) == index
-        yield most, f"Most dye of {words} spots is found at the first radius above theirs."
-        whole = np.isclose(result.sum(), spots.mean() - flat.mean(), atol=1e-4)
-        yield whole, "All steps together remove the spots, and nothing is counted twice."
+def kinds_of_error(answer: Callable) -> Iterator[Point]:
+    """Check a function from found and true nuclei to the counts of four errors."""
+    names = ("missed", "invented", "merged", "split")
+    truth = np.zeros((30, 60), int)
+    truth[4:14, 4:14], truth[4:14, 16:26], truth[16:26, 40:50] = 1, 2, 3
+    got = answer(truth.copy(), truth.copy())
+    right = isinstance(got, dict) and set(got) == set(names)
+    yield Required(right, "It returns a dictionary with the four names of the exercise.")
+    yield not any(got.values()), "Where all nuclei are found exactly, all counts are 0."
+    gone, ghost, one, cut, small = (truth.copy() for _ in range(5))
+    gone[gone == 3] = 0
+    ghost[16:22, 4:10] = 4
+    one[4:14, 14:16] = one[one == 2] = 1
+    cut[21:26, 40:50] = 4
+    small[truth == 3] = 0
+    small[16:20, 40:50] = 3  # two fifths of the nucleus
+    half = truth.copy()
+    half[21:26, 40:50] = 0
+    renamed = np.array([0, 9, 2, 5])[truth]
+    wide = truth.copy()
+    wide[16:26, 40:60] = 3  # half of it lies outside
+    cases = (
+        ("A nucleus that was not found is missed.", gone, {"missed": 1}),
+        ("A nucleus of which two fifths were found is missed, too.", small, {"missed": 1}),
+        ("Exactly half is not enough: at most half means missed.", half, {"missed": 1}),
+        ("A piece of background that was found is invented.", ghost, {"invented": 1}),
+        ("A found nucleus of which just half is true is invented.", wide, {"invented": 1}),
+        ("Two true nuclei in one found nucleus are merged, and none is missed.", one,
+         {"merged": 1}),
+        ("A true nucleus with two found ones inside is split, and not missed: together they "
+         "cover it.", cut, {"split": 1}),
+        ("The numbers of the nuclei may have gaps, and differ in the two arrays.", renamed, {}),
+    )  # fmt: skip
+    for sentence, found, expected in cases:
+        got = answer(found.copy(), truth.copy())
+        yield all(got[name] == expected.get(name, 0) for name in names), sentence
+    empty = np.zeros_like(truth)
+    got = answer(empty, truth.copy())
+    yield [got[name] for name in names] == [3, 0, 0, 0], "If nothing is found, all are missed."
