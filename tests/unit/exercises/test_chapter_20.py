@@ -7,10 +7,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 from skimage.morphology import closing, disk, octagon, opening
+from sklearn.metrics import roc_auc_score
 
+from helpers.cells import segmentation
 from helpers.exercises.checking import exercises
+from helpers.images import loading
+from helpers.report import recorded
 from helpers.studies import white_cells
+from tests.conftest import SHARED
 from tests.unit.chapter_page import functions, run, solutions, told, verdict
+
+ZHENG = SHARED / "leukocytes" / "zheng_1"
 
 
 def test_the_sieve_on_the_page_is_that_of_helpers(leukocyte_cells):
@@ -133,3 +140,19 @@ def test_the_checkers_find_the_common_mistakes(letter, wrong, hint):
     text = told(f"20-{letter}", wrong)
     assert text.endswith("not solved yet.\n")
     assert any(line.startswith("✗") and hint in line for line in text.splitlines()), text
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not ZHENG.is_dir(), reason="no ../shared/data/leukocytes")
+def test_the_recorded_granules_of_real_cells_are_those_that_are_measured():
+    table = pd.read_csv(ZHENG / "labels.csv")
+    columns = [n.startswith("cytoplasm") and n[-1] in "12" for n in white_cells.GRANULARITY]
+    values = []
+    for name in table["file"]:
+        image = loading.read_image(ZHENG / name)
+        parts = segmentation.segment_cell(image)
+        found = white_cells.granularity(image, parts.nucleus, parts.cytoplasm)
+        values.append(found[columns].sum())
+    area = roc_auc_score(table["kind"].isin(white_cells.GRANULAR), values)
+    (record,) = (one for one in recorded.read("20") if one.title.startswith("Granules"))
+    assert record.figures[0].value == pytest.approx(area, abs=0.01)
