@@ -3,14 +3,15 @@
 Slides differ in dye, age, lamp and camera. Two classical ways to remove these differences:
 
 - ``reinhard``: mean and standard deviation of each channel of L*a*b* are made
-  those of a reference. Reinhard et al. 2001, https://doi.org/10.1109/38.946629
+  those of a reference. Reinhard et al. 2001, https://doi.org/10.1109/38.946629,
+  worked in another space, l-alpha-beta; torchstain and we take L*a*b*.
 - ``macenko``: two dyes are found in the optical density, and their amounts are
   scaled to the reference's. Macenko et al. 2009,
   https://doi.org/10.1109/ISBI.2009.5193250
 
 Macenko's way was made for sections stained with haematoxylin and eosin. Blood
-smears are stained with Giemsa, whose azure, methylene blue and eosin are not
-two dyes, and a cell cut out on black no longer shows the brightness of empty
+smears are stained with Giemsa, whose azure B and eosin make a third colour,
+purple, where they meet, and a cell cut out on black no longer shows the brightness of empty
 glass that the method compares with (240 is assumed). It is here as an ablation
 and not as a default: on C-NMC frames it makes subjects differ more.
 
