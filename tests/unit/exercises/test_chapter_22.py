@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from helpers import catalog as catalogs
 from helpers.base import settings
+from helpers.catalog import splitting
 from helpers.exercises.checking import exercises
 from helpers.studies import lineup, paper_systems, papers
 from tests.unit.chapter_page import functions, run, solutions, told, verdict
@@ -214,3 +215,17 @@ def test_the_folds_on_the_page_are_those_that_ship(tmp_path, monkeypatch):
     )  # fmt: skip
     for split, scores in (("random", page["by_image"]), ("subject", page["by_person"])):
         assert np.allclose(paper_systems.in_folds(course, "mobilenet", split)["score"], scores)
+
+
+def test_the_two_checks_on_the_page_of_the_capstone_do_what_it_says(capsys):
+    page = (PAGE.parents[1] / "book" / "capstone.md").read_text(encoding="utf-8")
+    split = splitting.split_by_subject(smears(20).assign(split=""), nearest=True)
+    names = {"catalog": split}
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, names)
+    assert "Empty DataFrame" in capsys.readouterr().out
+    shuffled = catalogs.check(names["shuffled"])
+    moved = (shuffled["label"] != split["label"]).groupby(split["split"]).mean()
+    assert moved["train"] > 0
+    assert moved[["val", "test"]].eq(0).all()
+    assert shuffled.groupby("subject")["label"].nunique().eq(1).all()
