@@ -105,7 +105,7 @@ def can_be_together(answer: Callable) -> Iterator[Point]:
         (False, "nor can such a specificity", (20, 10, (0.8, 0.8, 0.85), 2)),
         (
             False,
-            "an accuracy outside of the two others: each alone is possible, together they are not",
+            "each figure alone is possible, but an accuracy lies between the other two",
             (10, 10, (0.95, 0.9, 0.8), 2),
         ),
         (False, "the classes are not equally large", (30, 10, (0.85, 0.9, 0.8), 2)),
