@@ -1,4 +1,4 @@
-"""What the five papers report, as data: every figure with its source, and the mistakes behind them.
+"""What the five papers report, as data: every figure with its source.
 
 The figures are those of the papers, and of the notebooks that the second paper publishes;
 none is the course's own. Chapter 22 compares them with its re-runs. A paper is named after
@@ -29,14 +29,6 @@ class Paper(NamedTuple):
     split: str
 
 
-class Bug(NamedTuple):
-    """A mistake of a paper: its consequence, and the exercise that corrects it."""
-
-    exercise: str
-    paper: str
-    consequence: str
-
-
 #: The five papers, in the order of the course.
 PAPERS: dict[str, Paper] = {
     "devi": Paper("424 images of ALL and multiple myeloma (SN-AM)", "not told"),
@@ -46,22 +38,11 @@ PAPERS: dict[str, Paper] = {
         "ALL and HEM images, 1600 of them for the test", "not told; no patient is mentioned"
     ),
     "sonawane": Paper(
-        "ALL-IDB and C-NMC are named, a third set is described; which was tested is not told",
+        "three data sets are named, a fourth is described (1,000 smears of 50 patients); which of "
+        "them was tested is not told",
         "5 folds, stratified by class; no patient is mentioned",
     ),
 }
-
-#: The papers' mistakes, in the order of the exercises of chapter 22.
-BUGS: tuple[Bug, ...] = (
-    Bug("22-a", "shreya", "the shipped predictor calls every cell hem"),
-    Bug("22-b", "shreya", "it is shown a nearly black image"),
-    Bug("22-c", "shreya", "a stray speck can be what is cropped"),
-    Bug("22-d", "shreya", "one image more than there are"),
-    Bug("22-e", "shreya", "the test asks about known people"),
-    Bug("22-f", "shreya", "the best of a dozen is partly luck"),
-    Bug("22-g", "sonawane", "what decides when to stop is no longer like what comes"),
-    Bug("22-h", "gohil", "800 images stand for all of them"),
-)
 
 
 def table(experiments: bool = True) -> pd.DataFrame:
@@ -80,7 +61,7 @@ def table(experiments: bool = True) -> pd.DataFrame:
         - `metric`: a name in :data:`helpers.predictions.metrics.METRICS`
         - `value`: 0..1; NaN where the paper gives no figure
         - `images`: how many images the figure is computed from (for a sensitivity the
-          positive ones); NaN where not stated
+          positive ones, for a precision those called positive); NaN where not stated
         - `at_most`: True where `images` is all that the paper had, and the number that it tested
           is not stated
         - `low`, `high`: :func:`at_best`
