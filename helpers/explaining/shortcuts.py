@@ -65,11 +65,21 @@ def cells_inside(images: np.ndarray, paths: Iterable[str]) -> np.ndarray:
     -------
     ndarray of bool, shape (n, size, size)
         Without any True where no cell is found in a field.
+
+    Raises
+    ------
+    ExplainError
+        When there is not one path for each image.
+    ImageError
+        When a file is not an image.
     """
     from helpers.cells import segmentation
 
     masks = _require_images(images).any(axis=3)
-    for row, path in enumerate(paths):
+    files = _files(paths)
+    if len(files) != len(masks):
+        raise ExplainError(f"There are {len(masks)} images, but {len(files)} paths.")
+    for row, path in enumerate(files):
         field = image_files.read_image(path)
         if image_files.is_frame(field):
             continue
@@ -142,9 +152,7 @@ def sizes(paths: Iterable[str]) -> np.ndarray:
         When a file is not an image, or a frame has no cell.
     """
     rows = []
-    if isinstance(paths, pd.Series | list):
-        paths = [str(path) if isinstance(path, os.PathLike) else path for path in paths]
-    for path in arguments.names("The paths", paths, ExplainError):
+    for path in _files(paths):
         image = image_files.read_image(path)
         if image_files.is_frame(image):
             box = cropping.find_cell(image)
@@ -272,6 +280,13 @@ def plant_stain(
     gains = 1 + amount[:, np.newaxis] * _TINT
     stained = images * gains[:, np.newaxis, np.newaxis, :].astype(np.float32)
     return np.clip(np.rint(stained), 0, 255).astype(np.uint8)
+
+
+def _files(paths: Iterable[str]) -> list[str]:
+    """Return the paths as texts."""
+    if isinstance(paths, pd.Series | list):
+        paths = [str(path) if isinstance(path, os.PathLike) else path for path in paths]
+    return arguments.names("The paths", paths, ExplainError)
 
 
 def _require_images(images: np.ndarray) -> np.ndarray:

@@ -139,7 +139,6 @@ def rooms_that_take_a_catalog(folder):
     from helpers import images
     from helpers.base.settings import PROFILES, Settings
     from helpers.cells import features, field_crops
-    from helpers.explaining import shortcuts
     from helpers.models import transfer
     from helpers.studies import lineup
     from helpers.training import frozen, runs, zoo
@@ -155,7 +154,6 @@ def rooms_that_take_a_catalog(folder):
         "fit": lambda rows: runs.fit(None, rows, pixels, course, "net"),
         "cells": lambda rows: features.table(rows),
         "crops": lambda rows: field_crops.crops(rows, 16),
-        "shortcuts": lambda rows: shortcuts.report({"a": rows}),
         "probe": lambda rows: lineup.probe(pixels.reshape(strange.N, -1), rows),
         "cached": lambda rows: lineup.cached_predictions(course, "x", rows, {}, lambda: None),
     }
