@@ -104,7 +104,7 @@ def at_best(value: float, images: float | None) -> tuple[float, float]:
     )
     if np.isnan(value) or np.isnan(images):
         return float("nan"), float("nan")
-    if not 0 <= value <= 1 or images < 1:
+    if not 0 <= value <= 1 or not 1 <= images < np.inf:
         raise StudyError(f"{value} of {images} images is not a share of images.")
     low, high = proportion_confint(value * images, images, method="wilson")
     return float(low), float(high)
