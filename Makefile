@@ -61,7 +61,7 @@ ifdef TESTS
 	@$(RUN) -m pytest $(TESTS)
 else
 	@$(RUN) -m pytest -m fast --numprocesses auto --maxprocesses 4 --dist loadfile
-	@$(RUN) -m pytest -m 'not fast'
+	@$(RUN) -m pytest -m 'not fast' --durations 25
 endif
 
 check: $(READY)
