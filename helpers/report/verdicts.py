@@ -114,7 +114,7 @@ def difference(
     --------
     >>> print(difference("The gap", (0.21, 0.07, 0.34), above="the random split flatters",
     ...                  below="", undecided=""))
-    The interval of the gap, +0.070 to +0.340, is above zero: the random split flatters.
+    The gap, +0.210 [+0.070, +0.340], is above zero: the random split flatters.
     """
     value, low, high = _checked(what, estimate)
     if math.isnan(value):
@@ -129,12 +129,12 @@ def difference(
             f"{what}, {value:+.{digits}f}, has no interval, because there are too few "
             "subjects: nothing follows from it"
         )
-    interval = f"The interval of {_within(what)}, {low:+.{digits}f} to {high:+.{digits}f},"
+    shown = "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(value, low, high, d=digits)
     if low > 0:
-        return _lines(f"{interval} is above zero: {above}")
+        return _lines(f"{what}, {shown}, is above zero: {above}")
     if high < 0:
-        return _lines(f"{interval} is below zero: {below}")
-    return _lines(f"{interval} contains zero: {undecided}")
+        return _lines(f"{what}, {shown}, is below zero: {below}")
+    return _lines(f"The interval of {_within(what)}, {shown}, contains zero: {undecided}")
 
 
 def _checked(what: str, estimate: tuple[float, float, float]) -> Estimate:

@@ -29,7 +29,7 @@ def test_the_conclusion_is_the_one_of_the_interval(limits, reference):
     gap = verdicts.difference("The gap", (value, low, high), **WORDS)
     expected = "UP" if low > 0 else "DOWN" if high < 0 else "OPEN"
     assert [word for word in WORDS.values() if word in gap] == [expected]
-    assert f"{low:+.3f} to {high:+.3f}" in gap.replace("\n", " ")
+    assert f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" in gap.replace("\n", " ")
 
 
 def test_an_undefined_interval_is_said_in_words():
