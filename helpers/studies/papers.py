@@ -38,9 +38,9 @@ PAPERS: dict[str, Paper] = {
         "ALL and HEM images, 1600 of them for the test", "not told; no patient is mentioned"
     ),
     "sonawane": Paper(
-        "three data sets are named, a fourth is described (1,000 smears of 50 patients); which of "
+        "three data sets are named, a fourth is described (1,000 images of 50 patients); which of "
         "them was tested is not told",
-        "5 folds, stratified by class; no patient is mentioned",
+        "5 folds, stratified by class; patients are not said to be kept apart",
     ),
 }
 

@@ -8,7 +8,7 @@ split at random leak here as they do in the real data.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import exp
 from pathlib import Path
@@ -116,18 +116,21 @@ def truth(path: str | os.PathLike) -> Field:
     DatasetError
         When no folder above `path` was filled by :func:`draw`, or it was by other code.
     """
-    return _draw(*_SET.find(path))
+    recipe, row = _SET.find(path)
+    return _draw(recipe, row, _looks(recipe)[row.name])
 
 
 def example(seed: int = DEFAULT_SEED) -> tuple[np.ndarray, float]:
     """Return the image of one field with lymphoblasts, and how many of its pixels are one µm.
 
-    Nothing is written to disk. The scale follows from the mean size of the red cells.
+    Its red cells are pink and lie apart, as where one photographs a smear. Nothing is written to
+    disk. The scale follows from the mean size of the red cells.
     """
     recipe = recipe_of("smoke", seed)
     row = next(plan(recipe).itertuples())
-    diameter = 2 * RED_CELL * RADIUS * recipe.scale * _looks(recipe)[row.name].zoom
-    return _draw(recipe, row).image, diameter / RED_CELL_MICRONS
+    look = replace(_looks(recipe)[row.name], red_hue=0.8, pallor=0.6, chains=0.0)
+    diameter = 2 * RED_CELL * RADIUS * recipe.scale * look.zoom
+    return _draw(recipe, row, look).image, diameter / RED_CELL_MICRONS
 
 
 def recipe_of(
@@ -239,10 +242,9 @@ def _counts(rng: np.random.Generator, fields: int, cells: int) -> np.ndarray:
     return counts
 
 
-def _draw(recipe: Recipe, row) -> Field:
+def _draw(recipe: Recipe, row, look: Look) -> Field:
     """Draw the field of a row of the plan; random values follow seed, class and number."""
     rng = np.random.default_rng([recipe.seed, 13, int(row.label == "mm"), row.number + 1])
-    look = _looks(recipe)[row.name]
     size = tuple(round(side * recipe.scale) for side in FULL_SIZE)
     radius = RADIUS * recipe.scale * look.zoom
     return draw_field(row.label, row.cells, look, radius, size, recipe.scale / 0.25, rng)
@@ -253,7 +255,7 @@ def _write(folder: Path, recipe: Recipe, row) -> None:
     paths = {ending: folder / f"{row.name}{ending}.bmp" for ending in endings}
     if all(path.is_file() for path in paths.values()):
         return
-    field = _draw(recipe, row)
+    field = _draw(recipe, row, _looks(recipe)[row.name])
     pixels = {
         "": field.image[:, :, ::-1],
         "_nucleus_mask": (field.nuclei > 0).astype(np.uint8) * 255,

@@ -1,4 +1,4 @@
-"""Taleqani ALL: fields of bone marrow smears in four classes, without patient ids.
+"""Taleqani ALL: fields of blood smears in four classes, without patient ids.
 
 Aria M et al. *Acute Lymphoblastic Leukemia (ALL) image dataset*. Kaggle.
 https://doi.org/10.34740/KAGGLE/DSV/2175623
@@ -14,7 +14,7 @@ EXPECTED = "names like WBC-Benign-001.jpg and WBC-Malignant-Early-001.jpg below 
 #: Width and height of the fields.
 SIZES = ((224, 224),)
 CLASSES = ("benign", "early", "pre", "pro")
-#: The positive classes: three stages of leukaemia.
+#: The positive classes: three subtypes of ALL.
 POSITIVE = ("early", "pre", "pro")
 #: 3,256 fields of 89 patients: about 36 a patient.
 BLOCK = 36
