@@ -198,7 +198,8 @@ def test_the_function_for_ones_own_data_needs_three_columns_and_no_known_names(
     made = study(4).assign(label=lambda t: np.where(t["positive"] == 1, "Nemoc", "zdravé buňky"))
     columns = ["subject", "label", "score"] if subjects else ["label", "score"]
     made[columns].to_csv(tmp_path / "own.csv", index=False)
-    functions("14", "judge", np=np, pd=pd, sk=sk, stats=stats)["judge"](tmp_path / "own.csv", "Nemoc", 300)
+    judge = functions("14", "judge", np=np, pd=pd, sk=sk, stats=stats)["judge"]
+    judge(tmp_path / "own.csv", "Nemoc", 300)
     text = capsys.readouterr().out
     assert f"accuracy {metrics.accuracy(made):.3f}" in text
     assert f"AUC      {metrics.auc(made):.3f}" in text
