@@ -1,4 +1,4 @@
-"""Three ways to deal with unequal classes: copies as in the papers, weights, balanced batches.
+"""Three ways to deal with unequal classes: copies as in Shreya's report, weights, balanced batches.
 
 All three change the training rows only. Validation and test sets keep their class
 proportions: with other proportions their figures would mean something else.
@@ -16,14 +16,14 @@ from helpers import catalog as catalogs
 from helpers.base import arguments
 from helpers.base.errors import CatalogError
 
-#: The transforms of the papers (shreya: flips, or rotations by 90, 180, 270 degrees).
+#: The transforms of that report (flips, or rotations by 90, 180, 270 degrees).
 PAPER_TRANSFORMS = ("flip_horizontal", "flip_vertical", "rot90", "rot180", "rot270")
 _LARGEST = 1 << 20  # batch
 _SPARE = ("transpose", "antitranspose")  # the other symmetries, without identity
 
 
 def balance_by_copies(catalog: pd.DataFrame, seed: int = 24) -> pd.DataFrame:
-    """Return the catalog with training classes of equal size, as in the papers.
+    """Return the catalog with training classes of equal size, as in Shreya's report.
 
     The size is the mean of the classes' sizes, rounded down: 4432 `all` and
     1964 `hem` become 3198 and 3198. From a larger class, images drawn at random

@@ -33,7 +33,7 @@ _AUDIT_COLUMNS = ["kind", "name", "sides", "subjects", "images", "image_ids"]
 def split_at_random(
     catalog: pd.DataFrame, fractions: Sequence[float] = FRACTIONS, seed: int = 24
 ) -> pd.DataFrame:
-    """Return the catalog split image by image, stratified by label, as in the papers.
+    """Return the catalog split image by image, stratified by label, as in Shreya's report.
 
     Cells of one person are then in several splits; :func:`audit_leakage` counts them.
 
@@ -51,7 +51,7 @@ def split_at_random(
     pandas.DataFrame
         With `split` set. The sizes of test and val are rounded up,
         as in scikit-learn's ``train_test_split`` applied twice: 10,662 images
-        become 6396 / 2133 / 2133 as in the papers, the release's 10,661 become
+        become 6396 / 2133 / 2133 as in that report, the release's 10,661 become
         6396 / 2132 / 2133.
 
     Raises

@@ -36,7 +36,7 @@ from helpers.studies import baselines
 if TYPE_CHECKING:
     import keras
 
-#: How a study splits its images: image by image, as the papers do, or by whole subjects.
+#: How a study splits its images: image by image, as Shreya's report does, or by whole subjects.
 SPLITS = ("random", "subject")
 #: Side of the images that the simple baselines see, in pixels.
 _BASELINE_SIDE = 96
@@ -179,7 +179,7 @@ def predictions(
     ----------
     settings : Settings
     split : str
-        ``subject`` (each subject is in one split only) or ``random`` (as in the papers).
+        ``subject`` (each subject is in one split only) or ``random`` (as in Shreya's report).
     models : iterable of str, optional
         Names in :data:`MODELS`; by default those of the profile (:func:`names`).
 

@@ -84,7 +84,7 @@ def predictions(settings: Settings, name: str, split: str) -> pd.DataFrame:
     name : str
         In :data:`SYSTEMS`.
     split : str
-        ``random`` (image by image, as in the papers) or ``subject`` (each group of
+        ``random`` (image by image, as in Shreya's report) or ``subject`` (each group of
         linked subjects is in one split only; for crops, each field).
 
     Returns
