@@ -116,8 +116,7 @@ def truth(path: str | os.PathLike) -> Field:
     DatasetError
         When no folder above `path` was filled by :func:`draw`, or it was by other code.
     """
-    recipe, row = _SET.find(path)
-    return _draw(recipe, row, _looks(recipe)[row.name])
+    return _draw(*_SET.find(path))
 
 
 def example(seed: int = DEFAULT_SEED) -> tuple[np.ndarray, float]:
@@ -242,9 +241,10 @@ def _counts(rng: np.random.Generator, fields: int, cells: int) -> np.ndarray:
     return counts
 
 
-def _draw(recipe: Recipe, row, look: Look) -> Field:
+def _draw(recipe: Recipe, row, look: Look | None = None) -> Field:
     """Draw the field of a row of the plan; random values follow seed, class and number."""
     rng = np.random.default_rng([recipe.seed, 13, int(row.label == "mm"), row.number + 1])
+    look = look or _looks(recipe)[row.name]
     size = tuple(round(side * recipe.scale) for side in FULL_SIZE)
     radius = RADIUS * recipe.scale * look.zoom
     return draw_field(row.label, row.cells, look, radius, size, recipe.scale / 0.25, rng)
@@ -255,7 +255,7 @@ def _write(folder: Path, recipe: Recipe, row) -> None:
     paths = {ending: folder / f"{row.name}{ending}.bmp" for ending in endings}
     if all(path.is_file() for path in paths.values()):
         return
-    field = _draw(recipe, row, _looks(recipe)[row.name])
+    field = _draw(recipe, row)
     pixels = {
         "": field.image[:, :, ::-1],
         "_nucleus_mask": (field.nuclei > 0).astype(np.uint8) * 255,
