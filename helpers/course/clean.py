@@ -42,7 +42,8 @@ _SHELVES = {
 _RUN = re.compile(rf"({'|'.join(DATASETS)})-({'|'.join(PROFILES)})-\d+")
 _RUN_SHELVES = {
     "runs": rf".+-{_HASH}",
-    "leukocytes": _HASH,
+    "leukocytes": rf"(.+-)?{_HASH}(\.\w+)?",
+    "own": r".+\.keras",  # the networks that chapters save for a reader
     "predictions": r".+\.csv",
     "predictions/*": r".+\.csv",
     "cards": r".+\.md",
