@@ -40,10 +40,7 @@ def solutions(chapter: str, **names: Any) -> dict[str, Any]:
 
 def verdict(name: str, answer: object) -> str:
     """Return how the check of an exercise ends: ``solved.``, ``not solved yet.`` or unanswered."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
-        check(name, answer)
-    return told.getvalue().splitlines()[-1].removeprefix(f"Exercise {name}: ")
+    return told(name, answer).splitlines()[-1].removeprefix(f"Exercise {name}: ")
 
 
 def functions(chapter: str, *wanted: str, **names: Any) -> dict[str, Any]:
@@ -62,3 +59,10 @@ def told(name: str, answer: object) -> str:
     with contextlib.redirect_stdout(text):
         check(name, answer)
     return text.getvalue()
+
+
+def missed(name: str, answer: object) -> str:
+    """Return the lines that say what is wrong with an answer, which must not be called solved."""
+    lines = told(name, answer).splitlines()
+    assert lines[-1] == f"Exercise {name}: not solved yet."
+    return "\n".join(line for line in lines if line.startswith("✗"))

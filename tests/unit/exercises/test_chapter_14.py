@@ -22,7 +22,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from helpers.exercises.checking import exercises
 from helpers.predictions import comparing, metrics
-from tests.unit.chapter_page import functions, solutions, told, verdict
+from tests.unit.chapter_page import functions, missed, solutions, verdict
 from tests.unit.evaluation_tables import study
 
 SKLEARN = {
@@ -322,4 +322,4 @@ def test_wrong_answers_are_told_so(name, answer):
     ],
 )
 def test_a_usual_mistake_is_named(name, index, sentence):
-    assert sentence in told(name, WRONG[name][index])
+    assert sentence in missed(name, WRONG[name][index])

@@ -16,7 +16,7 @@ from helpers.exercises.checking import exercises
 from helpers.explaining import shortcuts
 from helpers.predictions import calibration, metrics, thresholds
 from helpers.studies import elsewhere
-from tests.unit.chapter_page import code_cells, functions, solutions, told, verdict
+from tests.unit.chapter_page import code_cells, functions, missed, solutions, verdict
 from tests.unit.evaluation_tables import study, table
 
 FITS = {
@@ -190,4 +190,4 @@ def test_wrong_answers_are_told_so(name, answer):
     ],
 )
 def test_a_usual_mistake_is_named(name, index, sentence):
-    assert sentence in told(name, WRONG[name][index])
+    assert sentence in missed(name, WRONG[name][index])

@@ -11,7 +11,7 @@ from helpers.datasets.drawn import frames as drawn_frames
 from helpers.exercises.checking import exercises
 from helpers.images import loading, stain
 from tests.conftest import SHARED
-from tests.unit.chapter_page import code_cells, functions, solutions, told, verdict
+from tests.unit.chapter_page import code_cells, functions, missed, solutions, told, verdict
 from tests.unit.redrawn import redrawn_frame
 
 RECIPE = drawn_frames.Recipe(60, 12, 24)
@@ -142,9 +142,7 @@ def black_cells(image, rng, strength):
     ],
 )
 def test_the_checkers_find_the_common_mistakes(letter, wrong, hint):
-    text = told(f"19-{letter}", wrong)
-    assert text.endswith("not solved yet.\n")
-    assert any(line.startswith("✗") and hint in line for line in text.splitlines()), text
+    assert hint in missed(f"19-{letter}", wrong)
 
 
 def test_a_stain_by_chance_leaves_black_black():

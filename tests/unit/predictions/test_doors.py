@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from helpers import catalog as catalogs
 from helpers.base.errors import CatalogError, CourseError, PredictionsError
 from helpers.predictions import ensembling, metrics, table
-from tests.unit import strange
+from tests.unit import public_functions, strange
 
-FUNCTIONS = strange.functions()
+FUNCTIONS = public_functions.functions()
 
 
 MAKERS = {}  # not a fixture's value: pytest would print all of it with each failure
@@ -25,7 +25,7 @@ MAKERS = {}  # not a fixture's value: pytest would print all of it with each fai
 
 @pytest.fixture(scope="module", autouse=True)
 def _files(tmp_path_factory):
-    MAKERS.update(strange.sound(tmp_path_factory.mktemp("doors")))
+    MAKERS.update(public_functions.sound(tmp_path_factory.mktemp("doors")))
 
 
 @st.composite
@@ -38,8 +38,8 @@ def calls(draw):
 
 def try_out(call):
     name, place, changes, other = call
-    given_ = strange.arguments(name, FUNCTIONS[name], MAKERS)
-    keys = strange.open_to_users(name, given_)
+    given_ = public_functions.arguments(name, FUNCTIONS[name], MAKERS)
+    keys = public_functions.open_to_users(name, given_)
     key = keys[place % len(keys)]
     sound = given_[key]
     if isinstance(sound, pd.DataFrame):
@@ -75,7 +75,7 @@ def test_many_strange_arguments_give_a_result_or_a_sentence(call):
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_sound_arguments_are_taken(name):
     """Else the tests above would try nothing but refusals."""
-    given_ = strange.arguments(name, FUNCTIONS[name], MAKERS)
+    given_ = public_functions.arguments(name, FUNCTIONS[name], MAKERS)
     FUNCTIONS[name](**given_)
     plt.close("all")
 
