@@ -17,7 +17,8 @@ from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 _CHAPTER = re.compile(r"notebooks/(\d\d)_")
-_CITED = re.compile(r"\b[Cc]hapters? \d\d(?:(?:, and|, or|,| and| or| to) \d\d)*\b")
+_AND = r"(?: \([^)]*\))?(?:, and|, or|,| and| or| to)"
+_CITED = re.compile(rf"\b[Cc]hapters? \d\d(?:{_AND} \d\d)*\b")
 _NUMBER = re.compile(r"(?:[Cc]hapters? )?\d\d")
 #: Terms that are everyday words too: they lead to the glossary only where they stand in italics.
 EVERYDAY = {
