@@ -38,7 +38,7 @@ def html(tmp_path_factory):
         "index.md": "# Book\n\n```{toctree}\nglossary\nnotebooks/05_one\nnotebooks/07_two\n```\n",
         "glossary.md": GLOSSARY,
         "notebooks/05_one.md": FIRST,
-        "notebooks/07_two.md": "# Two\n\nSee chapters 07 (this one) and 05: its blast and its blast.\n",
+        "notebooks/07_two.md": "# Two\n\nSee chapters 07 (this) and 05: its blast, its blast.\n",
     }.items():
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")

@@ -16,10 +16,6 @@ from tests.unit.chapter_page import functions, missed, run, solutions, verdict
 
 keras = pytest.importorskip("keras")
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the page takes its gradients with TensorFlow"
-)
-
 SIZE = 54
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
 
@@ -99,7 +95,8 @@ def test_wrong_answers_are_not_solved_and_get_a_line_that_helps(name):
 
 
 def page_grad_cam():
-    return run("16", "def grad_cam(", np=np)["grad_cam"]
+    cells = ("def slopes_of(", "def grad_cam(")
+    return run("16", *cells, np=np, explaining=explaining)["grad_cam"]
 
 
 @pytest.mark.parametrize("class_index", [0, 1])
@@ -148,10 +145,8 @@ def test_the_pages_grad_cam_takes_the_class_index_of_a_network_with_two_outputs(
 
 def test_the_pages_integrated_gradients_are_the_courses():
     model = custom_cnn.build(SIZE, seed=3)
-    import tensorflow as tf
-
     last = model.layers[-1]
-    page = {"keras": keras, "tf": tf, "np": np, "last": last}
+    page = run("16", "def slopes_of(", np=np, explaining=explaining, last=last)
     page["inside_model"] = keras.Model(model.input, last.input)
     integrate = functions("16", "integrate", **page)["integrate"]
     theirs = explaining.integrated_gradients(model, IMAGES[0], steps=16)
