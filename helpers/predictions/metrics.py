@@ -18,26 +18,6 @@ from helpers.predictions import resampling
 from helpers.predictions.table import check
 
 
-def confusion_counts(predictions: pd.DataFrame, threshold: float = 0.5) -> np.ndarray:
-    """Count images by true class (rows) and predicted class (columns), negative class first.
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame
-        Labelled predictions.
-    threshold : float
-        From this score up an image is predicted positive.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape (2, 2): ``[[tn, fp], [fn, tp]]``.
-    """
-    predictions = check(predictions)
-    truth, positive = _truth(predictions), _positive(predictions, threshold)
-    return np.bincount(2 * truth + positive, minlength=4).reshape(2, 2)
-
-
 def accuracy(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
     """Return the share of images predicted right."""
     return _value("accuracy", predictions, threshold)

@@ -16,7 +16,6 @@ from helpers.base import arguments
 from helpers.base.errors import ReportError
 from helpers.base.files import printable
 from helpers.predictions import curves, metrics
-from helpers.predictions.alignment import checked
 
 #: The palette of Okabe and Ito (2008), which colour-blind people can distinguish.
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -178,64 +177,6 @@ def image_grid(
     return figure
 
 
-def learning_curves(history: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw loss and accuracy against the epoch, in training (dotted) and validation (solid).
-
-    Parameters
-    ----------
-    history : pandas.DataFrame or mapping of str to pandas.DataFrame
-        Columns `epoch`, `loss`, `accuracy`, `val_loss`, `val_accuracy`; with a
-        mapping, one pair of curves for each name.
-    """
-    names = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
-    tables = {name: columns_of(table, names) for name, table in by_name(history).items()}
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
-    quantities = (("loss", "loss (cross-entropy, nats)"), ("accuracy", "accuracy"))
-    for axis, (column, label) in zip(axes, quantities, strict=True):
-        for (name, table), colour in zip(tables.items(), PALETTE, strict=False):
-            line = {"color": colour, "markerfacecolor": "white"}
-            for prefix, look, part in (("", "o:", "training"), ("val_", "s-", "validation")):
-                line["label"] = f"{plain(name)}, {part}" if name else part
-                axis.plot(table["epoch"], table[prefix + column], look, **line)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(label)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(axis="y")
-    axes[0].set_ylim(bottom=0)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
-    return figure
-
-
-def confusion_matrix(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw the confusion matrix: images by true class and predicted class.
-
-    Parameters
-    ----------
-    predictions : pandas.DataFrame or mapping of str to pandas.DataFrame
-        Labelled predictions; with a mapping, one matrix for each name.
-    """
-    tables = checked(by_name(predictions))
-    figure, axes = plt.subplots(
-        1, len(tables), figsize=(min(WIDTH, 3.7 * len(tables)), 3.5), squeeze=False
-    )
-    for axis, (name, table) in zip(axes.flat, tables.items(), strict=True):
-        _one_matrix(axis, table)
-        axis.set_title(plain(name))
-    return figure
-
-
-def roc_curves(predictions: pd.DataFrame | Mapping[str, pd.DataFrame]) -> Figure:
-    """Draw the ROC curve of each named table of predictions, with its AUC in the legend.
-
-    A table of one class has no curve; the legend says so.
-    """
-    tables = checked(by_name(predictions))
-    figure, axis = plt.subplots(figsize=(5.2, 4.6))
-    draw_curves(axis, tables, "roc")
-    return figure
-
-
 def draw_curves(
     axis: Axes,
     predictions: pd.DataFrame | Mapping[str, pd.DataFrame],
@@ -299,29 +240,3 @@ def _drawable(images: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
                 f"An image must be numbers of shape (h, w) or (h, w, 3), not {shape} of {kind!r}."
             )
     return list(images)
-
-
-def _one_matrix(axis: Axes, table: pd.DataFrame) -> None:
-    import seaborn  # takes a third of a second, and no other figure needs it
-
-    counts = metrics.confusion_counts(table)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [plain(name) for name in catalog.class_names(table)]
-    pairs = zip(counts.flat, shares.flat, strict=True)
-    seaborn.heatmap(
-        shares,
-        vmin=0,
-        vmax=1,
-        cmap="Blues",
-        annot=np.reshape([f"{count}\n{share:.0%}" for count, share in pairs], (2, 2)),
-        fmt="",
-        annot_kws={"fontsize": 12},
-        cbar=False,
-        square=True,
-        xticklabels=names,
-        yticklabels=names,
-        ax=axis,
-    )
-    axis.set(xlabel="predicted class", ylabel="true class")
-    axis.tick_params(length=0)
-    axis.set_yticklabels(names, rotation=90, va="center")

@@ -9,20 +9,11 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from helpers.base.errors import ReportError
 
 #: Characters in a line of a page's text output.
 WIDTH = 88
-
-
-class Estimate(NamedTuple):
-    """A figure and its 95 % interval; NaN where a limit is undefined."""
-
-    value: float
-    low: float
-    high: float
 
 
 def against(
@@ -73,22 +64,10 @@ def against(
     The AUC, 0.810 [0.720, 0.880], is above guessing (0.500): the scores rank the cells
     better than chance does.
     """
-    value, low, high = _checked(what, estimate)
-    shown = f"{value:.{digits}f}"
     named = f"{name} ({reference:.{digits}f})"
-    if math.isnan(value):
-        return _lines(f"{what} is undefined for these images")
-    if math.isnan(low) or math.isnan(high):
-        return _lines(
-            f"{what}, {shown}, has no interval, because there are too few subjects: "
-            f"it cannot be compared with {named}"
-        )
-    shown = f"{shown} [{low:.{digits}f}, {high:.{digits}f}]"
-    if low > reference:
-        return _lines(f"{what}, {shown}, is above {named}: {above}")
-    if high < reference:
-        return _lines(f"{what}, {shown}, is below {named}: {below}")
-    return _lines(f"The interval of {_within(what)}, {shown}, contains {named}: {undecided}")
+    alone = f"it cannot be compared with {named}"
+    words = (above, below, undecided)
+    return _verdict(what, estimate, reference, named, alone, words, f".{digits}f")
 
 
 def difference(
@@ -116,35 +95,49 @@ def difference(
     ...                  below="", undecided=""))
     The gap, +0.210 [+0.070, +0.340], is above zero: the random split flatters.
     """
-    value, low, high = _checked(what, estimate)
-    if math.isnan(value):
-        return _lines(f"{what} is undefined for these images")
-    if value == 0 and (math.isnan(low) or math.isnan(high)):
+    value, *limits = estimate
+    if value == 0 and any(map(math.isnan, limits)):
         return _lines(
             f"{what} is zero and has no interval: the answers hardly differ, or there are too few "
             "subjects"
         )
-    if math.isnan(low) or math.isnan(high):
-        return _lines(
-            f"{what}, {value:+.{digits}f}, has no interval, because there are too few "
-            "subjects: nothing follows from it"
-        )
-    shown = "{:+.{d}f} [{:+.{d}f}, {:+.{d}f}]".format(value, low, high, d=digits)
-    if low > 0:
-        return _lines(f"{what}, {shown}, is above zero: {above}")
-    if high < 0:
-        return _lines(f"{what}, {shown}, is below zero: {below}")
-    return _lines(f"The interval of {_within(what)}, {shown}, contains zero: {undecided}")
+    words = (above, below, undecided)
+    return _verdict(what, estimate, 0, "zero", "nothing follows from it", words, f"+.{digits}f")
 
 
-def _checked(what: str, estimate: tuple[float, float, float]) -> Estimate:
+def _verdict(
+    what: str,
+    estimate: tuple[float, float, float],
+    reference: float,
+    named: str,
+    alone: str,
+    words: tuple[str, str, str],
+    form: str,
+) -> str:
+    """Return the sentence of :func:`against` and :func:`difference`.
+
+    `alone` is what follows from a figure without an interval, `form` how numbers are written.
+    """
     value, low, high = (float(number) for number in estimate)
     if low > high or value < low or value > high:  # False where a number is NaN
         raise ReportError(
             f"{what} is {value:g}, but its interval is [{low:g}, {high:g}]: give the value, the "
             "lower limit and the upper limit, in this order."
         )
-    return Estimate(value, low, high)
+    if math.isnan(value):
+        return _lines(f"{what} is undefined for these images")
+    shown = f"{value:{form}}"
+    if math.isnan(low) or math.isnan(high):
+        return _lines(
+            f"{what}, {shown}, has no interval, because there are too few subjects: {alone}"
+        )
+    shown = f"{shown} [{low:{form}}, {high:{form}}]"
+    above, below, undecided = words
+    if low > reference:
+        return _lines(f"{what}, {shown}, is above {named}: {above}")
+    if high < reference:
+        return _lines(f"{what}, {shown}, is below {named}: {below}")
+    return _lines(f"The interval of {_within(what)}, {shown}, contains {named}: {undecided}")
 
 
 def _within(what: str) -> str:

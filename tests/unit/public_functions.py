@@ -171,7 +171,6 @@ def sound(folder: Path) -> dict[str, Callable[[], object]]:
         "mark": lambda: 0.1,
         "value": lambda: "text",
         "number.value": lambda: 0.5,
-        "with_interval.value": lambda: 0.5,
         "low": lambda: 0.4,
         "high": lambda: 0.6,
         "explained.table": _rates,

@@ -71,37 +71,10 @@ def test_a_grid_takes_grey_and_coloured_images_of_several_sizes():
     assert len([axis for axis in figure.axes if axis.images]) == 2
 
 
-def test_learning_curves_have_both_quantities_and_whole_epochs():
-    history = pd.DataFrame(
-        {
-            "epoch": [1, 2],
-            "loss": [0.7, 0.5],
-            "accuracy": [0.5, 0.7],
-            "val_loss": [0.7, 0.6],
-            "val_accuracy": [0.5, 0.6],
-        }
-    )
-    figure = plots.learning_curves({"random": history, "subject": history})
-    loss, accuracy = figure.axes
-    assert "loss" in loss.get_ylabel()
-    assert accuracy.get_ylabel() == "accuracy"
-    assert len(loss.lines) == 4
-    figure.draw_without_rendering()
-    assert all(float(tick).is_integer() for tick in loss.get_xticks())
-    assert len(plots.learning_curves(history).axes[0].lines) == 2
-
-
-def test_a_confusion_matrix_prints_the_counts(predictions):
-    figure = plots.confusion_matrix({"one": predictions, "two": predictions})
-    assert [axis.get_title() for axis in figure.axes] == ["one", "two"]
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert sum(int(text.split("\n")[0]) for text in texts) == len(predictions)
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["hem", "all"]
-
-
-def test_roc_curves_name_their_area_and_say_where_there_is_none(predictions):
+def test_curves_name_their_area_and_say_where_there_is_none(predictions):
     one_class = predictions[predictions["label"] == "all"]
-    figure = plots.roc_curves({"model": predictions, "half": one_class})
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    _, axis = mpl.pyplot.subplots()
+    plots.draw_curves(axis, {"model": predictions, "half": one_class}, "roc")
+    legend = [text.get_text() for text in axis.get_legend().get_texts()]
     assert legend[1].startswith("model, AUC 0.")
     assert legend[2] == "half, one class only: no curve"

@@ -191,7 +191,6 @@ def test_text_of_a_user_is_drawn_as_it_is(evil, recwarn):
     table.loc[table["label"] == "hem", "label"] = evil
     table["subject"] = evil + table["subject"]
     for figure in (
-        plots.confusion_matrix({evil: table, "other": table}),
         pe.roc_bands({evil: table}, resamples=20),
         pe.reliability({evil: table}, resamples=20),
         pe.per_subject(table),
