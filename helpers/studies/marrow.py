@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-
 import pandas as pd
 
 from helpers import datasets
@@ -37,8 +34,6 @@ def fields(settings: Settings, two_laboratories: bool = False) -> pd.DataFrame:
     if not two_laboratories and settings.dataset not in ("phantom", "snam"):
         print(f"{settings.dataset} has no plasma cells, so the question cannot be put to it. All")
         print("figures on this page are of PHANTOM FIELDS and say nothing about your data.")
-    quiet = (
-        contextlib.redirect_stdout(io.StringIO()) if two_laboratories else contextlib.nullcontext()
-    )
-    with quiet:  # the notes were printed with the first fields
-        return datasets.load("snam", folder, profile, seed)
+    if two_laboratories:  # what there is to say was printed with the first fields
+        return datasets.load_with_report("snam", folder, profile, seed)[0]
+    return datasets.load("snam", folder, profile, seed)

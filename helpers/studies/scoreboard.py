@@ -93,8 +93,8 @@ def published(name: str) -> str:
     told = papers.table(experiments=False)
     told = told[told["rebuilt"].isin([name, f"{name}_folds"]) & (told["metric"] == "accuracy")]
     whose = told["paper"].str.capitalize().replace("Devi", "Kumar 2020")  # as Devi reports
-    pairs = zip(told["value"], whose, strict=True)
-    return "; ".join(f"{value:.4g} {who}" for value, who in pairs if value == value)
+    known = (told["value"].map("{:.4g} ".format) + whose)[told["value"].notna()]
+    return "; ".join(known)
 
 
 def rebuilt(settings: Settings) -> pd.DataFrame:
@@ -165,15 +165,13 @@ def _judged(settings: Settings, name: str) -> Iterator[pd.DataFrame]:
 
 def _neighbours(settings: Settings, split: str) -> pd.DataFrame:
     """Return the predictions of the classifier of chapter 02: five neighbours vote."""
-    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.neighbors import KNeighborsRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     rows = lineup.catalog(settings, split)
     numbers, target = lineup.features(settings, "size_and_colour", split), catalogs.target(rows)
     train = (rows["split"] == "train").to_numpy()
-    votes = KNeighborsClassifier(min(5, int(train.sum())))
-    model = make_pipeline(StandardScaler(), votes).fit(numbers[train], target[train])
-    positive = list(model.classes_).index(1) if 1 in model.classes_ else None
-    scores = np.zeros(len(rows)) if positive is None else model.predict_proba(numbers)[:, positive]
-    return prediction_tables.make(rows, scores)
+    share = KNeighborsRegressor(min(5, int(train.sum())))  # of positive ones among the five
+    model = make_pipeline(StandardScaler(), share).fit(numbers[train], target[train])
+    return prediction_tables.make(rows, model.predict(numbers))

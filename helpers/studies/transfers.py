@@ -3,15 +3,15 @@
 :func:`start` finds a network that has learned: ResNet50 or a small MobileNetV2 on ImageNet, or,
 without any weights, a network that the course itself trains to tell three kinds of drawn
 leukocytes apart. :func:`few_images` measures what such a start is worth: two other kinds, five
-images of each, on slides that were not seen before. Each slide is photographed by a camera
-of its own, with its own brightness and its own colour balance. Nothing here is a photograph.
+images of each, on slides that were not seen before. Every camera has its own brightness and its
+own colour balance: in the first task each image is from another camera, in the second each slide.
+Nothing here is a photograph.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from helpers.datasets.drawn import leukocytes
 from helpers.models import transfer, weights
 from helpers.predictions import collapse, metrics
 from helpers.report import plots
-from helpers.training import zoo
+from helpers.training import compute, zoo
 
 if TYPE_CHECKING:
     import keras
@@ -139,7 +139,7 @@ def show_cells(settings: Settings) -> Figure:
 
 @dataclass(frozen=True)
 class Cells:
-    """Drawn leukocytes, each slide from a camera of its own: catalog and uint8 images."""
+    """Drawn leukocytes as cameras show them: catalog and uint8 images."""
 
     catalog: pd.DataFrame
     images: np.ndarray
@@ -153,7 +153,7 @@ def seen_cells(settings: Settings, cameras: bool = True) -> Cells:
 
 
 def new_cells(settings: Settings, cameras: bool = True) -> Cells:
-    """Return drawn cells of the kinds in :data:`NEW`, two of each kind on each slide."""
+    """Return drawn cells of the kinds in :data:`NEW`; each slide, two of each, has its camera."""
     each = _CELLS[settings.profile.name][1]
     drawn = leukocytes.make(each, each // 2, settings.seed + 2000, NEW)
     return _photographed(drawn, "subject", settings.seed + 2000, cameras)
@@ -178,7 +178,8 @@ def few_images(
     draws : int
         How often it is repeated.
     cameras : bool
-        Whether the slides have cameras of their own, in both tasks.
+        Whether images (first task) and slides (second task) have cameras of their own, or all
+        the same one.
 
     Returns
     -------
@@ -206,19 +207,18 @@ def few_images(
 
 
 def mean_interval(values: pd.Series) -> tuple[float, float, float]:
-    """Return the mean and its 95 % interval by Student's t, from the spread of the values."""
-    from scipy import stats
+    """Return the mean of values and its 95 % interval by Student's t."""
+    from statsmodels.stats.weightstats import DescrStatsW
 
-    values = np.asarray(values, dtype=float)
-    reach = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean()), float(values.mean() - reach), float(values.mean() + reach)
+    spread = DescrStatsW(values)
+    return spread.mean, *spread.tconfint_mean()
 
 
 def rungs(begin: Start, settings: Settings) -> dict[str, transfer.Recipe]:
     """Return the recipes of the ladder that `begin` allows here; none without ImageNet weights.
 
-    They are those of Shreya and others for ResNet50, on the backbone of `begin`; without a GPU
-    only those that are cheap.
+    They are those of Shreya and others for ResNet50, on the backbone of `begin`. The profiles
+    `smoke` and, with ResNet50, `quick` have only the first ones, which are cheap.
     """
     names = {
         "frozen, flatten": "resnet50_frozen_flatten",
@@ -307,7 +307,7 @@ def _source(settings: Settings, cameras: bool = True) -> Path:
         target = cells.catalog["label"].map(SEEN.index).to_numpy()
         model = _with_head(body, len(SEEN))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile(keras.optimizers.Adam(2e-3), loss, jit_compile=_jit())
+        model.compile(keras.optimizers.Adam(2e-3), loss, jit_compile=compute.jit(settings.profile))
         epochs = _EPOCHS[settings.profile.name]
         model.fit(scaled(cells.images), target, batch_size=32, epochs=epochs, verbose=0)
         body.save(path)
@@ -342,8 +342,9 @@ def _few_images(settings: Settings, each: int, draws: int, cameras: bool) -> pd.
     for batch in np.array_split(scaled(seen_cells(settings, cameras).images), 20):
         untrained(batch, training=True)  # its batch normalisation sees what the other's saw
     learned = keras.saving.load_model(_source(settings, cameras), compile=False)
-    features = {"learned": _features(learned, pixels), "random": _features(untrained, pixels)}
-    scratch = _Scratch(_STEPS.get(settings.profile.name, 60))
+    bodies = {"learned": learned, "random": untrained}
+    features = {way: _features(body, pixels, settings) for way, body in bodies.items()}
+    scratch = _Scratch(settings)
     rows = []
     for draw in range(draws):
         rng = np.random.default_rng([settings.seed, draw])
@@ -363,16 +364,21 @@ def _few_images(settings: Settings, each: int, draws: int, cameras: bool) -> pd.
 class _Scratch:
     """The small network, trained anew on a few images as often as asked, compiled once."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, settings: Settings) -> None:
         import keras
 
-        self.steps, self.model = steps, _with_head(network(), 1)
+        self.steps = _STEPS.get(settings.profile.name, 60)
+        self.model = _with_head(network(), 1)
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
-        self.model.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=_jit())
+        self.model.compile(
+            keras.optimizers.Adam(1e-3), loss, jit_compile=compute.jit(settings.profile)
+        )
         self.model.optimizer.build(self.model.trainable_variables)
         self.fresh = [np.array(v) for v in self.model.optimizer.variables]
 
-    def fitted(self, few: np.ndarray, target: np.ndarray, seed: int, rest: np.ndarray) -> object:
+    def fitted(
+        self, few: np.ndarray, target: np.ndarray, seed: int, rest: np.ndarray
+    ) -> np.ndarray:
         """Return the logits of the images `rest` after a training on `few`."""
         import keras
 
@@ -393,17 +399,13 @@ def _with_head(body: keras.Model, answers: int) -> keras.Model:
     return keras.Model(body.input, keras.layers.Dense(answers)(pooled))
 
 
-def _features(body: keras.Model, pixels: np.ndarray) -> np.ndarray:
+def _features(body: keras.Model, pixels: np.ndarray, settings: Settings) -> np.ndarray:
     import keras
 
     pooled = keras.layers.GlobalAveragePooling2D()(body.output)
     model = keras.Model(body.input, pooled)
-    model.jit_compile = _jit()
+    model.compile(jit_compile=compute.jit(settings.profile))
     return model.predict(pixels, verbose=0)
-
-
-def _jit() -> bool:
-    return not provenance.spares_xla()
 
 
 def _photographed(drawn: leukocytes.Leukocytes, owner: str, seed: int, cameras: bool) -> Cells:

@@ -38,9 +38,9 @@ def solutions(chapter: str, **names: Any) -> dict[str, Any]:
     return found
 
 
-def verdict(name: str, answer: object) -> str:
+def verdict(name: str, answer: object, *context: object) -> str:
     """Return how the check of an exercise ends: ``solved.``, ``not solved yet.`` or unanswered."""
-    return told(name, answer).splitlines()[-1].removeprefix(f"Exercise {name}: ")
+    return told(name, answer, *context).splitlines()[-1].removeprefix(f"Exercise {name}: ")
 
 
 def functions(chapter: str, *wanted: str, **names: Any) -> dict[str, Any]:
@@ -53,16 +53,16 @@ def functions(chapter: str, *wanted: str, **names: Any) -> dict[str, Any]:
     return names
 
 
-def told(name: str, answer: object) -> str:
-    """Return all that the check of an exercise prints."""
+def told(name: str, answer: object, *context: object) -> str:
+    """Return all that the check of an exercise prints, given what the chapter hands to it."""
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
-        check(name, answer)
+        check(name, answer, *context)
     return text.getvalue()
 
 
-def missed(name: str, answer: object) -> str:
+def missed(name: str, answer: object, *context: object) -> str:
     """Return the lines that say what is wrong with an answer, which must not be called solved."""
-    lines = told(name, answer).splitlines()
+    lines = told(name, answer, *context).splitlines()
     assert lines[-1] == f"Exercise {name}: not solved yet."
     return "\n".join(line for line in lines if line.startswith("✗"))

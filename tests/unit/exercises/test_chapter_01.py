@@ -10,23 +10,14 @@ from sklearn import metrics as theirs
 from helpers import predictions
 from helpers.datasets.copies.index import cnmc_index
 from helpers.datasets.drawn import fields
-from helpers.exercises import check
 from helpers.predictions import metrics
 from tests.unit import chapter_page
+from tests.unit.chapter_page import missed, verdict
 
 
 @pytest.fixture(scope="module")
 def training():
     return cnmc_index().query("part == 'train'")
-
-
-def told(capsys, name, answer, *context) -> str:
-    check(name, answer, *context)
-    return capsys.readouterr().out
-
-
-def solved(text: str) -> bool:
-    return text.endswith(": solved.\n")
 
 
 # ------------------------------------------------------------------ the page
@@ -104,12 +95,14 @@ def test_the_example_field_has_a_scale_and_nothing_is_written(tmp_path, monkeypa
 # ------------------------------------------------------------------ the exercises
 
 
-def test_subject_of_a_name(capsys, training):
-    assert solved(told(capsys, "01-a", lambda name: name.split("_")[1].upper(), training))
-    assert not solved(told(capsys, "01-a", lambda name: name.split("_")[1], training))
-    assert not solved(told(capsys, "01-a", lambda name: name.split("_")[1].strip("Hh"), training))
-    assert not solved(told(capsys, "01-a", lambda name: int(name.split("_")[1]), training))
-    assert not solved(told(capsys, "01-a", "11", training))
+def test_subject_of_a_name(training):
+    assert verdict("01-a", lambda name: name.split("_")[1].upper(), training) == "solved."
+    assert verdict("01-a", lambda name: name.split("_")[1], training) == "not solved yet."
+    assert (
+        verdict("01-a", lambda name: name.split("_")[1].strip("Hh"), training) == "not solved yet."
+    )
+    assert verdict("01-a", lambda name: int(name.split("_")[1]), training) == "not solved yet."
+    assert verdict("01-a", "11", training) == "not solved yet."
 
 
 def alarms(truth, score, wanted, called=np.greater_equal):
@@ -118,43 +111,39 @@ def alarms(truth, score, wanted, called=np.greater_equal):
     return called(score[truth == 0], max(enough)).mean()
 
 
-def test_false_alarms(capsys):
-    assert solved(told(capsys, "01-b", alarms))
+def test_false_alarms():
+    assert verdict("01-b", alarms) == "solved."
     for wrong, advice in (
         (lambda *given: 1.0, "You seem to take the lowest threshold"),
         (lambda *given: 0.8, "You seem to return the specificity"),
         (lambda *given: 2 / 9, "You seem to divide by all cells"),
     ):
-        text = told(capsys, "01-b", wrong)
-        assert advice in text
-        assert not solved(text)
-    strict = told(capsys, "01-b", lambda *given: alarms(*given, called=np.greater))
+        assert advice in missed("01-b", wrong)
+    strict = missed("01-b", lambda *given: alarms(*given, called=np.greater))
     assert "✗ A score that equals the threshold is called positive." in strict
-    constant = told(capsys, "01-b", lambda *given: 0.2)
+    constant = missed("01-b", lambda *given: 0.2)
     assert "✗ Half of the positives are found without a false alarm." in constant
 
 
-def test_files_to_take_out(capsys, training):
+def test_files_to_take_out(training):
     def right(table):
         copies = table.groupby("sha256")["fold"]
         return sum(len(folds) - folds.value_counts().max() for _, folds in copies)
 
-    assert solved(told(capsys, "01-c", right))
-    all_copies = told(capsys, "01-c", lambda t: t["sha256"].duplicated(keep=False).sum())
+    assert verdict("01-c", right) == "solved."
+    all_copies = missed("01-c", lambda t: t["sha256"].duplicated(keep=False).sum())
     assert "Copies within one fold do no harm" in all_copies
-    crossing = told(
-        capsys,
+    crossing = missed(
         "01-c",
         lambda t: int((t.groupby("sha256")["fold"].transform("nunique") > 1).sum()),
     )
     assert "You seem to take out all copies" in crossing
-    sets = told(capsys, "01-c", lambda t: int((t.groupby("sha256")["fold"].nunique() > 1).sum()))
+    sets = missed("01-c", lambda t: int((t.groupby("sha256")["fold"].nunique() > 1).sum()))
     assert "✗ It is right for several sets" in sets
 
 
-def test_solutions_of_the_page_solve_the_exercises(capsys, training):
+def test_solutions_of_the_page_solve_the_exercises(training):
     answers = chapter_page.solutions("01", pd=pd, training=training)
-    capsys.readouterr()
-    assert solved(told(capsys, "01-a", answers["01-a"], training))
-    assert solved(told(capsys, "01-b", answers["01-b"]))
-    assert solved(told(capsys, "01-c", answers["01-c"]))
+    assert verdict("01-a", answers["01-a"], training) == "solved."
+    assert verdict("01-b", answers["01-b"]) == "solved."
+    assert verdict("01-c", answers["01-c"]) == "solved."

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +12,8 @@ from helpers import catalog as catalogs
 from helpers.catalog import splitting
 from helpers.datasets.copies.index import as_catalog
 from helpers.datasets.origins import ORIGINS, described
-from helpers.exercises import check
 from tests.unit import chapter_page
+from tests.unit.chapter_page import missed, verdict
 
 
 def people(seed: int = 0, subjects: int = 24) -> pd.DataFrame:
@@ -161,32 +158,24 @@ def test_every_data_set_is_described_in_words():
 # ------------------------------------------------------------------ the exercises
 
 
-def told(name: str, answer: object, *context: object) -> str:
-    text = io.StringIO()
-    with contextlib.redirect_stdout(text):
-        check(name, answer, *context)
-    return text.getvalue()
-
-
 def test_share_of_known_images():
     def known(table, part="train", unit=None):
         there = set(table.loc[table["split"] == part, "subject"])
         test = table.loc[table["split"] == "test", "subject"]
         return (test if unit is None else unit(test)).isin(there).mean()
 
-    assert told("02-a", known).endswith("solved.\n")
-    of_subjects = told("02-a", lambda t: known(t, unit=lambda s: s.drop_duplicates()))
+    assert verdict("02-a", known) == "solved."
+    of_subjects = missed("02-a", lambda t: known(t, unit=lambda s: s.drop_duplicates()))
     assert "You seem to count subjects; count images." in of_subjects
-    assert "percentage" in told("02-a", lambda t: 100 * known(t))
-    assert "divide by the test images" in told("02-a", lambda t: known(t) * 5 / 6)
+    assert "percentage" in missed("02-a", lambda t: 100 * known(t))
+    assert "divide by the test images" in missed("02-a", lambda t: known(t) * 5 / 6)
 
     def anywhere(table):
         elsewhere = table.loc[table["split"] != "test", "subject"]
         return table.loc[table["split"] == "test", "subject"].isin(elsewhere).mean()
 
-    wrong = told("02-a", anywhere)
+    wrong = missed("02-a", anywhere)
     assert "✗ Images in validation do not make a subject known." in wrong
-    assert wrong.endswith("not solved yet.\n")
 
 
 def test_recordings_split_by_speaker():
@@ -203,29 +192,29 @@ def test_recordings_split_by_speaker():
 
     whole = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     right = dealt(whole, lambda v: v["speaker"].where(v["speaker"] != "", v["recording"]))
-    assert told("02-b", right).endswith("solved.\n")
-    leaky = told("02-b", dealt(StratifiedKFold(5, shuffle=True), lambda v: None))
+    assert verdict("02-b", right) == "solved."
+    leaky = missed("02-b", dealt(StratifiedKFold(5, shuffle=True), lambda v: None))
     assert "✗ No speaker is in both parts" in leaky
-    together = told("02-b", dealt(whole, lambda v: v["speaker"]))
+    together = missed("02-b", dealt(whole, lambda v: v["speaker"]))
     assert "✗ Recordings of unknown speakers are of different people" in together
-    assert "✗ Both parts have" in told("02-b", lambda v: ["train"] * len(v))
-    assert '✗ It returns "train" or "test"' in told("02-b", lambda v: ["train"])
+    assert "✗ Both parts have" in missed("02-b", lambda v: ["train"] * len(v))
+    assert '✗ It returns "train" or "test"' in missed("02-b", lambda v: ["train"])
 
 
 def test_repaired_folds():
     official = splitting.official_folds(as_catalog())
     leaky = splitting.link_subjects(official)
     emptied = leaky.assign(split=leaky["split"].where(leaky["split"] == "test", ""))
-    assert "✗ No group of linked subjects" in told("02-c", leaky, official)
-    assert "✗ No row of train is cleared without need." in told("02-c", emptied, official)
+    assert "✗ No group of linked subjects" in missed("02-c", leaky, official)
+    assert "✗ No row of train is cleared without need." in missed("02-c", emptied, official)
     fewer = official[official["split"] == "test"]
-    assert "✗ It has all rows" in told("02-c", fewer, official)
+    assert "✗ It has all rows" in missed("02-c", fewer, official)
 
 
 def test_solutions_of_the_page_solve_the_exercises(page):
     official = splitting.official_folds(as_catalog())
     given = {**page, "pd": pd, "official": official}
     answers = chapter_page.solutions("02", **given)
-    assert told("02-a", answers["02-a"]).endswith("solved.\n")
-    assert told("02-b", answers["02-b"]).endswith("solved.\n")
-    assert told("02-c", answers["02-c"], official).endswith("solved.\n")
+    assert verdict("02-a", answers["02-a"]) == "solved."
+    assert verdict("02-b", answers["02-b"]) == "solved."
+    assert verdict("02-c", answers["02-c"], official) == "solved."
