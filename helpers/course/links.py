@@ -20,7 +20,8 @@ _CHAPTER = re.compile(r"notebooks/(\d\d)_")
 _AND = r"(?: \([^)]*\))?(?:, and|, or|,| and| or| to)"
 _CITED = re.compile(rf"\b[Cc]hapters? \d\d(?:{_AND} \d\d)*\b")
 _NUMBER = re.compile(r"(?:[Cc]hapters? )?\d\d")
-#: Terms that are everyday words too: they lead to the glossary only where they stand in italics.
+#: Terms of the glossary that a page also uses as plain words ("a group of
+#: people", "the width of the figure"): they lead there only where they stand in italics.
 EVERYDAY = {
     "attention", "control", "coverage", "diversity", "feature", "field", "frame", "group", "head",
     "kernel", "mask", "odds", "opening", "optimism", "parameter", "profile", "projection",
@@ -102,16 +103,18 @@ class LinkGlossary(SphinxPostTransform):
 
 def _replace(document: nodes.document, parts: Callable[[str, bool], Iterator]) -> None:
     """Put what `parts` makes of a text in its place, outside links, code and headings."""
-    for text in list(document.findall(nodes.Text)):
-        above, node = [], text.parent
-        while node is not None:
-            above.append(node)
-            node = node.parent
-        if any(isinstance(node, _CLOSED) for node in above):
-            continue
+    for text in list(_open_texts(document)):
         new = list(parts(text.astext(), isinstance(text.parent, nodes.emphasis)))
         if len(new) > 1:
             text.parent.replace(text, [node for node in new if node.astext()])
+
+
+def _open_texts(node: nodes.Element) -> Iterator[nodes.Text]:
+    for child in node.children:
+        if isinstance(child, nodes.Text):
+            yield child
+        elif not isinstance(child, _CLOSED):
+            yield from _open_texts(child)
 
 
 def _link(shown: str, kind: str, target: str, page: str) -> addnodes.pending_xref:

@@ -52,9 +52,9 @@ def figures_from_counts(answer: Callable) -> Iterator[Point]:
 def one_draw(answer: Callable) -> Iterator[Point]:
     """Check a function that draws whole subjects with replacement."""
     subjects = np.array(["b", "a", "b", "c", "b", "a", "d", "e"])
-    sizes = {"a": 2, "b": 3, "c": 1, "d": 1, "e": 1}
+    _, first, person = np.unique(subjects, return_index=True, return_inverse=True)
     rng = np.random.default_rng(14)
-    whole, counts, seen = True, [], []
+    seen = []
     for _ in range(400):
         rows = np.asarray(answer(subjects.copy(), rng))
         if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
@@ -64,15 +64,13 @@ def one_draw(answer: Callable) -> Iterator[Point]:
             yield False, "Each row number is a row of the table."
             return
         often = np.bincount(rows, minlength=len(subjects))
-        whole = whole and all(len(set(often[subjects == name])) == 1 for name in sizes)
-        counts.append(sum(often[subjects == name][0] for name in sizes))
-        seen.append([often[subjects == name][0] for name in sizes])
-    if not whole:
-        yield False, "You seem to draw images; draw subjects, each with all of its images."
-        return
-    yield True, "A subject comes with all of its images, each as often as the others."
-    yield set(counts) == {len(sizes)}, "The number of draws is the number of subjects."
+        if (often != often[first][person]).any():
+            yield False, "You seem to draw images; draw subjects, each with all of its images."
+            return
+        seen.append(often[first])
     seen = np.array(seen)
+    yield True, "A subject comes with all of its images, each as often as the others."
+    yield (seen.sum(axis=1) == len(first)).all(), "The number of draws is the number of subjects."
     yield (seen > 1).any() and (seen == 0).any(), "They are drawn with replacement."
     yield np.ptp(seen.mean(axis=0)) < 0.35, "Every subject is drawn equally often."
     again = [np.asarray(answer(subjects, np.random.default_rng(3))).tolist() for _ in range(2)]
@@ -82,6 +80,8 @@ def one_draw(answer: Callable) -> Iterator[Point]:
 @checker("14-c")
 def an_honest_validation(answer: Callable) -> Iterator[Point]:
     """Check a cross-validation on noise, on noise of persons, and on a true signal."""
+    from sklearn.metrics import roc_auc_score
+
     areas = {}
     for kind in ("noise", "persons", "signal"):
         areas[kind] = []
@@ -89,7 +89,7 @@ def an_honest_validation(answer: Callable) -> Iterator[Point]:
             features, target, groups = _study(kind, seed)
             scores = np.asarray(answer(features, target, groups), dtype=float)
             yield from _scored(scores, len(target))
-            areas[kind].append(_area(target, scores))
+            areas[kind].append(roc_auc_score(target, scores))
     yield (
         np.mean(areas["noise"]) < 0.68,
         "Nothing is found in noise. If it is: does the selection see the labels of the test fold?",
@@ -118,9 +118,3 @@ def _study(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if kind == "signal":
         features[:, :20] += 1.2 * target[:, None]
     return features, target, groups
-
-
-def _area(target: np.ndarray, scores: np.ndarray) -> float:
-    """Return the share of pairs of a positive and a negative image that are ranked right."""
-    above = scores[target == 1][:, None] - scores[target == 0]
-    return float(((above > 0) + 0.5 * (above == 0)).mean())

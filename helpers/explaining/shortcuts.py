@@ -75,7 +75,7 @@ def cells_inside(images: np.ndarray, paths: Iterable[str]) -> np.ndarray:
     """
     from helpers.cells import segmentation
 
-    masks = _require_images(images).any(axis=3)
+    masks = cell_masks(images)
     files = _files(paths)
     if len(files) != len(masks):
         raise ExplainError(f"There are {len(masks)} images, but {len(files)} paths.")

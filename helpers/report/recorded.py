@@ -12,10 +12,8 @@ A figure that has no interval has neither `low` nor `high`; `note` may be missin
 
 from __future__ import annotations
 
-import datetime
 import json
 import math
-import re
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +23,32 @@ from helpers.report.verdicts import WIDTH
 
 #: The records of the book. An installed copy of `helpers` comes without the book.
 FOLDER = Path(__file__).resolve().parents[2] / "book" / "results"
-_TEXTS = ("title", "date", "device", "data", "split", "weights")
-_KEYS = {*_TEXTS, "chapters", "versions", "figures", "note"}
+_TEXT = {"type": "string", "pattern": r"\S"}
+_NUMBER = {"type": "number"}
+_FIGURE = {
+    "properties": {"name": _TEXT, "value": _NUMBER, "low": _NUMBER, "high": _NUMBER},
+    "required": ["name", "value"],
+    "dependentRequired": {"low": ["high"], "high": ["low"]},
+    "additionalProperties": False,
+}
+#: The form of a file, as a JSON schema.
+_FORM = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("title", "device", "data", "split", "weights"), _TEXT),
+        "chapters": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string", "pattern": r"^\d\d$"},
+        },
+        "date": {"type": "string", "format": "date"},
+        "versions": {"type": "object", "minProperties": 1, "additionalProperties": _TEXT},
+        "figures": {"type": "array", "minItems": 1, "items": {"type": "object", **_FIGURE}},
+        "note": _TEXT,
+    },
+    "additionalProperties": False,
+}
+_FORM["required"] = [name for name in _FORM["properties"] if name != "note"]
 
 
 @dataclass(frozen=True)
@@ -90,49 +112,22 @@ def rendered(chapter: str, folder: Path = FOLDER) -> str:
 
 def _record(path: Path) -> Record:
     """Return the record in a file, checked."""
+    import jsonschema
 
-    def require(holds: bool, what: str) -> None:
-        if not holds:
-            raise ReportError(f"{path} is not a record of results: {what}.")
-
+    told = f"{path} is not a record of results: "
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ReportError(f"{path} is not a record of results: it cannot be read.") from error
-    require(isinstance(content, dict), "it is not a table of names and values")
-    wrong = _KEYS - {"note"} - content.keys() or content.keys() - _KEYS
-    require(not wrong, f"{', '.join(sorted(wrong))} is missing, or is no part of a record")
-    for name in (*_TEXTS, *({"note"} & content.keys())):
-        text = content[name]
-        require(isinstance(text, str) and text.strip() != "", f"{name} is not a text")
-    try:
-        datetime.date.fromisoformat(content["date"])
-    except ValueError:
-        require(False, "date is not a day such as 2026-11-26")
-    chapters, versions, figures = content["chapters"], content["versions"], content["figures"]
-    require(
-        isinstance(chapters, list) and all(re.fullmatch(r"\d\d", str(c)) for c in chapters),
-        'chapters is not a list such as ["07"]',
-    )
-    require(isinstance(versions, dict) and bool(versions), "versions names no software")
-    require(isinstance(figures, list) and bool(figures), "figures is empty")
+        raise ReportError(f"{told}it cannot be read.") from error
+    form = jsonschema.Draft202012Validator(_FORM, format_checker=jsonschema.FormatChecker())
+    if wrong := jsonschema.exceptions.best_match(form.iter_errors(content)):
+        raise ReportError(f"{told}in {wrong.json_path}, {wrong.message}.")
+    figures = tuple(Figure(**figure) for figure in content["figures"])
     for figure in figures:
-        require(isinstance(figure, dict) and _is_figure(figure), f"{figure} is not a figure")
-    return Record(
-        **{**content, "chapters": tuple(chapters)}
-        | {"figures": tuple(Figure(**f) for f in figures)}
-    )
-
-
-def _is_figure(figure: dict) -> bool:
-    """Return whether it has a name, a value and perhaps both limits around it."""
-    numbers = [figure.get(key) for key in ("low", "value", "high") if key in figure]
-    return (
-        figure.keys() in ({"name", "value"}, {"name", "value", "low", "high"})
-        and isinstance(figure["name"], str)
-        and all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
-        and numbers == sorted(numbers)
-    )
+        limits = (figure.value,) * 2 if figure.low is None else (figure.low, figure.high)
+        if not -math.inf < limits[0] <= figure.value <= limits[1] < math.inf:
+            raise ReportError(f"{told}{figure.name} is {figure}.")
+    return Record(**content | {"chapters": tuple(content["chapters"]), "figures": figures})
 
 
 def _filled(text: str) -> str:

@@ -394,7 +394,8 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
 
 def _not_saved(model: keras.Model, error: Exception) -> TrainingError:
     kinds = {type(layer) for layer in layers_of(model).values()}
-    own = {k.__name__ for k in kinds if k.__name__ == "Lambda" or k.__module__[:6] != "keras."}
+    keras_own = {kind for kind in kinds if kind.__module__.split(".")[0] == "keras"}
+    own = {kind.__name__ for kind in kinds if kind not in keras_own or kind.__name__ == "Lambda"}
     reason = f"it has layers of the kind {', '.join(sorted(own))}" if own else str(error)
     reason = " ".join(reason.split())[:200].rstrip(".")
     return TrainingError(
