@@ -1,6 +1,6 @@
-"""Calibration of scores: reliability in bins, and recalibration by temperature or isotonic curve.
+"""Calibration of scores: reliability in bins, and recalibration by a temperature.
 
-A recalibration is fitted on one table (validation data) and applied to another.
+A temperature is fitted on one table (validation data) and applied to another.
 """
 
 from __future__ import annotations
@@ -112,22 +112,6 @@ class Temperature:
         return predictions.assign(score=special.expit(logit(score) / self.value))
 
 
-@dataclass(frozen=True, eq=False)
-class Isotonic:
-    """An increasing curve from score to share of positives, linear between its `x`, `y` (n,)."""
-
-    x: np.ndarray
-    y: np.ndarray
-
-    def apply(self, predictions: pd.DataFrame) -> pd.DataFrame:
-        """Return the table with each score replaced by the curve's value; constant beyond its ends.
-
-        Different scores may become equal (the curve has steps), and even 0 or 1:
-        AUC can change, and the log loss of one wrong image is as large as `CLIP` allows.
-        """
-        return predictions.assign(score=np.interp(_scores(predictions), self.x, self.y))
-
-
 def fit_temperature(validation: pd.DataFrame) -> Temperature:
     """Return the temperature with the smallest log loss on `validation`.
 
@@ -157,29 +141,6 @@ def fit_temperature(validation: pd.DataFrame) -> Temperature:
         options={"xatol": 1e-6},
     )
     return Temperature(float(np.exp(result.x)))
-
-
-def fit_isotonic(validation: pd.DataFrame) -> Isotonic:
-    """Return the increasing curve that fits the truth of `validation` best (least squares).
-
-    It has many more degrees of freedom than a temperature, so it needs more data.
-
-    Raises
-    ------
-    PredictionsError
-        When the table has one class only, or a row of the split ``test``.
-
-    References
-    ----------
-    Zadrozny, Elkan 2002, doi:10.1145/775047.775151.
-    """
-    from sklearn.isotonic import IsotonicRegression
-
-    validation = check_fitting(validation, "A curve of calibration")
-    truth = metrics.truth_of_both_classes(validation, "The fit of a curve")
-    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-    curve.fit(_scores(validation), truth)
-    return Isotonic(curve.X_thresholds_, curve.y_thresholds_)
 
 
 def report(

@@ -97,7 +97,7 @@ def read(files: list[File], positive: str = "") -> tuple[list[dict], list[LeftOu
 
 
 def notes(rows: list[dict]) -> list[str]:
-    """Return notes to print about the rows that :func:`read` returned."""
+    """Return notes to print about the rows that :func:`read` returned, at least one."""
     lines = []
     if all(row["subject"] == row["image_id"] for row in rows):
         lines.append(
@@ -110,7 +110,7 @@ def notes(rows: list[dict]) -> list[str]:
             "different people: if they are one, write them alike in the table."
         )
     labels = sorted({row["label"] for row in rows} - {UNLABELLED})
-    source = next(row["label_source"] for row in rows)
+    source = rows[0]["label_source"]  # the same in all rows
     if source:
         lines.append(f"The classes are those of {source}; the folders give none.")
     if alike := _alike(labels):

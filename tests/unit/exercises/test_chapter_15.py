@@ -81,15 +81,28 @@ def test_the_repairs_on_the_page_are_those_that_ship_and_platt_also_shifts():
     fit, use = study(1), study(2)
     versions = page["repaired"](fit, use)
     temperature = calibration.fit_temperature(fit).apply(use)
-    isotonic = calibration.fit_isotonic(fit).apply(use)
+    curve = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+    isotonic = curve.fit(fit["score"], catalogs.target(fit)).predict(use["score"])
     assert np.allclose(versions["temperature"]["score"], temperature["score"], atol=1e-3)
-    assert np.allclose(versions["isotonic"]["score"], isotonic["score"])
+    assert np.allclose(versions["isotonic"]["score"], isotonic)
     assert versions["as it is"] is use
     rng = np.random.default_rng(3)
     share = rng.uniform(0.02, 0.98, 4000)
     low = table(rng.random(4000) < share, expit(0.5 * logit(share) - 2))  # all too low and too flat
     after = {name: calibration.ece(t, 5) for name, t in page["repaired"](low, low).items()}
     assert after["Platt"] < 0.03 < after["temperature"]
+
+
+def test_the_rising_curve_on_the_page_mends_what_no_temperature_can():
+    repaired = functions("15", "temperature", "platt", "repaired", **FITS)["repaired"]
+    rng = np.random.default_rng(2)
+
+    def bent(images):
+        probability = rng.uniform(0, 1, images)
+        return table(rng.random(images) < probability, 0.5 + probability**3 / 2)
+
+    after = {name: calibration.ece(t) for name, t in repaired(bent(4000), bent(4000)).items()}
+    assert after["isotonic"] < 0.04 < 0.1 < after["temperature"]
 
 
 def test_another_stain_leaves_black_black_and_the_order_of_pixels():

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 from sklearn import metrics as sk
-from sklearn.isotonic import IsotonicRegression
 
 from helpers.base.errors import PredictionsError
 from helpers.predictions import calibration, metrics
@@ -159,56 +158,25 @@ def test_scores_of_zero_and_one_are_held_off_by_the_clip():
     assert halved[0] == pytest.approx(expit(logit(calibration.CLIP) / 2))
 
 
-@settings(max_examples=30, deadline=None)
-@given(some.filter(lambda rows: len({row[0] for row in rows}) == 2), some)
-def test_isotonic_is_scikit_learns_and_never_falls(rows, others):
-    validation, test = made(rows), made(others)
-    truth = (validation["label"] == "all").to_numpy(int)
-    theirs = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(
-        validation["score"], truth
-    )
-    mended = calibration.fit_isotonic(validation).apply(test)
-    assert mended["score"].to_numpy() == pytest.approx(theirs.predict(test["score"]))
-    order = np.argsort(test["score"].to_numpy(), kind="stable")
-    assert (np.diff(mended["score"].to_numpy()[order]) >= 0).all()
-    assert calibration.brier(calibration.fit_isotonic(validation).apply(validation)) <= (
-        calibration.brier(validation) + 1e-12
-    )
-
-
-def test_isotonic_mends_what_no_temperature_can():
-    rng = np.random.default_rng(2)
-
-    def bent(images):
-        probability = rng.uniform(0, 1, images)
-        return table(rng.random(images) < probability, 0.5 + probability**3 / 2)
-
-    validation, test = bent(4000), bent(4000)
-    curve = calibration.fit_isotonic(validation).apply(test)
-    line = calibration.fit_temperature(validation).apply(test)
-    assert calibration.ece(curve) < 0.04 < 0.1 < calibration.ece(line)
-
-
-@pytest.mark.parametrize("fit", [calibration.fit_temperature, calibration.fit_isotonic])
-def test_what_was_fitted_leaves_the_rest_of_the_table_alone(fit):
+def test_what_was_fitted_leaves_the_rest_of_the_table_alone():
     validation, test = study(0), study(1)
     kept = test.copy()
-    mended = fit(validation).apply(test)
+    mended = calibration.fit_temperature(validation).apply(test)
     assert test.equals(kept)
     assert mended.drop(columns="score").equals(test.drop(columns="score"))
     assert check(mended) is mended
-    unlabelled = fit(validation).apply(test.assign(label="unlabelled", positive=pd.NA))
+    blank = test.assign(label="unlabelled", positive=pd.NA)
+    unlabelled = calibration.fit_temperature(validation).apply(blank)
     assert unlabelled["score"].equals(mended["score"])
 
 
-@pytest.mark.parametrize("fit", [calibration.fit_temperature, calibration.fit_isotonic])
-def test_nothing_is_fitted_on_one_class_or_on_what_is_no_table(fit):
+def test_nothing_is_fitted_on_one_class_or_on_what_is_no_table():
     with pytest.raises(PredictionsError, match=r"both classes.*all 3 rows.*positive"):
-        fit(table([1, 1, 1], [0.2, 0.6, 0.7]))
+        calibration.fit_temperature(table([1, 1, 1], [0.2, 0.6, 0.7]))
     with pytest.raises(PredictionsError, match="no rows"):
-        fit(table([], []))
+        calibration.fit_temperature(table([], []))
     with pytest.raises(PredictionsError, match="not probabilities"):
-        fit(table([0, 1], [0.2, np.nan]))
+        calibration.fit_temperature(table([0, 1], [0.2, np.nan]))
 
 
 def test_bins_that_are_none_are_refused():

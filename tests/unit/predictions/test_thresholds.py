@@ -76,7 +76,6 @@ def test_wishes_that_cannot_be_met_are_refused(wish, message):
     [
         lambda rows: thresholds.threshold_for(rows, sensitivity=0.9),
         calibration.fit_temperature,
-        calibration.fit_isotonic,
     ],
 )
 def test_nothing_is_chosen_on_test_rows(choose):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +12,7 @@ from helpers import catalog as catalogs
 from helpers.base import settings
 from helpers.base.errors import StudyError
 from helpers.studies import lineup, marrow, paper_systems
+from tests.unit import chapter_page
 
 
 def smears(subjects=12, each=6):
@@ -132,14 +131,33 @@ def test_the_reasons_follow_the_run(monkeypatch, tmp_path, profile):
     )
 
 
-def test_the_dcnn_is_that_of_chapter_12():
-    page = (Path(__file__).parents[3] / "notebooks" / "12_dcnn_all_vs_mm.ipynb").read_text()
-    cells = [cell.source for cell in nbformat.reads(page, as_version=4).cells]
-    code = "\n".join(cells)
-    assert "side = marrow.SIDE[PROFILE]" in code
-    assert "k = int(0.3 * flat.shape[1])" in code
-    assert "iterations = marrow.ITERATIONS[PROFILE]" in code
-    pytest.importorskip("keras")
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
+def test_the_dcnn_is_that_of_chapter_12(monkeypatch, tmp_path, profile):
+    """Both take crops of the same side, split and select alike, and train as long."""
+    from helpers.cells import field_crops
+    from helpers.models import dcnn
+
+    table = smears().assign(split="")
+    pixels = np.random.default_rng(0).integers(0, 256, (len(table), 8, 8, 3), dtype=np.uint8)
+    model = SimpleNamespace(predict=lambda pixels, **_: np.full((len(pixels), 1), 0.5))
+    sides, kept, steps = [], [], []
+    monkeypatch.setattr(marrow, "fields", lambda *_: None)
+    monkeypatch.setattr(field_crops, "crops", lambda _, side: sides.append(side) or (table, pixels))
+    monkeypatch.setattr(dcnn, "build", lambda _side, _seed, keep: kept.append(keep) or model)
+    monkeypatch.setattr(dcnn, "train", lambda *_, iterations, **__: steps.append(iterations))
+    course = settings.Settings("phantom", settings.PROFILES[profile], 24, None, tmp_path)
+    judged = paper_systems.predictions(course, "dcnn", "subject")
+    given = {"DATASET": "phantom", "PROFILE": profile, "SEED": 24, "DATA_DIR": None, "POSITIVE": ""}
+    cells = ("field_crops.crops(", "splits = {", "def select(", "iterations = ")
+    page = chapter_page.run("12", *cells, np=np, pd=pd, **given)
+    assert sides == [page["side"]] * 2
+    np.testing.assert_array_equal(kept[0], page["keep"])
+    assert steps == [page["iterations"]]
+    split = page["splits"]["field split"]
+    assert judged["image_id"].tolist() == split["image_id"][split["split"] == "test"].tolist()
+
+
+def test_the_dcnn_trains_as_long_as_the_published_one_where_a_profile_is_no_test():
     from helpers.models import dcnn
 
     published = dcnn.PUBLISHED.iterations
