@@ -108,17 +108,6 @@ def draw(
     return _SET.draw_once(folder, recipe_of(profile, seed, laboratories), _write)
 
 
-def truth(path: str | os.PathLike) -> Field:
-    """Draw the phantom field in the file `path` again, with the truth about it.
-
-    Raises
-    ------
-    DatasetError
-        When no folder above `path` was filled by :func:`draw`, or it was by other code.
-    """
-    return _draw(*_SET.find(path))
-
-
 def example(seed: int = DEFAULT_SEED) -> tuple[np.ndarray, float]:
     """Return the image of one field with lymphoblasts, and how many of its pixels are one µm.
 
