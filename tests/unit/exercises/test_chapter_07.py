@@ -23,7 +23,7 @@ SIDE = 32
 def page(*texts, **names):
     """Run cells of the page, after those that define its workflow."""
     there = {"keras": keras, "layers": keras.layers, "np": np, "PROFILE": "full", "SEED": 24}
-    return run("07", *FUNCTIONS, *texts, **there | names)
+    return run("07", *FUNCTIONS, *texts, **there | {"transfers": transfers} | names)
 
 
 def shapes(weights):
