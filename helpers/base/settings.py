@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -125,10 +127,11 @@ def read(
     Raises
     ------
     SettingsError
-        When a name is unknown, the folder does not exist, or `positive` does not
-        belong to the data set.
+        When a name is unknown, the folder does not exist, `positive` does not belong to the
+        data set, or Keras is set to channels first.
     """
     check_dataset(dataset, positive)
+    _check_channels()
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise SettingsError(
             f"SEED is {seed!r}, but must be a whole number from 0 to {LARGEST_SEED}."
@@ -153,6 +156,30 @@ def check_dataset(dataset: str, positive: str = "") -> None:
             f"POSITIVE is {positive!r}, but the data set {dataset} knows its positive class: "
             "POSITIVE is for the data set folders alone."
         )
+
+
+def _check_channels() -> None:
+    """Raise SettingsError where Keras has or will have the channels first; do not import it."""
+    keras = sys.modules.get("keras")
+    try:
+        found = (
+            json.loads(_keras_json().read_text(encoding="utf-8")).get("image_data_format")
+            if keras is None
+            else keras.config.image_data_format()
+        )
+    except (OSError, ValueError, AttributeError):  # no file, or nothing that Keras would read
+        return
+    if found == "channels_first":
+        raise SettingsError(
+            f"Keras is set to {found!r} (image_data_format in {_keras_json()}), but the course's "
+            'images have their channels last: write "channels_last" there and restart the notebook.'
+        )
+
+
+def _keras_json() -> Path:
+    """Return the file of Keras' own settings; it need not exist."""
+    home = os.environ.get("KERAS_HOME", os.path.join("~", ".keras"))
+    return Path(os.path.expanduser(home)) / "keras.json"
 
 
 def profile_of(name: str | Profile) -> Profile:

@@ -58,7 +58,7 @@ def block_parameters(answer: Callable) -> Iterator[Point]:
 _FAULTS = {
     "frozen": "It notices whether any weight of the backbone is trained.",
     "batch normalisation": "It notices a batch normalisation of the backbone that is not frozen.",
-    "rate": "It notices a learning rate above 1e-4, and accepts 1e-4.",
+    "rate": "It notices a learning rate above 1e-4.",
     "loss": "It notices when the loss and the last layer do not belong together.",
 }
 
@@ -91,7 +91,7 @@ def diagnose(answer: Callable) -> Iterator[Point]:
     """Check a function that finds what is wrong with a network prepared for fine-tuning."""
     found = answer(_prepared(set()))
     yield Required(isinstance(found, set), "It returns a set.")
-    yield not found, "It finds nothing wrong with a network that is well prepared."
+    yield not found, "It finds nothing wrong with a network that is well prepared (its rate: 1e-4)."
     yield not answer(_prepared(set(), True)), "A sigmoid is right where the loss expects scores."
     for fault, sentence in _FAULTS.items():
         # Weights of batch normalisation that are trained are weights of the backbone.

@@ -9,9 +9,12 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras
 
 #: What a checker yields: whether a point holds, and one sentence about it.
 Point = tuple[bool, str]
@@ -116,6 +119,15 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
         print(f"✗ Your answer could not be checked: {_described(error)}")
     # A checker without any point does not accept an answer.
     print(f"Exercise {name}: {'solved.' if right and points else 'not solved yet.'}")
+
+
+def gives_logits(network: keras.Model) -> Point:
+    """Return the point that nothing follows the sum of a network's last layer."""
+    last = getattr(network.layers[-1], "activation", None)
+    return (
+        getattr(last, "__name__", "") == "linear",
+        "It gives a logit: no sigmoid or other function behind the last layer.",
+    )
 
 
 def _points(function: Callable, answer: Any, *context: Any, **more: Any) -> Iterator[Point]:

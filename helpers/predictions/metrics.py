@@ -70,6 +70,19 @@ def auc(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
     return _value("auc", predictions, threshold)
 
 
+def auc_within(predictions: pd.DataFrame, by: str = "fold") -> float:
+    """Return the mean of the AUCs within the parts of a column, of those with both classes.
+
+    Scores of different models, such as those of a cross-validation, are not always comparable;
+    the AUC of all of them in one list can then be too low. Parker, Guenter and Bedo 2007,
+    doi:10.1186/1471-2105-8-326.
+    """
+    predictions = check(predictions)
+    part, count = _clusters(predictions, by)
+    areas = np.array([auc(predictions[part == number]) for number in range(count)])
+    return float(areas[~np.isnan(areas)].mean()) if not np.isnan(areas).all() else np.nan
+
+
 def average_precision(predictions: pd.DataFrame, threshold: float = 0.5) -> float:
     """Return the average precision: the area under the precision-recall curve, in steps.
 
@@ -266,13 +279,18 @@ def draw(
     """
     arguments.whole("The number of resamples", resamples, PredictionsError, 1, _MOST)
     arguments.whole("The seed", seed, PredictionsError)
+    cluster, count = _clusters(predictions, by)
+    return cluster, resampling.draw(count, resamples, seed)
+
+
+def _clusters(predictions: pd.DataFrame, by: str) -> tuple[np.ndarray, int]:
+    """Return the number of each row's part by a column, and how many parts there are."""
     if not isinstance(by, str) or list(predictions.columns).count(by) != 1:
         raise PredictionsError(
-            f"The predictions have no column {arguments.shown(by)} to resample by; "
+            f"The predictions have no column {arguments.shown(by)} to group by; "
             f"they have {list(predictions.columns)}."
         )
-    cluster, count = resampling.clusters(predictions[by])
-    return cluster, resampling.draw(count, resamples, seed)
+    return resampling.clusters(predictions[by])
 
 
 def resample(

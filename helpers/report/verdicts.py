@@ -169,3 +169,62 @@ def best_epoch(val_losses: Sequence[float]) -> str:
     return _lines(
         f"{found}: training longer did not make it lower, and the weights of epoch {best} are kept"
     )
+
+
+def between(
+    what: str,
+    value: float,
+    limits: tuple[float, float],
+    *,
+    below: str,
+    within: str,
+    above: str,
+    form: str = ".3f",
+) -> str:
+    """Return a sentence that says on which side of two limits a number without interval is.
+
+    It suits a result of arithmetic or of one run, such as a ratio. Where there is an interval,
+    :func:`against` and :func:`difference` say more.
+
+    Parameters
+    ----------
+    what : str
+        The number, with its article.
+    value : float
+        The number; NaN where it is undefined.
+    limits : (low, high)
+        The two limits; equal ones are one limit, which is then named once.
+    below, within, above : str
+        The conclusion when the number is below `low`, from `low` to `high`, or above `high`.
+    form : str
+        How the number is written, such as ``.1e``. The conclusion is that of the written number.
+
+    Returns
+    -------
+    str
+        One sentence, broken into lines of at most :data:`WIDTH` characters.
+
+    Raises
+    ------
+    ReportError
+        When `low` is not a number up to `high`.
+
+    Examples
+    --------
+    >>> print(between("The ratio", 1.84, (1, 1), form=".1f", below="it is narrower",
+    ...               within="both are as wide", above="it is wider"))
+    The ratio, 1.8, is above 1: it is wider.
+    """
+    low, high = limits
+    if not low <= high:
+        raise ReportError(f"{what} has the limits {low} and {high}: the lower one comes first.")
+    if math.isnan(value):
+        return _lines(f"{what} is undefined for these images")
+    value = float(f"{value:{form}}") + 0.0  # and no zero with a minus
+    shown = f"{what}, {value:{form}}, is"
+    if value < low:
+        return _lines(f"{shown} below {low:g}: {below}")
+    if value > high:
+        return _lines(f"{shown} above {high:g}: {above}")
+    place = f"equal to {low:g}" if low == high else f"between {low:g} and {high:g}"
+    return _lines(f"{shown} {place}: {within}")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +94,21 @@ def start(settings: Settings) -> Start:
     if _DRAWN not in weights.WEIGHTS_USED:
         weights.WEIGHTS_USED.append(_DRAWN)
     return Start("drawn", str(_source(settings)), SIDE)
+
+
+def stand_in(begin: Start) -> tuple[keras.Model, Callable]:
+    """Return a smaller backbone than ResNet50 and its preprocessing; none of it is frozen."""
+    import keras
+
+    mobilenet = keras.applications.mobilenet_v2
+    if begin.backbone == "drawn":  # it takes its pixels as MobileNetV2 does
+        backbone = keras.saving.load_model(begin.file, compile=False)
+    else:
+        shape = (begin.side, begin.side, 3)
+        backbone = mobilenet.MobileNetV2(
+            alpha=0.35, include_top=False, weights=begin.file, input_shape=shape
+        )
+    return backbone, mobilenet.preprocess_input
 
 
 def material(settings: Settings, begin: Start, most: int = 10) -> tuple[pd.DataFrame, np.ndarray]:

@@ -73,3 +73,16 @@ def test_the_first_picture_comes_early(cells):
             break
         words += len(text.split()) if cell.cell_type == "markdown" else 0
     assert words <= 150
+
+
+def test_no_cell_switches_xla_off_on_every_backend(cells):
+    """TensorFlow on a CPU is faster without XLA; JAX without it is ten times slower."""
+    code = "\n".join(c.source for c in cells if c.cell_type == "code")
+    assert "jit_compile=False" not in code
+
+
+def test_settings_are_read_before_keras_is_used(cells):
+    """They refuse channels first; Keras would fail with a bare traceback."""
+    code = [c.source for c in cells if c.cell_type == "code"]
+    read = next(place for place, source in enumerate(code) if "settings.read(" in source)
+    assert not [source for source in code[:read] if re.search(r"(?m)^(import|from) keras", source)]

@@ -202,5 +202,10 @@ def test_a_network_that_is_not_lighter_is_told_from_one_that_is(build):
         ends = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, "sigmoid")]
         return keras.Sequential([keras.Input((size, size, 3)), *fresh, *ends])
 
-    for wrong in (build, with_sigmoid, lambda size: size, lambda size: build(54)):
-        assert verdict("05-c", wrong) == "not solved yet."
+    for wrong, hint in (
+        (build, "There is no Flatten in it."),
+        (with_sigmoid, "no sigmoid or other function behind the last layer"),
+        (lambda size: size, "It returns a new Keras network for each size."),
+        (lambda size: build(54), "The mean of each map is taken."),
+    ):
+        assert hint in missed("05-c", wrong)

@@ -11,7 +11,7 @@ from helpers.models import transfer, weights
 from helpers.report import verdicts
 from helpers.studies import transfers
 from helpers.training import zoo
-from tests.unit.chapter_page import code_cells, run, solutions, verdict
+from tests.unit.chapter_page import code_cells, missed, run, solutions, verdict
 from tests.unit.tiny_backbone import tiny  # noqa: F401 - a fixture
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
@@ -23,7 +23,7 @@ SIDE = 32
 def page(*texts, **names):
     """Run cells of the page, after those that define its workflow."""
     there = {"keras": keras, "layers": keras.layers, "np": np, "PROFILE": "full", "SEED": 24}
-    return run("07", *FUNCTIONS, *texts, **there | names)
+    return run("07", *FUNCTIONS, *texts, **there | {"transfers": transfers} | names)
 
 
 def shapes(weights):
@@ -208,6 +208,33 @@ def test_wrong_answers_are_not_called_solved(name):
     assert set(WRONG) == {*solutions("07", pd=pd)}
     for answer in WRONG[name]:
         assert verdict(name, answer) == "not solved yet."
+
+
+HINTS = {
+    "07-a": {
+        0: "Blocks are not layers",
+        1: "The first convolution and the dense layer count too",
+        2: "Projections are not counted",
+    },
+    "07-b": {
+        0: "Biases and batch normalisation are counted",
+        1: "It is right for a block with a projection",
+    },
+    "07-c": {
+        0: "It notices whether any weight of the backbone is trained",
+        1: "It finds nothing wrong with a network that is well prepared",
+        2: "It finds nothing wrong with a network that is well prepared (its rate: 1e-4)",
+        3: "A sigmoid is right where the loss expects scores",
+        5: "It returns a set",
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("name", HINTS)
+def test_a_wrong_answer_is_told_what_to_look_at(name):
+    for place, hint in HINTS[name].items():
+        assert hint in missed(name, WRONG[name][place])
 
 
 def test_the_solution_counts_a_live_block():

@@ -20,8 +20,10 @@ from helpers import datasets, images
 from helpers.cells import features
 from helpers.datasets.drawn import frames
 from helpers.exercises.checking import exercises
+from helpers.predictions import metrics
 from tests.conftest import SHARED
 from tests.unit.chapter_page import code_cells, functions, missed, solutions, told, verdict
+from tests.unit.evaluation_tables import table
 from tests.unit.redrawn import redrawn_frame
 
 CELLS = code_cells("18")
@@ -140,9 +142,19 @@ def test_a_feature_of_two_values_separates_as_scikit_learn_says():
     assert np.isnan(separation(values, np.zeros(5)))
 
 
+@pytest.mark.parametrize("chapter", ["14", "18"])
+def test_the_mean_within_folds_on_the_page_is_the_one_of_other_chapters(chapter):
+    rng = np.random.default_rng(3)
+    fold, target, scores = rng.integers(0, 5, 60), rng.integers(0, 2, 60), rng.uniform(0, 1, 60)
+    target[fold == 2] = 1  # a fold of one class
+    shown = functions(chapter, "mean_within", np=np, sk=sk, target=target)["mean_within"]
+    found = table(target, scores).assign(fold=fold)
+    assert shown(scores, fold) == pytest.approx(metrics.auc_within(found))
+
+
 def test_your_own_table_is_judged_by_people_and_without_a_column_of_people(tmp_path, judges):
     shown = functions(
-        "18", "judge_features", pd=pd, sk=sk, StratifiedGroupKFold=StratifiedGroupKFold,
+        "18", "judge_features", np=np, pd=pd, sk=sk, StratifiedGroupKFold=StratifiedGroupKFold,
         LogisticRegression=LogisticRegression, cross_val_predict=cross_val_predict,
         pipeline=judges["pipeline"],
     )["judge_features"]  # fmt: skip
@@ -158,6 +170,7 @@ def test_your_own_table_is_judged_by_people_and_without_a_column_of_people(tmp_p
     with contextlib.redirect_stdout(text):
         scores = shown(file, "große")
     assert "30 subjects, 6 features" in text.getvalue()
+    assert f"AUC {sk.roc_auc_score(target, scores):.3f} pooled, " in text.getvalue()
     assert sk.roc_auc_score(target, scores) > 0.7
     own.drop(columns="subject").to_csv(file, index=False)
     with contextlib.redirect_stdout(text):

@@ -311,3 +311,23 @@ def test_unknown_names_are_refused():
 def test_several_positive_classes_are_one_side():
     predictions = table([0, 1, 1], [0.1, 0.9, 0.8]).assign(label=["benign", "early", "pro"])
     assert metrics.sensitivity(predictions) == metrics.specificity(predictions) == 1
+
+
+def test_the_auc_within_folds_does_not_compare_scores_of_different_folds():
+    truth, fold = np.tile([0, 1], 20), np.repeat([0, 1, 2, 3], 10)
+    own = np.random.default_rng(4).uniform(0.1, 0.3, 40) + 0.05 * truth
+    found, moved = (
+        table(truth, own + shift, ["s"] * 40).assign(fold=fold) for shift in (0, 0.2 * fold)
+    )
+    assert metrics.auc_within(moved) == pytest.approx(metrics.auc_within(found))
+    assert metrics.auc(moved) < metrics.auc(found)
+    each = [sk.roc_auc_score(truth[fold == n], own[fold == n]) for n in range(4)]
+    assert metrics.auc_within(found) == pytest.approx(np.mean(each))
+
+
+def test_a_fold_of_one_class_has_no_auc_within():
+    mixed = table([0, 1, 1, 1], [0.2, 0.9, 0.1, 0.1], ["s"] * 4).assign(fold=[0, 0, 1, 1])
+    assert metrics.auc_within(mixed) == 1
+    assert np.isnan(metrics.auc_within(mixed[2:]))
+    with pytest.raises(PredictionsError, match="no column 'part' to group by"):
+        metrics.auc_within(mixed, "part")

@@ -67,3 +67,31 @@ def test_the_best_epoch_is_the_first_of_the_lowest_and_the_last_one_is_said_to_b
     for wrong in ([], [0.5, np.nan]):
         with pytest.raises(ReportError, match="one for each epoch"):
             verdicts.best_epoch(wrong)
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "expected"),
+    [
+        (1e-9, (0.01, 100), "The share, 1.0e-09, is below 0.01: DOWN."),
+        (0.01, (0.01, 100), "The share, 1.0e-02, is between 0.01 and 100: SAME."),
+        (100, (0.01, 100), "The share, 1.0e+02, is between 0.01 and 100: SAME."),
+        (1000, (0.01, 100), "The share, 1.0e+03, is above 100: UP."),
+        (0, (0, 0), "The share, 0.0e+00, is equal to 0: SAME."),
+        (np.nan, (0, 1), "The share is undefined for these images."),
+    ],
+)
+def test_a_number_without_interval_is_below_between_or_above_its_limits(value, limits, expected):
+    words = {"below": "DOWN", "within": "SAME", "above": "UP"}
+    assert verdicts.between("The share", value, limits, form=".1e", **words) == expected
+
+
+def test_the_conclusion_is_that_of_the_number_as_it_is_written():
+    words = {"below": "DOWN", "within": "SAME", "above": "UP"}
+    told = verdicts.between("The gap", -0.004, (0, 0), form="+.2f", **words)
+    assert told == "The gap, +0.00, is equal to 0: SAME."
+
+
+@pytest.mark.parametrize("limits", [(1, 0), (np.nan, 0)])
+def test_limits_in_the_wrong_order_are_an_error(limits):
+    with pytest.raises(ReportError, match="the lower one comes first"):
+        verdicts.between("The share", 0, limits, below="", within="", above="")
