@@ -192,6 +192,10 @@ def other_labels(rows, labels):
     return square_network(rows, 1 - labels, epochs=8)
 
 
+def another_question(rows, labels):
+    return square_network(rows, rows[:, 1] > 128, epochs=8)
+
+
 def no_convolution(rows, labels):
     return keras.Sequential([keras.Input((rows.shape[1],)), keras.layers.Dense(1)])
 
@@ -245,6 +249,7 @@ def test_wrong_answers_are_not_called_solved(name):
         ("12-d", WRONG["12-d"][2], "no sigmoid"),
         ("12-d", square_network, "is the network trained at all"),
         ("12-d", other_labels, "a high logit means label 1"),
+        ("12-d", another_question, "it is often wrong"),
     ],
 )
 def test_a_usual_mistake_is_named(name, answer, hint):
