@@ -41,7 +41,20 @@ class Network:
 
 
 def sealed(name: str, *numbers: int) -> str:
-    """Return the salted hash of whole numbers: a checker can know them and not show them."""
+    """Return the salted hash of whole numbers: a checker can know them and not show them.
+
+    Parameters
+    ----------
+    name : str
+        The exercise, as salt.
+    *numbers : int
+        The answer, or a part of it.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+    """
     text = " ".join([name, *(str(int(number)) for number in numbers)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
