@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, Required, checker, sealed
 
 
 @checker("03-a")
@@ -22,15 +22,16 @@ def plan(answer: Sequence[int]) -> Iterator[Point]:
         yield False, "Both classes change: the goal is neither of the two old sizes."
         return
     yield (
-        757 - size == size - 103,
+        sealed("03-a", size) == "4e4f5a70f569",
         "As many images of `all` are left out as copies of `hem` are added.",
     )
     if fewest * 103 > size - 103 and fewest * 103 <= size:
         yield False, "You seem to count the originals as well: count only the copies of an image."
         return
     yield (
-        fewest * 103 <= size - 103 <= most * 103,
-        "All copies together are at least 103 times the fewest and at most 103 times the most.",
+        sealed("03-a", size, fewest) == "7044e028cd23",
+        "With the fewest copies for each of the 103 images there are not more copies than are "
+        "needed; with one more for each there are too many.",
     )
     yield most - fewest == 1, "The numbers of copies of two images differ by at most one."
 
@@ -45,13 +46,25 @@ def growth(answer: Callable[[int, int], float]) -> Iterator[Point]:
         "Where positives are rare, class weights raise the intercept (mind the sign).",
     )
     yield abs(rare + frequent) < 1e-9, "Exchanged classes change the sign."
-    # The odds of the smaller class become even.
-    odds = [few / many * np.exp(float(answer(few, many))) for few, many in ((10, 90), (196, 443))]
+    right = _as_fitted(answer, 10, 90) and _as_fitted(answer, 196, 443)
     yield (
-        bool(np.allclose(odds, 1, rtol=1e-3)),
+        right,
         "The new intercept makes the odds even. (It is about odds, not about shares, "
         "and about the natural logarithm.)",
     )
+
+
+def _as_fitted(answer: Callable[[int, int], float], positive: int, negative: int) -> bool:
+    """Say whether two fits, without and with class weights, differ by the answer."""
+    from sklearn.linear_model import LogisticRegression
+
+    truth = np.repeat([1, 0], (positive, negative))
+    plain, weighted = (
+        LogisticRegression(class_weight=weights, tol=1e-8).fit(np.zeros((len(truth), 1)), truth)
+        for weights in (None, "balanced")
+    )
+    moved = plain.intercept_[0] + float(answer(positive, negative))
+    return bool(np.isclose(moved, weighted.intercept_[0], atol=1e-3))
 
 
 @checker("03-c")

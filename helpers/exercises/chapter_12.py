@@ -12,9 +12,9 @@ from helpers.exercises.checking import Point, Required, checker, gives_logits
 @checker("12-a")
 def epochs_of_iterations(answer: Callable) -> Iterator[Point]:
     """Check a function that converts iterations to passes through the training images."""
-    if np.isclose(answer(10, 16, 200, 0.2), 10 * 16 / 200):
+    if np.isclose(answer(10, 16, 200, 0.2), 0.8):
         yield False, "You seem to count all images; count those that are left for training."
-    if np.isclose(answer(100, 9, 101, 0.1), 100 / 101 / 0.9 * 9):
+    if np.isclose(answer(100, 9, 101, 0.1), 9.90099):
         yield False, "You seem to have a part of an image left; round the number of images down."
     cases = (
         ("with nothing set aside, batches of all images are epochs", (7, 50, 50, 0.0), 7.0),
@@ -33,12 +33,12 @@ def permutation_p_value(answer: Callable) -> Iterator[Point]:
     never = answer(0.9, [0.5, 0.4, 0.6, 0.5])
     if np.isclose(never, 0):
         yield False, "You seem to leave out your own figure: the p-value can never be 0."
-    if np.isclose(answer(0.5, [0.5, 0.4, 0.6, 0.5]), 2 / 5):
+    if np.isclose(answer(0.5, [0.5, 0.4, 0.6, 0.5]), 0.4):
         yield False, "You seem to count higher figures only; count equal ones too."
     cases = (
-        ("a result that is never reached by chance", 0.9, [0.5, 0.4, 0.6, 0.5], 1 / 5),
+        ("a result that is never reached by chance", 0.9, [0.5, 0.4, 0.6, 0.5], 0.2),
         ("a result below all others", 0.3, [0.5, 0.4, 0.6], 1.0),
-        ("a result that others equal", 0.5, [0.5, 0.4, 0.6, 0.5], 4 / 5),
+        ("a result that others equal", 0.5, [0.5, 0.4, 0.6, 0.5], 0.8),
         ("many shuffles, which allow small p-values", 0.9, [0.5] * 99, 0.01),
     )
     for sentence, own, shuffled, expected in cases:
@@ -94,30 +94,63 @@ def colour_only(answer: Callable) -> Iterator[Point]:
 
 
 @checker("12-d")
-def build_square(answer: Callable) -> Iterator[Point]:
-    """Check a network that lays a row of numbers out on a square and goes on from there."""
+def train_square(answer: Callable) -> Iterator[Point]:
+    """Check a trained network that lays rows out on a square: its layers, then what it learned."""
     import keras
 
-    network = answer(5)
+    keras.utils.set_random_seed(12)
+    rows, labels = _rows(5, 240, seed=1)
+    given = rows.copy(), labels.copy()
+    network = answer(*given)
     yield Required(isinstance(network, keras.Model), "It returns a Keras network.")
+    same = np.array_equal(given[0], rows) and np.array_equal(given[1], labels)
+    yield same, "The arrays that it was given are unchanged."
     yield Required(tuple(network.input_shape) == (None, 5), "It takes a row of `count` numbers.")
     convolutions = [each for each in network.layers if isinstance(each, keras.layers.Conv2D)]
     yield Required(len(convolutions) == 2, "There are two convolutions.")
     yield Required(tuple(network.output_shape) == (None, 1), "It gives one number for each row.")
-    yield gives_logits(network)
-    numbers = np.random.default_rng(12).integers(1, 256, (4, 5)).astype("float32")
+    yield Required(*gives_logits(network))
+    numbers = rows[:4]
     square = keras.Model(network.inputs, convolutions[0].input).predict(numbers, verbose=0)
     yield Required(square.shape == (4, 3, 3, 1), "Five numbers lie on a square of three by three.")
     row = square.reshape(4, -1)
-    yield not row[:, 5:].any(), "The rest of the square is filled with zeros."
     unit = row[0, 0] / numbers[0, 0]
     upright = np.allclose(row[:, :5], unit * numbers, rtol=1e-4)
     if not upright and np.allclose(square[:, :, 0, 0] / unit, numbers[:, :3], rtol=1e-4):
-        yield False, "You seem to fill the square column by column; fill it row by row."
-    yield upright, "The numbers lie row by row, in their order."
-    yield row.max() <= 1.001, "The network takes raw numbers and scales them itself."
-    full = answer(9)
+        yield Required(False, "You seem to fill the square column by column; fill it row by row.")
+    yield Required(not row[:, 5:].any(), "The rest of the square is filled with zeros.")
+    yield Required(upright, "The numbers lie row by row, in their order.")
+    scaled = row.max() <= 1.001
+    yield Required(scaled, "The network takes raw numbers and scales them itself.")
+    yield from _learned(network, 5)
+    full = answer(*_rows(9, 240, seed=2))
     first = next(each for each in full.layers if isinstance(each, keras.layers.Conv2D))
     yield tuple(first.input.shape) == (None, 3, 3, 1), "Nine numbers fill a square exactly."
-    again = network.predict(numbers, verbose=0)
-    yield np.ptp(again) > 0, "Different rows get different numbers."
+    yield from _learned(full, 9)
+
+
+def _rows(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows of `count` numbers from 1 to 255, of which two tell the class, and the labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, size)
+    rows = rng.normal(128, 30, (size, count))
+    rows[:, [0, 3]] += 40.0 * (2 * labels - 1)[:, None]
+    return np.clip(rows, 1, 255).round().astype("float32"), labels
+
+
+def _learned(network: object, count: int) -> Iterator[Point]:
+    """Judge a trained network on rows that it was not trained on."""
+    rows, labels = _rows(count, 400, seed=count)
+    logits = np.ravel(network.predict(rows, verbose=0))
+    right = np.mean((logits > 0) == (labels == 1))
+    if np.ptp(logits) < 0.1:
+        yield False, "New rows all get nearly the same logit: is the network trained at all?"
+    elif right < 0.2:
+        yield False, "On new rows it names the wrong class: a high logit means label 1."
+    elif right < 0.85:
+        yield (
+            False,
+            "On new rows it is often wrong. Is the loss made for logits, are epochs missing?",
+        )
+    else:
+        yield True, f"It names the class of new rows of {count} numbers, not seen in training."

@@ -14,15 +14,27 @@ def a_coins_worth(answer: float) -> Iterator[Point]:
     """Check the prevalence at which half of those called positive are ill."""
     share = float(answer)
     yield Required(0 < share < 1, "It is a share of people, above 0 and below 1.")
-    found, alarms = 0.95 * share, (1 - 0.90) * (1 - share)
+    rng = np.random.default_rng(15)
+    ill = rng.random(1_000_000) < share
+    called = rng.random(len(ill)) < np.where(ill, 0.95, 0.10)
+    worth = ill[called].mean()
     yield (
-        found < 1.04 * alarms,
+        worth < 0.51,
         "At this prevalence, no more than half are ill. If more are: take a rarer disease.",
     )
     yield (
-        found > 0.96 * alarms,
+        worth > 0.49,
         "At this prevalence, no less than half are ill. If fewer are: take a more frequent one.",
     )
+
+
+#: Scores of 10 negative and 8 positive images (in hundredths), and the highest sensitivities that
+#: are possible where half, 80 %, 90 % and all of the negatives must be called negative.
+_SCORES = (
+    ([1, 2, 2, 3, 4, 4, 5, 6, 6, 8], [3, 5, 6, 6, 7, 8, 8, 9]),
+    ([9, 12, 31, 33, 35, 40, 48, 52, 66, 71], [29, 44, 47, 51, 55, 69, 83, 90]),
+)
+_REACHED = ((0.875, 0.5, 0.5, 0.125), (0.875, 0.5, 0.375, 0.25))
 
 
 @checker("15-b")
@@ -30,21 +42,17 @@ def for_a_specificity(answer: Callable) -> Iterator[Point]:
     """Check thresholds by the specificity and the sensitivity that they have."""
     enough = best = True
     seem_to_count_positives = False
-    rng = np.random.default_rng(15)
-    for wanted in (0.5, 0.8, 0.9, 1.0):
-        for decimals in (1, 4):  # with one decimal there are many equal scores
-            target = rng.permutation(np.repeat([0, 1], (30, 20)))
-            scores = np.clip(rng.normal(0.4 + 0.2 * target, 0.15), 0, 1).round(decimals)
-            threshold = float(answer(scores.copy(), target.copy(), wanted))
-            negatives, positives = scores[target == 0], scores[target == 1]
-            cuts = [*np.unique(scores), np.inf]
-            reach = max(
-                (positives >= cut).mean() for cut in cuts if (negatives < cut).mean() >= wanted
-            )
-            fulfilled = (negatives < threshold).mean() >= wanted
+    for (negatives, positives), reached in zip(_SCORES, _REACHED, strict=True):
+        target = np.repeat([0, 1], (len(negatives), len(positives)))
+        scores = np.array([*negatives, *positives]) / 100
+        order = np.random.default_rng(15).permutation(len(target))
+        for wanted, reach in zip((0.5, 0.8, 0.9, 1.0), reached, strict=True):
+            threshold = float(answer(scores[order], target[order], wanted))
+            below, above = (scores[target == 0] < threshold), (scores[target == 1] >= threshold)
+            fulfilled = below.mean() >= wanted
             enough &= fulfilled
-            best &= bool((positives >= threshold).mean() >= reach - 1e-9) or not fulfilled
-            seem_to_count_positives |= not fulfilled and (positives >= threshold).mean() >= wanted
+            best &= np.isclose(above.mean(), reach) or not fulfilled
+            seem_to_count_positives |= not fulfilled and above.mean() >= wanted
     if seem_to_count_positives and not enough:
         yield False, "You seem to count positive images; specificity is about the negative ones."
         return

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import cv2
 import numpy as np
 
+from helpers.catalog import augmentation
 from helpers.exercises.checking import Point, Required, checker
 
 
@@ -81,9 +82,8 @@ def copies_of_a_cell(answer: Callable) -> Iterator[Point]:
     near[3, 4, 1] ^= 1  # another image: one bit differs
     copies, truth = [near], [9]
     for number, image in enumerate(originals):
-        for turns in range(4):
-            copies += [np.rot90(image, turns), np.rot90(image[:, ::-1], turns)]
-            truth += [number, number]
+        copies += [augmentation.apply(image, transform) for transform in augmentation.TRANSFORMS]
+        truth += [number] * len(augmentation.TRANSFORMS)
     order = rng.permutation(len(copies))
     images, truth = np.stack(copies)[order], np.array(truth)[order]
     before = images.copy()

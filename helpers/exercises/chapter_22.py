@@ -13,6 +13,30 @@ from helpers.exercises.checking import Point, Required, checker
 
 
 @checker("22-a")
+def training_only(answer: Callable) -> Iterator[Point]:
+    """Check a function that augments the right one of three sets of images."""
+    rng = np.random.default_rng(17)
+    parts = {name: rng.integers(0, 256, (4, 5, 5, 3)) for name in ("train", "val", "test")}
+    before = {name: images.copy() for name, images in parts.items()}
+    output = answer(parts, lambda images: images[:, ::-1])
+    right_keys = isinstance(output, dict) and sorted(output) == sorted(before)
+    yield Required(right_keys, "The result has the three sets.")
+    yield len(output["train"]) == 8, "The training set has each image and its mirror image."
+    halves = [(output["train"][:4], 1), (output["train"][4:], -1)]
+    yield (
+        all(np.array_equal(half, before["train"][:, ::step]) for half, step in halves),
+        "Its images come first, then the mirrored ones.",
+    )
+    for name, use in (("val", "decide when to stop"), ("test", "judge the result")):
+        yield (
+            np.array_equal(output[name], before[name]),
+            f"The images that {use} look like the images of later patients.",
+        )
+    same = all(np.array_equal(parts[name], before[name]) for name in before)
+    yield same, "The images that it was given are unchanged: it works on a copy."
+
+
+@checker("22-b")
 def only_images(answer: Callable) -> Iterator[Point]:
     """Check a function that counts the images of each class in a folder."""
     with tempfile.TemporaryDirectory() as name:
@@ -38,30 +62,6 @@ def only_images(answer: Callable) -> Iterator[Point]:
         yield result.get("hem") == 3, "Hidden files and text files do not count."
         (folder / ".ipynb_checkpoints").mkdir()
         yield sorted(answer(folder)) == ["all", "hem"], "A hidden folder is not a class."
-
-
-@checker("22-b")
-def training_only(answer: Callable) -> Iterator[Point]:
-    """Check a function that augments the right one of three sets of images."""
-    rng = np.random.default_rng(17)
-    parts = {name: rng.integers(0, 256, (4, 5, 5, 3)) for name in ("train", "val", "test")}
-    before = {name: images.copy() for name, images in parts.items()}
-    output = answer(parts, lambda images: images[:, ::-1])
-    right_keys = isinstance(output, dict) and sorted(output) == sorted(before)
-    yield Required(right_keys, "The result has the three sets.")
-    yield len(output["train"]) == 8, "The training set has each image and its mirror image."
-    mirrored = np.concatenate([before["train"], before["train"][:, ::-1]])
-    yield (
-        np.array_equal(output["train"], mirrored),
-        "Its images come first, then the mirrored ones.",
-    )
-    for name, use in (("val", "decide when to stop"), ("test", "judge the result")):
-        yield (
-            np.array_equal(output[name], before[name]),
-            f"The images that {use} look like the images of later patients.",
-        )
-    same = all(np.array_equal(parts[name], before[name]) for name in before)
-    yield same, "The images that it was given are unchanged: it works on a copy."
 
 
 @checker("22-c")

@@ -6,7 +6,7 @@ import pytest
 
 from helpers import catalog as catalogs
 from helpers import predictions
-from tests.unit.chapter_page import code_cells, functions, solutions, told, verdict
+from tests.unit.chapter_page import code_cells, functions, missed, solutions, verdict
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 
@@ -167,9 +167,9 @@ def spoil(pictures, labels, groups):
     return colour_by(True, True)(pictures, labels, groups)
 
 
-def square_network(count, transposed=False, end=None, zeros=True, scaled=True, wide=0):
-    """Return a solution of 12-d, right or with a part left out."""
-    layers = keras.layers
+def square_network(rows, labels, turn=False, end=None, zeros=True, scaled=True, wide=0, epochs=0):
+    """Return a solution of 12-d, right or with a part left out; without epochs it is untrained."""
+    layers, count = keras.layers, rows.shape[1]
     width = int(np.ceil(np.sqrt(count))) + wide
     row = [layers.Rescaling(1 / 255)] if scaled else []
     row += [layers.Reshape((count, 1))]
@@ -178,14 +178,26 @@ def square_network(count, transposed=False, end=None, zeros=True, scaled=True, w
     else:  # the first number again and again
         row += [layers.Flatten(), layers.Dense(width * width), layers.Reshape((-1, 1))]
     row += [layers.Reshape((width, width, 1))]
-    row += [layers.Permute((2, 1, 3))] if transposed else []
+    row += [layers.Permute((2, 1, 3))] if turn else []
     row += [layers.Conv2D(4, 3, padding="same"), layers.Conv2D(4, 3, padding="same")]
-    row += [layers.Flatten(), layers.Dense(1, end)]
-    return keras.Sequential([keras.Input((count,)), *row])
+    row += [layers.Flatten(), layers.Dense(1, end, kernel_initializer="zeros")]
+    model = keras.Sequential([keras.Input((count,)), *row])
+    model.compile(keras.optimizers.Adam(5e-3), keras.losses.BinaryCrossentropy(from_logits=True))
+    if epochs:
+        model.fit(rows, labels, epochs=epochs, verbose=0)
+    return model
 
 
-def no_convolution(count):
-    return keras.Sequential([keras.Input((count,)), keras.layers.Dense(1)])
+def other_labels(rows, labels):
+    return square_network(rows, 1 - labels, epochs=8)
+
+
+def another_question(rows, labels):
+    return square_network(rows, rows[:, 1] > 128, epochs=8)
+
+
+def no_convolution(rows, labels):
+    return keras.Sequential([keras.Input((rows.shape[1],)), keras.layers.Dense(1)])
 
 
 WRONG = {
@@ -208,12 +220,12 @@ WRONG = {
     ],
     "12-d": [
         no_convolution,
-        lambda count: square_network(count, transposed=True),
-        lambda count: square_network(count, end="sigmoid"),
-        lambda count: square_network(count, zeros=False),
-        lambda count: square_network(count, scaled=False),
-        lambda count: square_network(count, wide=1),
-        lambda count: "a network",
+        lambda rows, labels: square_network(rows, labels, turn=True),
+        lambda rows, labels: square_network(rows, labels, end="sigmoid"),
+        lambda rows, labels: square_network(rows, labels, zeros=False),
+        lambda rows, labels: square_network(rows, labels, scaled=False),
+        lambda rows, labels: square_network(rows, labels, wide=1),
+        lambda rows, labels: "a network",
     ],
 }
 
@@ -235,7 +247,10 @@ def test_wrong_answers_are_not_called_solved(name):
         ("12-c", WRONG["12-c"][1], "return the balanced accuracy"),
         ("12-d", WRONG["12-d"][1], "fill it row by row"),
         ("12-d", WRONG["12-d"][2], "no sigmoid"),
+        ("12-d", square_network, "is the network trained at all"),
+        ("12-d", other_labels, "a high logit means label 1"),
+        ("12-d", another_question, "it is often wrong"),
     ],
 )
 def test_a_usual_mistake_is_named(name, answer, hint):
-    assert hint in told(name, answer)
+    assert hint in missed(name, answer)

@@ -132,12 +132,12 @@ def study(people=True, inside=True, by="val"):
 
 
 WRONG = {
-    "22-a": [by_ending, lambda folder: {"all": 5, "hem": 3}, lambda folder: 8],
-    "22-b": [
+    "22-a": [
         in_place,
         lambda parts, turn: {name: turn(images) for name, images in parts.items()},
         lambda parts, turn: dict(parts),
     ],
+    "22-b": [by_ending, lambda folder: {"all": 5, "hem": 3}, lambda folder: 8],
     "22-c": [mean_of_batches, full_batches, lambda predict, images, truth, batch: 0.8],
     "22-d": [no_rounding, each_alone, lambda *_: True],
     "22-e": [study(people=False), study(inside=False), study(by="test"), study(by="train")],

@@ -76,7 +76,7 @@ def heads_and_networks(course, precisions):
     from helpers.base import settings
     from helpers.models import custom_cnn, dcnn, transfer, weights
     from helpers.predictions import collapse
-    from helpers.training import frozen
+    from helpers.training import compute, frozen
     from helpers.training import runs as training
 
     random, bodies, rows = weights.Weights(None, "random", ""), {}, {}
@@ -94,12 +94,16 @@ def heads_and_networks(course, precisions):
         model = custom_cnn.build(48)
         dead = fit(model, pixels, "custom_cnn", precision)
         yield "custom_cnn", precision, first_loss(model, pixels, target), dead
-    model = dcnn.build(48)
-    first = first_loss(model, pixels, target)
     train, val = (np.flatnonzero(table["split"] == part) for part in ("train", "val"))
-    dcnn.train(model, pixels, target, train, val, iterations=20, batch_size=16)
-    score = model.predict_on_batch(pixels[val])[:, 0].astype(float)
-    yield "dcnn", "float32", first, collapse.same_scores(np.log(score / (1 - score)), target[val])
+    for precision in precisions:
+        model = dcnn.build(48)
+        first = first_loss(model, pixels, target)
+        if precision != "float32":
+            compute.set_precision(model, f"mixed_{precision}")
+        dcnn.train(model, pixels, target, train, val, iterations=20, batch_size=16)
+        score = model.predict_on_batch(pixels[val])[:, 0].astype(float)
+        dead = collapse.same_scores(np.log(score / (1 - score)), target[val])
+        yield "dcnn", precision, first, dead
     for name, recipe in transfer.RECIPES.items():
         recipe = transfer.for_profile(recipe, "smoke")
         size = max(32, transfer.REGISTRY[recipe.backbone].minimum)
@@ -127,35 +131,42 @@ def heads_and_networks(course, precisions):
         yield "mobilenetv2_035 as a whole", precision, first_loss(model, pixels, target), dead
 
 
-def main():
-    """Print the rows as JSON, one a line."""
+def faults(rows):
+    """Return the rows whose network is collapsed or starts far from ln 2; each ends so."""
+    return [row for row in rows if row[-1] or abs(row[-2] - np.log(2)) > FIRST_LOSS]
+
+
+def wider(course, given):
+    """Yield a row for the custom CNN of one size, for each precision and seed."""
+    table, pixels, target = phantoms("quick", given.size, given.images)
+    for precision in given.precisions:
+        profile = dataclasses.replace(course.profile, precision=precision)
+        here = dataclasses.replace(course, profile=profile)
+        for seed in range(given.seeds):
+            with contextlib.redirect_stdout(io.StringIO()):
+                row = train_cnn(here, table, pixels, target, seed, given.epochs)
+            dead = bool(row["retried"] or row["collapsed"])
+            yield "custom_cnn", given.size, precision, seed, row["auc"], row["first"], dead
+
+
+def main(arguments=None):
+    """Print the rows as JSON, one a line; end with an error where one of them is a fault."""
     parser = argparse.ArgumentParser(description="Collapsed or not, by size, precision and seed.")
     parser.add_argument("--size", type=int, help="custom CNN only; by default the CI's matrix")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     from helpers.base import settings
 
-    course = settings.read("phantom", "smoke")
-    if given.size is None:
-        for row in heads_and_networks(course, given.precisions):
-            print(json.dumps(row), flush=True)
-        return
-    table, pixels, target = phantoms("quick", given.size, given.images)
-    for precision in given.precisions:
-        profile = dataclasses.replace(course.profile, precision=precision)
-        for seed in range(given.seeds):
-            with contextlib.redirect_stdout(io.StringIO()):
-                row = train_cnn(
-                    dataclasses.replace(course, profile=profile),
-                    table, pixels, target, seed, given.epochs,
-                )  # fmt: skip
-            print(
-                json.dumps({"size": given.size, "precision": precision, "seed": seed, **row}),
-                flush=True,
-            )
+    course, rows = settings.read("phantom", "smoke"), []
+    table = wider(course, given) if given.size else heads_and_networks(course, given.precisions)
+    for row in table:
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    assert rows
+    assert faults(rows) == []
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +189,17 @@ def test_no_recipe_collapses_on_any_backend_in_any_precision(backend, artifacts)
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
     assert len(rows) > 3 * 21
-    assert [row for row in rows if row[3]] == []
-    assert [row for row in rows if abs(row[2] - np.log(2)) > FIRST_LOSS] == []
+    assert {tuple(row[:2]) for row in rows} >= {("dcnn", precision) for precision in PRECISIONS}
+
+
+def test_a_collapsed_network_ends_the_table_with_an_error(monkeypatch):
+    good, dead, far = ("a", 0.7, False), ("b", 0.7, True), ("c", 2.1, False)
+    assert faults([good, dead, far]) == [dead, far]
+    monkeypatch.setattr(sys.modules[__name__], "wider", lambda *_: iter([good, dead]))
+    with pytest.raises(AssertionError):
+        main(["--size", "48"])
+    monkeypatch.setattr(sys.modules[__name__], "wider", lambda *_: iter([good]))
+    main(["--size", "48"])
 
 
 if __name__ == "__main__":
