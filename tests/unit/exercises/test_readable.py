@@ -24,11 +24,7 @@ def functions_of(chapter):
     return [one for one in own if one not in checking._CHECKERS.values()]
 
 
-# `_count` of chapter 07 counts as 07-b asks.
-KNOWN = {"07": pytest.mark.xfail(reason="07-b can be imported", strict=True)}
-
-
-@pytest.mark.parametrize("chapter", [pytest.param(c, marks=KNOWN.get(c, ())) for c in CHAPTERS])
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_no_function_of_the_checkers_solves_an_exercise(chapter):
     for function in functions_of(chapter):
         for name in checking.exercises(chapter):
