@@ -20,7 +20,6 @@ from helpers.base import code, provenance
 from helpers.base.errors import StudyError
 from helpers.base.files import kept, read_csv, write_csv
 from helpers.base.settings import Settings
-from helpers.training import compute
 
 if TYPE_CHECKING:
     import keras
@@ -35,6 +34,8 @@ FACTORS = {
 #: Sides of the images in pixels, and epochs of a training, by profile: many networks are trained.
 SIDES = {"smoke": 32, "quick": 32, "full": 128}
 EPOCHS = {"smoke": 2, "quick": 12, "full": 40}
+#: Repeats of an experiment, by profile: each has its own people and its own seed.
+REPEATS = {"smoke": 2, "quick": 4, "full": 4}
 #: Images that a network judges at once.
 _AT_ONCE = 512
 
@@ -145,10 +146,10 @@ def _table(settings, build, pixels, target, fold, repeats) -> pd.DataFrame:
         network.compile(
             optimiser(name, 1e-3),
             keras.losses.BinaryCrossentropy(from_logits=True),
-            jit_compile=compute.jit(settings.profile),
+            jit_compile=False,  # XLA would compile again for each size of a last batch
         )
         network.optimizer.build(network.trainable_variables)
-        fresh = [np.array(variable) for variable in network.optimizer.variables]
+        fresh = [keras.ops.convert_to_numpy(v) for v in network.optimizer.variables]
         others = itertools.product(range(repeats), FACTORS["batch"], FACTORS["rate"])
         for repeat, batch, rate in others:
             rows_of = parts(fold, repeat)
