@@ -178,6 +178,7 @@ def test_networks_are_kept_and_loaded_in_safe_mode(tmp_path):
     assert zoo.load_model(tmp_path / "cnn_lstm.keras").name == "cnn_lstm"
 
 
+@pytest.mark.slow
 def test_training_reads_no_marker_of_other_subjects(tmp_path, monkeypatch):
     """One epoch: what stands in validation and test images leaves no trace in the weights."""
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))

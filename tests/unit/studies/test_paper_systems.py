@@ -148,6 +148,7 @@ def test_the_dcnn_is_that_of_chapter_12():
     assert {"smoke": 30, "quick": published, "full": published} == marrow.ITERATIONS
 
 
+@pytest.mark.slow
 def test_the_cnn_with_lstm_is_trained_once_and_judged_on_test_images(tmp_path, monkeypatch):
     pytest.importorskip("keras")
     from helpers import images, training
