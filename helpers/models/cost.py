@@ -24,7 +24,10 @@ _BY_OUTPUT = (
     "Dense",
 )
 #: Kinds whose kernel is applied once for each position, or each time step, of their input.
-_BY_INPUT = (*(f"Conv{d}DTranspose" for d in (1, 2, 3)), "LSTM", "GRU", "SimpleRNN")
+_BY_INPUT = (
+    *(f"Conv{d}DTranspose" for d in (1, 2, 3)),
+    *("LSTM", "GRU", "SimpleRNN", "Bidirectional"),
+)
 
 
 def layers(model: keras.Model) -> pd.DataFrame:

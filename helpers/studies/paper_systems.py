@@ -38,7 +38,7 @@ class System:
         ``network`` (the custom CNN of chapter 05), ``recipe`` (fine-tuned in the profile
         `full`, elsewhere a linear head on its frozen backbone), ``frozen`` (a linear head
         in every profile), ``folds`` (linear heads in five folds), ``vote`` (of the frozen
-        ones) or ``fields`` (the network of chapter 12).
+        ones), ``fields`` (the network of chapter 12) or ``sequence`` (that of chapter 10).
     backbone, cut : str
         Of a recipe or of frozen features; `cut` is the layer whose output is used.
     recipe : str
@@ -66,6 +66,7 @@ SYSTEMS: dict[str, System] = {
     "custom_cnn": System("network"),
     "resnet50_folds": System("folds", "resnet50", _CUT),
     "inceptionv3_folds": System("folds", "inceptionv3", smallest="quick"),
+    "cnn_lstm": System("sequence", smallest="quick"),
 }
 _VOTERS = tuple(name for name, system in SYSTEMS.items() if system.kind == "frozen")
 
@@ -109,6 +110,8 @@ def predictions(settings: Settings, name: str, split: str) -> pd.DataFrame:
         return in_folds(settings, name, split)
     if system.kind == "fields":
         table = _dcnn(settings, split)
+    elif system.kind == "sequence":
+        table = _cnn_lstm(settings, split)
     elif system.kind == "vote":
         voters = [f"{voter}_frozen" for voter in _VOTERS]
         table = ensembling.majority_vote(lineup.predictions(settings, split, voters))
@@ -228,7 +231,9 @@ def reasons(settings: Settings, name: str) -> list[str]:
         result.append("frozen, linear head")
     if _backbone(system, settings) != system.backbone:
         result.append("width 0.35")
-    if system.kind == "network":
+    if system.kind == "sequence":
+        result.append("reads rows and columns; theirs: an order in time, not told")
+    if system.kind in ("network", "sequence"):
         result.append(f"layers are ours, up to {profile.epochs} epochs, one split")
     if system.kind == "fields":
         steps, published = marrow.ITERATIONS[profile.name], dcnn.PUBLISHED.iterations
@@ -290,6 +295,34 @@ def _dcnn(settings: Settings, split: str) -> pd.DataFrame:
     return lineup.cached_predictions(
         settings, name, table, facts, lambda: _dcnn_scores(settings, table, pixels)
     )
+
+
+def _cnn_lstm(settings: Settings, split: str) -> pd.DataFrame:
+    """Return the scores of all images by the network of chapter 10."""
+    table, profile = lineup.catalog(settings, split), settings.profile
+
+    def scores() -> np.ndarray:
+        from helpers import training
+        from helpers.catalog import balancing
+        from helpers.models import cnn_lstm
+        from helpers.training import zoo
+
+        pixels = images.load_images(table, profile.size)
+        weights = balancing.class_weights(table)
+        model = cnn_lstm.build(profile.size, settings.seed)
+        run = training.fit(
+            model, table, pixels, settings, f"cnn_lstm-{split}", class_weight=weights
+        )
+        return zoo.predict(run.model, table, pixels)["score"].to_numpy()
+
+    budget = (profile.size, profile.epochs, profile.patience, profile.batch_size, profile.precision)
+    facts = {
+        "seed": settings.seed,
+        "training": list(budget),
+        "code": code.version(__name__),
+        "software": lineup.software(),
+    }
+    return lineup.cached_predictions(settings, f"rebuilt/cnn_lstm-{split}", table, facts, scores)
 
 
 def _dcnn_scores(settings: Settings, table: pd.DataFrame, pixels: np.ndarray) -> np.ndarray:

@@ -37,6 +37,7 @@ ROWS: dict[str, Row] = {
     "mobilenet": Row("MobileNet", "09"),
     "xception": Row("Xception", "09"),
     "inceptionv3": Row("InceptionV3", "09"),
+    "cnn_lstm": Row("CNN + LSTM, by rows and columns", "10"),
     "dcnn": Row("DCNN, ALL against MM", "12"),
     "majority_vote": Row("majority vote of three", "13"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from helpers.base import settings
 from helpers.base.errors import StudyError
 from helpers.studies import lineup, marrow, paper_systems
 from tests.unit import chapter_page
+from tests.unit.squares import make_squares
 
 
 def smears(subjects=12, each=6):
@@ -162,3 +164,24 @@ def test_the_dcnn_trains_as_long_as_the_published_one_where_a_profile_is_no_test
 
     published = dcnn.PUBLISHED.iterations
     assert {"smoke": 30, "quick": published, "full": published} == marrow.ITERATIONS
+
+
+@pytest.mark.slow
+def test_the_cnn_with_lstm_is_trained_once_and_judged_on_test_images(tmp_path, monkeypatch):
+    pytest.importorskip("keras")
+    from helpers import images, training
+
+    table, pixels = make_squares()
+    tiny = dataclasses.replace(settings.PROFILES["quick"], size=pixels.shape[1], epochs=1)
+    course = settings.Settings("phantom", tiny, 24, None, tmp_path)
+    monkeypatch.setattr(lineup, "catalog", lambda *_: table)
+    monkeypatch.setattr(images, "load_images", lambda *_: pixels)
+    found = paper_systems.predictions(course, "cnn_lstm", "subject")
+    assert found["image_id"].tolist() == table["image_id"][table["split"] == "test"].tolist()
+    monkeypatch.setattr(training, "fit", None)  # it is not called again
+    assert paper_systems.predictions(course, "cnn_lstm", "subject").equals(found)
+    told = paper_systems.reasons(course, "cnn_lstm")
+    assert any("theirs: an order in time, not told" in text for text in told)
+    small = settings.Settings("phantom", settings.PROFILES["smoke"], 24, None, tmp_path)
+    with pytest.raises(StudyError, match="take 'quick'"):
+        paper_systems.predictions(small, "cnn_lstm", "subject")

@@ -60,6 +60,7 @@ def test_published_figures_and_whose_they_are():
     assert scoreboard.published("resnet50") == "0.9348 Shreya; 0.947 Sonawane"
     assert scoreboard.published("inceptionv3") == "0.961 Sonawane"  # Sunitha gives no figure
     assert scoreboard.published("dcnn") == "0.972 Kumar 2020"
+    assert scoreboard.published("cnn_lstm") == "0.943 Sonawane"
     assert scoreboard.published("neighbours") == ""
 
 
@@ -84,6 +85,8 @@ def test_the_whole_board_names_what_is_left_out_and_random(course):
     assert "ResNet50, random weights" in board.index
     assert "custom CNN" in board.index
     assert board.loc["Xception", ["random split", "subject split"]].tolist() == ["left out"] * 2
+    left_out = ["left out", "left out", "0.943 Sonawane"]
+    assert scoreboard.table(course, "10").iloc[0].tolist()[1:] == left_out
     assert scoreboard.table(course, "09").index.tolist() == [
         "MobileNet, random weights", "Xception", "InceptionV3",
     ]  # fmt: skip
