@@ -37,6 +37,8 @@ ROWS: dict[str, Row] = {
     "mobilenet": Row("MobileNet", "09"),
     "xception": Row("Xception", "09"),
     "inceptionv3": Row("InceptionV3", "09"),
+    "autoencoder": Row("codes of an autoencoder, linear head", "11"),
+    "drawn_cells": Row("custom CNN with cells drawn by a GAN", "11"),
     "dcnn": Row("DCNN, ALL against MM", "12"),
     "majority_vote": Row("majority vote of three", "13"),
 }
