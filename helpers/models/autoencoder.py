@@ -41,7 +41,8 @@ def build(
     Returns
     -------
     keras.Model
-        From raw RGB, 0..255, to pictures of values 0..1. The variational one has two outputs,
+        From raw RGB, 0..255, to pictures whose values are to be 0..1; nothing cuts them there,
+        because a sigmoid has no gradient on black. The variational one has two outputs,
         ``picture`` and ``moments``: means, then logarithms of variances, (batch, 2 * latent).
         In training it draws a code; in use it takes the mean.
 
@@ -68,7 +69,7 @@ def build(
 
 
 def decode(size: int, latent: int, seed: int = 24) -> keras.Model:
-    """Return the decoder alone: from codes, (batch, latent), to pictures of values 0..1."""
+    """Return the decoder alone: from codes, (batch, latent), to pictures."""
     import keras
     from keras import layers
 
@@ -76,13 +77,14 @@ def decode(size: int, latent: int, seed: int = 24) -> keras.Model:
     side = -(-size // 8)  # rounded up; what is too much is cut off at the end
     seeds = iter(range(seed * 1000, seed * 1000 + 1000))
     code = x = keras.Input((latent,), name="code")
-    x = layers.Dense(side * side * FILTERS[-1], "relu", kernel_initializer=_start(seeds))(x)
-    x = layers.Reshape((side, side, FILTERS[-1]))(x)
-    for maps, activation in ((FILTERS[1], "relu"), (FILTERS[0], "relu"), (3, "sigmoid")):
+    x = layers.Dense(side * side * FILTERS[-1], kernel_initializer=_start(seeds))(x)
+    x = layers.Reshape((side, side, FILTERS[-1]))(layers.LeakyReLU(0.2)(x))
+    for maps in (FILTERS[1], FILTERS[0]):
         x = layers.Conv2DTranspose(
-            maps, 4, strides=2, padding="same", activation=activation,
-            kernel_initializer=_start(seeds),
-        )(x)  # fmt: skip
+            maps, 4, strides=2, padding="same", kernel_initializer=_start(seeds)
+        )(x)
+        x = layers.LeakyReLU(0.2)(x)
+    x = layers.Conv2DTranspose(3, 4, strides=2, padding="same", kernel_initializer=_start(seeds))(x)
     extra = 8 * side - size
     x = layers.Cropping2D(((0, extra), (0, extra)))(x)
     return keras.Model(code, x, name="decoder")
@@ -117,10 +119,8 @@ def _encoder(size: int, outputs: int, seeds: object) -> keras.Model:
     image = x = keras.Input((size, size, 3), name="rgb")
     x = layers.Rescaling(1 / 255)(x)
     for maps in FILTERS:
-        x = layers.Conv2D(
-            maps, 3, strides=2, padding="same", activation="relu",
-            kernel_initializer=_start(seeds),
-        )(x)  # fmt: skip
+        x = layers.Conv2D(maps, 3, strides=2, padding="same", kernel_initializer=_start(seeds))(x)
+        x = layers.LeakyReLU(0.2)(x)
     x = layers.Dense(outputs, kernel_initializer=_start(seeds))(layers.Flatten()(x))
     return keras.Model(image, x, name="encoder")
 

@@ -86,8 +86,8 @@ def fit_autoencoder(pixels: np.ndarray, latent: int, epochs: int, seed: int = 24
 
     keras.utils.set_random_seed(seed)
     model = autoencoder.build(pixels.shape[1], latent, seed)
-    model.compile(keras.optimizers.Adam(1e-3), "mse")
-    model.fit(pixels, pixels / np.float32(255), epochs=epochs, batch_size=32, verbose=0)
+    model.compile(keras.optimizers.Adam(2e-3), "mse")
+    model.fit(pixels, pixels / np.float32(255), epochs=epochs, batch_size=16, verbose=0)
     return model
 
 

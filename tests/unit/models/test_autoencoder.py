@@ -22,7 +22,7 @@ def test_an_image_of_any_side_comes_back_in_its_size(tmp_path, size, variational
     found = model.predict_on_batch(noise(size))
     pictures = found["picture"] if variational else found
     assert pictures.shape == (4, size, size, 3)
-    assert 0 <= pictures.min() <= pictures.max() <= 1
+    assert np.isfinite(pictures).all()
     if variational:
         assert found["moments"].shape == (4, 2 * LATENT)
     model.save(tmp_path / "kept.keras")
