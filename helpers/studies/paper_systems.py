@@ -66,7 +66,7 @@ SYSTEMS: dict[str, System] = {
     "majority_vote": System("vote", smallest="quick"),
     "custom_cnn": System("network"),
     "autoencoder": System("codes"),
-    "drawn_cells": System("drawn"),
+    "drawn_cells": System("drawn", smallest="full"),
     "resnet50_folds": System("folds", "resnet50", _CUT),
     "inceptionv3_folds": System("folds", "inceptionv3", smallest="quick"),
 }
