@@ -1,7 +1,8 @@
-"""Drawings of networks: the residual block and the layers of ResNet50."""
+"""Drawings of networks: the residual block, the layers of ResNet50, maps of codes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -89,3 +90,39 @@ def _arrow(axis: Axes, *points: tuple[float, float]) -> None:
         axis.plot(*zip(start, end, strict=True), color="black", lw=1.5, ls="-")
     head = {"arrowstyle": "-|>", "lw": 1.5, "fc": "black"}
     axis.annotate("", points[-1], points[-2], arrowprops=head)
+
+
+def coloured_maps(points: np.ndarray, panels: Mapping[str, np.ndarray], most: int = 6) -> Figure:
+    """Draw a map of images several times, each time coloured by something else.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        Shape (n, 2): where each image stands.
+    panels : mapping of str to numpy.ndarray
+        By the panel's title: a name or a number for each image. Of names the `most` frequent
+        ones have a colour and a marker each, the others are grey.
+    most : int
+        At most six.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(plots.WIDTH, 3.2), squeeze=False)
+    for axis, (title, values) in zip(axes.flat, panels.items(), strict=True):
+        axis.set(title=title, xticks=[], yticks=[], aspect="equal", xlabel="map, first direction")
+        if np.asarray(values).dtype.kind in "fiu":
+            shown = axis.scatter(*points.T, c=values, s=9, cmap="viridis")
+            figure.colorbar(shown, ax=axis, location="bottom", shrink=0.8)
+            continue
+        names, counts = np.unique(values, return_counts=True)
+        chosen = names[np.argsort(-counts, kind="stable")][:most]
+        rest = ~np.isin(values, chosen)
+        axis.scatter(*points[rest].T, s=6, color="#CCCCCC")
+        for number, name in enumerate(chosen):
+            look = plots.style(number)
+            axis.scatter(
+                *points[values == name].T, s=9, color=look["color"], marker=look["marker"],
+                label=plots.plain(name) if len(names) <= most else None,
+            )  # fmt: skip
+        if len(names) <= most:
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, markerscale=1.5)
+    axes.flat[0].set_ylabel("map, second direction")
+    return figure

@@ -21,7 +21,7 @@ from helpers.base.errors import StudyError
 from helpers.base.settings import Settings
 from helpers.catalog import splitting
 from helpers.predictions import ensembling
-from helpers.studies import lineup, marrow
+from helpers.studies import generative, lineup, marrow
 
 #: What the papers used, where they say so: side of the images in pixels, training images.
 PAPER_SIDE, PAPER_TRAINING_IMAGES = 224, 6396
@@ -38,7 +38,9 @@ class System:
         ``network`` (the custom CNN of chapter 05), ``recipe`` (fine-tuned in the profile
         `full`, elsewhere a linear head on its frozen backbone), ``frozen`` (a linear head
         in every profile), ``folds`` (linear heads in five folds), ``vote`` (of the frozen
-        ones), ``fields`` (the network of chapter 12) or ``sequence`` (that of chapter 10).
+        ones), ``fields`` (the network of chapter 12), ``sequence`` (that of chapter 10),
+        ``codes`` (a linear head on the codes of an autoencoder) or ``drawn`` (the custom CNN,
+        its smaller class filled up by a GAN).
     backbone, cut : str
         Of a recipe or of frozen features; `cut` is the layer whose output is used.
     recipe : str
@@ -64,6 +66,8 @@ SYSTEMS: dict[str, System] = {
     "inceptionv3": System("frozen", "inceptionv3", smallest="quick"),
     "majority_vote": System("vote", smallest="quick"),
     "custom_cnn": System("network"),
+    "autoencoder": System("codes"),
+    "drawn_cells": System("drawn", smallest="full"),
     "resnet50_folds": System("folds", "resnet50", _CUT),
     "inceptionv3_folds": System("folds", "inceptionv3", smallest="quick"),
     "cnn_lstm": System("sequence", smallest="quick"),
@@ -115,6 +119,12 @@ def predictions(settings: Settings, name: str, split: str) -> pd.DataFrame:
     elif system.kind == "vote":
         voters = [f"{voter}_frozen" for voter in _VOTERS]
         table = ensembling.majority_vote(lineup.predictions(settings, split, voters))
+    elif system.kind == "codes":
+        rows = lineup.catalog(settings, split)
+        scores = lineup.probe(generative.latents(settings, split), rows, settings.seed)
+        table = prediction_tables.make(rows, scores)
+    elif system.kind == "drawn":
+        table = generative.filled_up(settings, split, "drawn", settings.seed)
     elif system.kind != "recipe":
         member = "custom_cnn" if system.kind == "network" else f"{system.backbone}_frozen"
         table = lineup.predictions(settings, split, [member])[member]
@@ -233,6 +243,8 @@ def reasons(settings: Settings, name: str) -> list[str]:
         result.append("width 0.35")
     if system.kind == "sequence":
         result.append("reads rows and columns; theirs: an order in time, not told")
+    if system.kind in ("codes", "drawn"):
+        result.append("nothing is told but the name")
     if system.kind in ("network", "sequence"):
         result.append(f"layers are ours, up to {profile.epochs} epochs, one split")
     if system.kind == "fields":

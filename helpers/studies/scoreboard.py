@@ -38,6 +38,8 @@ ROWS: dict[str, Row] = {
     "xception": Row("Xception", "09"),
     "inceptionv3": Row("InceptionV3", "09"),
     "cnn_lstm": Row("CNN + LSTM, by rows and columns", "10"),
+    "autoencoder": Row("codes of an autoencoder, linear head", "11"),
+    "drawn_cells": Row("custom CNN with cells drawn by a GAN", "11"),
     "dcnn": Row("DCNN, ALL against MM", "12"),
     "majority_vote": Row("majority vote of three", "13"),
 }

@@ -162,3 +162,43 @@ def test_the_lesson_of_chapter_05_is_true(backend, tmp_path):
     assert losses[-1] < losses[0] / 2
     assert moved > 1e-3
     assert spread > 0
+
+
+DRAW = """
+    import json
+    import helpers.models  # before Keras, to keep TensorFlow quiet
+    import keras
+    import numpy as np
+    from helpers.models import autoencoder, gan
+
+    images = np.random.default_rng(0).integers(0, 256, (8, 13, 13, 3), dtype=np.uint8)
+    draw, judge = gan.generator(13), gan.discriminator(13)
+    judge.layers[-2].rate = 0  # the backends draw other random numbers,
+    for model in (draw, judge):  # also for the first weights
+        numbers = np.random.default_rng(1)
+        model.set_weights([0.05 * numbers.normal(size=w.shape) for w in model.get_weights()])
+    history = gan.train(draw, judge, images, 3)
+    vae = autoencoder.build(13, 3, variational=True)
+    losses = {"picture": autoencoder.pixel_loss, "moments": autoencoder.kl_loss}
+    vae.compile("adam", losses)
+    truth = {"picture": images / np.float32(255), "moments": np.zeros((8, 6), "float32")}
+    log = vae.fit(images, truth, epochs=2, verbose=0)
+    vae.save("vae.keras")
+    kept = keras.saving.load_model("vae.keras", compile=False).predict(images, verbose=0)
+    same = np.allclose(kept["moments"], vae.predict(images, verbose=0)["moments"], atol=1e-5)
+    print(json.dumps({
+        "backend": keras.backend.backend(), "history": history[-1], "kept": bool(same),
+        "vae": log.history["loss"], "kl": log.history["moments_loss"],
+    }))
+"""
+
+
+def test_the_networks_that_draw_train_alike(tmp_path):
+    found = {name: run(name, DRAW, artifacts=tmp_path) for name in ("tensorflow", "jax")}
+    for name, one in found.items():
+        assert one["backend"] == name
+        assert one["kept"]
+        assert np.isfinite(one["vae"]).all()
+        assert one["kl"][-1] >= 0
+    for key, value in found["tensorflow"]["history"].items():
+        assert found["jax"]["history"][key] == pytest.approx(value, abs=5e-3), key
