@@ -146,7 +146,8 @@ def _table(settings, build, pixels, target, fold, repeats) -> pd.DataFrame:
         network.compile(
             optimiser(name, 1e-3),
             keras.losses.BinaryCrossentropy(from_logits=True),
-            jit_compile=False,  # XLA would compile again for each size of a last batch
+            # XLA would compile again for each size of a last batch.
+            jit_compile=False if provenance.spares_xla() else "auto",
         )
         network.optimizer.build(network.trainable_variables)
         fresh = [keras.ops.convert_to_numpy(v) for v in network.optimizer.variables]

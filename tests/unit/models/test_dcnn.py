@@ -11,7 +11,6 @@ keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow qui
 
 from helpers.base.errors import ModelError  # noqa: E402
 from helpers.models import cost, dcnn  # noqa: E402
-from helpers.training import zoo  # noqa: E402
 
 SIZE = 12
 RNG = np.random.default_rng(24)
@@ -66,7 +65,7 @@ def test_the_selection_is_saved_with_the_network_and_never_trained(trained, tmp_
     kept = model.get_layer("selected").get_weights()[0]
     assert np.array_equal(kept, keep.reshape(SIZE, SIZE, 3))
     model.save(tmp_path / "dcnn.keras")
-    again = zoo.load_model(tmp_path / "dcnn.keras")
+    again = keras.saving.load_model(tmp_path / "dcnn.keras", safe_mode=True)
     assert np.array_equal(again.predict_on_batch(IMAGES), model.predict_on_batch(IMAGES))
 
 
