@@ -146,8 +146,8 @@ def _table(settings, build, pixels, target, fold, repeats) -> pd.DataFrame:
         network.compile(
             optimiser(name, 1e-3),
             keras.losses.BinaryCrossentropy(from_logits=True),
-            # XLA would compile again for each size of a last batch.
-            jit_compile=False if provenance.spares_xla() else "auto",
+            # XLA would compile again for each size of a last batch; but JAX is slow without it.
+            jit_compile=keras.backend.backend() == "jax",
         )
         network.optimizer.build(network.trainable_variables)
         fresh = [keras.ops.convert_to_numpy(v) for v in network.optimizer.variables]
