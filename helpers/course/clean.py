@@ -43,6 +43,8 @@ _RUN = re.compile(rf"({'|'.join(DATASETS)})-({'|'.join(PROFILES)})-\d+")
 _RUN_SHELVES = {
     "runs": rf".+-{_HASH}",
     "leukocytes": rf"(.+-)?{_HASH}(\.\w+)?",
+    "tuning": rf"settings-{_HASH}\.csv",
+    "generative": rf".+-{_HASH}\.npy",
     "own": r".+\.keras",  # the networks that chapters save for a reader
     "predictions": r".+\.csv",
     "predictions/*": r".+\.csv",

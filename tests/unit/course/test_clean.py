@@ -15,6 +15,7 @@ from helpers.base import files
 from helpers.base.errors import RunError
 from helpers.course import clean, cli
 from tests import minicourse
+from tests.conftest import ROOT
 
 DAY = 86400
 KEY = "0123456789abcdef"
@@ -237,6 +238,20 @@ def test_files_of_somebody_else_stay(folder, name):
     clean.clean(folder, limit=0)
     assert own.is_file()
     assert total(folder) == 100
+
+
+def test_each_folder_that_the_course_fills_for_a_data_set_is_known():
+    sources = (path.read_text() for path in (ROOT / "helpers").rglob("*.py"))
+    filled = {name for text in sources for name in re.findall(r'\.folder\("(\w+)"\)', text)}
+    assert {"runs", "predictions"} <= filled
+    assert filled <= set(clean._RUN_SHELVES)
+
+
+@pytest.mark.parametrize("name", [f"tuning/settings-{KEY}.csv", f"generative/latents-{KEY}.npy"])
+def test_what_chapters_06_and_11_keep_goes_too(tmp_path, name):
+    kept = keep(tmp_path, f"phantom-quick-24/{name}", 100, 9)
+    clean.clean(tmp_path, limit=0)
+    assert not kept.exists()
 
 
 def test_artifacts_that_are_a_file_or_not_there_are_not_called_empty(tmp_path, capsys):
