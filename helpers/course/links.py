@@ -23,9 +23,10 @@ _NUMBER = re.compile(r"(?:[Cc]hapters? )?\d\d")
 #: Terms of the glossary that a page also uses as plain words ("a group of
 #: people", "the width of the figure"): they lead there only where they stand in italics.
 EVERYDAY = {
-    "attention", "control", "coverage", "diversity", "feature", "field", "frame", "group", "head",
-    "kernel", "mask", "odds", "opening", "optimism", "parameter", "profile", "projection",
-    "protocol", "recipe", "score", "spectrum", "width",
+    "attention", "control", "coverage", "diversity", "feature", "field", "frame",
+    "generator", "group", "head", "kernel", "mask", "odds", "opening", "optimism",
+    "parameter", "profile", "projection", "protocol", "recipe", "score", "spectrum",
+    "width",
 }  # fmt: skip
 #: No link is put into these: what they show has a link, is code, or is a heading.
 _CLOSED = (nodes.reference, nodes.literal, nodes.title, nodes.raw, nodes.math, nodes.table)

@@ -13,6 +13,9 @@ GLOSSARY = """# Glossary
 blast
   An immature blood cell.
 
+generator
+  The part of a GAN that draws.
+
 kernel
   The weights of a convolution.
 
@@ -25,6 +28,7 @@ FIRST = """# One network
 A blast is immature. Blasts grow. See chapter 07, chapters 07 and 09, and chapter 05.
 
 The kernel of the matter is 5 mm long, MM is not. A `blast` in code. A *kernel* is small.
+NumPy has a random generator.
 """
 
 
