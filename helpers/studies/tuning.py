@@ -140,7 +140,10 @@ def table(
 def _table(settings, build, pixels, target, fold, repeats) -> pd.DataFrame:
     import keras
 
-    rows = []
+    rows, starts = [], []
+    for repeat in range(repeats):
+        keras.utils.set_random_seed(settings.seed + repeat)
+        starts.append(build(pixels.shape[1]).get_weights())
     for name in FACTORS["optimiser"]:
         network = build(pixels.shape[1])  # compiled once: that takes longer than a short training
         network.compile(
@@ -154,8 +157,7 @@ def _table(settings, build, pixels, target, fold, repeats) -> pd.DataFrame:
         others = itertools.product(range(repeats), FACTORS["batch"], FACTORS["rate"])
         for repeat, batch, rate in others:
             rows_of = parts(fold, repeat)
-            keras.utils.set_random_seed(settings.seed + repeat)
-            network.set_weights(build(pixels.shape[1]).get_weights())
+            network.set_weights(starts[repeat])
             for variable, value in zip(network.optimizer.variables, fresh, strict=True):
                 variable.assign(value)
             network.optimizer.learning_rate = rate

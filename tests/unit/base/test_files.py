@@ -397,6 +397,7 @@ DIRECT = {
     "exercises/chapter_22.py": "a temporary folder",
     "images/loading.py": "the file of `kept`",
     "images/preparing.py": "the file of `kept`",
+    "studies/generative.py": "the file of `kept`",
     "studies/transfers.py": "the file of `kept`",
     "training/frozen.py": "the file of `kept`",
     "training/runs.py": "the file of `atomic_path`",
