@@ -1,4 +1,4 @@
-"""Train the network of a recipe, or load it, and predict with it.
+"""Train the network of a recipe, predict with it and load it.
 
 A *score* is the probability of the positive class. Every model of the course takes
 raw 0..255 RGB and scales it itself: nothing here divides by 255.
@@ -10,6 +10,7 @@ import dataclasses
 import os
 import shutil
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -263,6 +264,37 @@ def predict_file(
     image = image_files.prepare(image_files.read_image(path), size)
     score = float(_scores(model, image[np.newaxis], 1)[0])
     return Answer(names[int(score >= threshold)], score)
+
+
+def load_model(path: str | os.PathLike) -> keras.Model:
+    """Return the model saved in `path`; a file that contains code is refused.
+
+    Raises
+    ------
+    TrainingError
+        When the file is missing or damaged.
+    ModelError
+        When the model does not go from square RGB images to one probability.
+    """
+    import keras
+
+    import helpers.models.attention  # noqa: F401  registers the course's own layers
+
+    path = arguments.path("The path of a model", path, TrainingError)
+    if not path.is_file():
+        raise TrainingError(f"{path} is not there: run the chapter that trains this model.")
+    if not zipfile.is_zipfile(path) and path.suffix not in (".h5", ".hdf5"):
+        raise TrainingError(
+            f"{path} is damaged (cut off, perhaps) or is no saved network: delete it and run the "
+            "chapter that trains this model."
+        )
+    try:
+        model = keras.saving.load_model(path, safe_mode=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise TrainingError(f"{path} cannot be loaded as a model: {reason}") from error
+    require_classifier(model)
+    return model
 
 
 def _scores(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:

@@ -17,10 +17,11 @@ MAPS = """
     import keras, numpy as np
     from helpers import explaining
     from helpers.explaining import sanity
+    from helpers.training import zoo
     images, target = np.load(sys.argv[1])[:3], sys.argv[2]
     found = {}
     for path in sys.argv[3:]:
-        model = keras.saving.load_model(path)
+        model = zoo.load_model(path)
         name = model.name
         first = sanity.weighted_layers(model)[0]
         shuffled = sanity.randomise(model, [first], seed=5)

@@ -27,7 +27,7 @@ PREDICT = """
     images = np.load(sys.argv[1])
     found = {"backend": keras.backend.backend()}
     for path in sys.argv[2:]:
-        model = keras.saving.load_model(path)
+        model = zoo.load_model(path)
         found[model.name] = zoo._scores(model, images, 5).tolist()
     print(json.dumps(found))
 """

@@ -127,28 +127,54 @@ def test_a_csv_that_holds_no_predictions_is_named(tmp_path, content, message):
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(PredictionsError, match=r"none\.csv does not exist"):
         load_predictions(tmp_path / "none.csv")
+    with pytest.raises(TrainingError, match=r"none\.keras is not there"):
+        zoo.load_model(tmp_path / "none.keras")
+
+
+def test_a_model_comes_back_and_a_broken_one_is_refused(trained, frames, tmp_path):
+    path = tmp_path / "tiny.keras"
+    trained.save(path)
+    loaded = zoo.load_model(path)
+    file = frames["path"].iloc[1]
+    assert zoo.predict_file(loaded, file, NAMES) == zoo.predict_file(trained, file, NAMES)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(TrainingError, match=r"tiny\.keras is damaged .*run the chapter"):
+        zoo.load_model(path)
+
+
+def test_a_file_that_carries_code_is_not_run(tmp_path):
+    import keras
+
+    image = keras.Input((SIZE, SIZE, 3))
+    mean = keras.layers.Lambda(lambda x: x.mean((1, 2, 3), keepdims=True)[..., 0], (1,))(image)
+    keras.Model(image, mean).save(tmp_path / "foreign.keras")
+    with pytest.raises(TrainingError, match=r"foreign\.keras cannot be loaded"):
+        zoo.load_model(tmp_path / "foreign.keras")
 
 
 @pytest.mark.parametrize("last", [None, "relu", "softmax"])
-def test_what_is_no_probability_is_never_returned_as_one(frames, last):
+def test_what_is_no_probability_is_never_returned_as_one(frames, tmp_path, last):
     import keras
 
     image = keras.Input((SIZE, SIZE, 3))
     answer = keras.layers.Dense(1, last)(keras.layers.Flatten()(image))
     model = keras.Model(image, answer, name="foreign")
+    model.save(tmp_path / "foreign.keras")
     for ask in (
         lambda: zoo.predict_file(model, frames["path"].iloc[0], NAMES),
         lambda: zoo.predict(model, frames),
+        lambda: zoo.load_model(tmp_path / "foreign.keras"),
     ):
         with pytest.raises(ModelError, match=r"foreign ends in .*one sigmoid"):
             ask()
 
 
-def test_a_network_without_shapes_or_with_damaged_weights_is_told(trained, frames):
+def test_a_network_without_shapes_or_with_damaged_weights_is_told(trained, frames, tmp_path):
     import keras
 
+    keras.Sequential([keras.layers.Dense(1, "sigmoid")]).save(tmp_path / "unbuilt.keras")
     with pytest.raises(ModelError, match="is not built"):
-        zoo.predict(keras.Sequential([keras.layers.Dense(1, "sigmoid")]), frames)
+        zoo.load_model(tmp_path / "unbuilt.keras")
     damaged = keras.models.clone_model(trained)
     damaged.set_weights([weight * np.nan for weight in trained.get_weights()])
     with pytest.raises(ModelError, match="weights that are no numbers"):
@@ -161,7 +187,7 @@ def test_a_network_without_shapes_or_with_damaged_weights_is_told(trained, frame
         zoo.predict_file(damaged, frames["path"].iloc[0], NAMES)
 
 
-def test_a_kernel_of_nan_behind_a_relu_is_told(trained, frames):
+def test_a_kernel_of_nan_behind_a_relu_is_told(trained, frames, tmp_path):
     """A ReLU turns NaN into 0, so that the score would be an innocent 0.5."""
     import keras
 
@@ -169,9 +195,11 @@ def test_a_kernel_of_nan_behind_a_relu_is_told(trained, frames):
     damaged.set_weights(trained.get_weights())
     kernel = damaged.get_layer("conv2").kernel
     kernel.assign(np.full(kernel.shape, np.nan))
+    damaged.save(tmp_path / "damaged.keras")
     for ask in (
         lambda: zoo.predict_file(damaged, frames["path"].iloc[0], NAMES),
         lambda: zoo.predict(damaged, frames),
+        lambda: zoo.load_model(tmp_path / "damaged.keras"),
         lambda: explaining.logits(damaged, np.zeros((SIZE, SIZE, 3), np.uint8)),
     ):
         with pytest.raises(ModelError, match=r"NaN or infinite\), first in '.*conv2/kernel'"):
@@ -201,6 +229,16 @@ def test_what_predict_file_cannot_use_is_told(trained, frames, change, error, se
     sound = {"model": trained, "path": frames["path"].iloc[0], "classes": NAMES}
     with pytest.raises(error, match=sentence):
         zoo.predict_file(**{**sound, **change})
+
+
+@pytest.mark.parametrize("content", [b"", b"no network", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_no_network_is_not_called_missing(tmp_path, content):
+    (tmp_path / "net.keras").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"net\.keras is damaged .*or is no saved network"):
+        zoo.load_model(tmp_path / "net.keras")
+    for path in (None, "", 3):
+        with pytest.raises(TrainingError, match="path of a model must"):
+            zoo.load_model(path)
 
 
 def test_other_models_and_images_are_refused(trained, frames):
