@@ -69,7 +69,9 @@ def run_grid(
     flat = pd.json_normalize(results, sep=" ")
     files.write_csv(course.build / "grid.csv", flat if test else flat.filter(regex="^(?!test)"))
     with pd.option_context("display.width", None, "display.max_columns", None):
-        print(summary(results, test).to_string(index=False, float_format="{:.3f}".format))
+        print(
+            summary(results, test).to_string(index=False, float_format="{:.3f}".format, na_rep="-")
+        )
     return not any("error" in result for result in results)
 
 
@@ -101,7 +103,7 @@ def run(
     """
     from distributed import as_completed
 
-    found = {each: files.read_sealed(_path(artifacts, each)) for each in jobs}
+    found = {each: trials.stored(artifacts, each) for each in jobs}
     waiting = [each for each, result in found.items() if result is None]
     print(f"{len(jobs)} trials, {len(waiting)} of them to run.", flush=True)
     futures = {
@@ -118,7 +120,7 @@ def run(
             except Exception as error:  # raised by Dask
                 result = {"error": _sentence(error)}
             if "error" not in result:
-                result = _store(artifacts, each, lambda result=result: result)
+                result = trials.store(artifacts, each, lambda result=result: result)
             found[each] = result
             passed = time.monotonic() - begin
             left = duration(passed / done * (len(waiting) - done))
@@ -128,26 +130,14 @@ def run(
             )
     finally:
         client.unsubscribe_topic("all")
-    return [{**result, **dataclasses.asdict(jobs[each])} for each, result in found.items()]
+    facts = {each: dataclasses.asdict(trial) for each, trial in jobs.items()}
+    return [{**facts[each], **result, **facts[each]} for each, result in found.items()]
 
 
 def _tell_of_dead_workers(event: tuple[float, dict]) -> None:
     _, message = event
     if message["action"] == "remove-worker" and (running := message["processing-tasks"]):
         print(f"A worker died; another one takes its trials ({len(running)}).", flush=True)
-
-
-def _path(artifacts: Path, key: str) -> Path:
-    return artifacts / "grid" / f"{key}.json"
-
-
-def _store(artifacts: Path, key: str, make: Callable[[], dict]) -> dict:
-    """Return the stored result; without one, make and store it, in one process at a time."""
-    return files.kept(
-        _path(artifacts, key),
-        files.read_sealed,
-        lambda path: files.write_json(path, files.sealed(make())),
-    )
 
 
 def _land(key: str, trial: Trial, compute: Callable, key_of: Callable) -> dict:
@@ -203,7 +193,7 @@ def _result(key: str, trial: Trial, compute: Callable, key_of: Callable) -> dict
                 "This worker has other code, data, weights or versions than the machine that "
                 "asks: install the same on both."
             )
-        return _store(course_settings.artifacts_folder(), key, make)
+        return trials.store(course_settings.artifacts_folder(), key, make)
 
 
 def _sentence(error: Exception) -> str:
@@ -252,9 +242,11 @@ def cluster(address: str, workers: int) -> Iterator[Client]:
             yield client
         return
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `run` tells which workers died
+    # Ctrl-C reaches all processes of a terminal: this one decides what happens then.
+    ignore = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    choices = {"distributed.worker.daemon": False, "distributed.worker.preload": [ignore]}
     with (
-        # Workers have processes of their own, and no limit of memory.
-        dask.config.set({"distributed.worker.daemon": False}),
+        dask.config.set(choices),  # workers may have processes of their own
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from helpers import predictions as prediction_tables
 from helpers.base import code
 from helpers.base import settings as course_settings
 from helpers.base.errors import StudyError
+from helpers.base.files import kept, read_sealed, sealed, write_json
 from helpers.catalog import balancing, splitting
 from helpers.models import transfer, weights
 from helpers.predictions import metrics
@@ -177,3 +180,17 @@ def result(trial: Trial) -> dict:
         for part in ("val", "test")
     }
     return {**found, "note": note}
+
+
+def stored(artifacts: Path, key: str) -> dict | None:
+    """Return the result that is stored under a key, None if there is none."""
+    return read_sealed(artifacts / "grid" / f"{key}.json")
+
+
+def store(artifacts: Path, key: str, make: Callable[[], dict]) -> dict:
+    """Return the stored result; without one, make and store it, in one process at a time."""
+    return kept(
+        artifacts / "grid" / f"{key}.json",
+        read_sealed,
+        lambda path: write_json(path, sealed(make())),
+    )

@@ -15,15 +15,16 @@ def key(trial):
 
 
 def note(text):
-    with open(artifacts_folder() / "begun.txt", "a") as file:
-        file.write(f"{text} {os.getpid()} {os.getppid()}\n")
+    """Leave an empty file, whose name tells what was begun, and by whom."""
+    folder = artifacts_folder() / "begun"
+    folder.mkdir(exist_ok=True)
+    (folder / f"{time.time_ns()} {text} {os.getpid()} {os.getppid()}").touch()
 
 
 def begun():
     """Return of every trial that was begun its key, the process that trains, and its worker."""
-    path = artifacts_folder() / "begun.txt"
-    lines = path.read_text().split("\n")[:-1] if path.exists() else []
-    return [(name, int(own), int(worker)) for name, own, worker in map(str.split, lines)]
+    names = sorted(path.name.split() for path in (artifacts_folder() / "begun").glob("*"))
+    return [(name, int(own), int(worker)) for _, name, own, worker in names]
 
 
 def compute(trial):
