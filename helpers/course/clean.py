@@ -30,6 +30,7 @@ _HASH = "[0-9a-f]{10,64}"
 _SHELVES = {
     "crops": rf"{_HASH}-.+\.npz",
     "features": rf".+-{_HASH}\.(npy|csv)",
+    "grid": rf"{_HASH}\.json",
     "hashes": rf"{_HASH}\.json",
     "images": rf"{_HASH}-.+\.npy",
     "phantoms": rf"\d+-\d+-\d+-{_HASH}",

@@ -5,6 +5,7 @@ Everything but typer is imported inside the commands, to keep ``course --help`` 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -31,12 +32,36 @@ Only = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(help="Chapters that run at a time; as many as cores and memory allow by default."),
+    typer.Option(
+        help="Chapters or trials at a time; by default as many as cores and memory allow."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run also the chapters that are up to date.")]
 Timeout = Annotated[int | None, typer.Option(help="Longest time of one cell, in seconds.", min=1)]
 Build = Annotated[
     Path | None, typer.Option(help="Where executed copies and the book go; _build by default.")
+]
+_GRID = "Trials of recipes (with --grid)"
+Grid = Annotated[
+    bool,
+    typer.Option("--grid", rich_help_panel=_GRID, help="Run trials instead of chapters, on Dask."),
+]
+Table = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=_GRID, help="Table with commas: recipe, fold, seed, settings."),
+]
+Recipes = Annotated[
+    str, typer.Option(rich_help_panel=_GRID, help="In place of a table: recipes, with commas.")
+]
+Folds = Annotated[int, typer.Option(rich_help_panel=_GRID, help="Folds of the people.")]
+Seeds = Annotated[
+    str, typer.Option(rich_help_panel=_GRID, help="With --recipes: seeds of training, with commas.")
+]
+Scheduler = Annotated[
+    str, typer.Option(rich_help_panel=_GRID, help="Address of a Dask scheduler: tcp://host:8786.")
+]
+Test = Annotated[
+    bool, typer.Option("--test", rich_help_panel=_GRID, help="Show the test figures too.")
 ]
 Root = Annotated[Path | None, typer.Option(help="The clone; by default the one you are in.")]
 
@@ -56,14 +81,38 @@ def execute(
     cell_timeout: Timeout = None,
     build: Build = None,
     root: Root = None,
+    grid: Grid = False,
+    table: Table = None,
+    recipes: Recipes = "",
+    folds: Folds = 5,
+    seeds: Seeds = "0,1,2",
+    scheduler: Scheduler = "",
+    test: Test = False,
 ) -> None:
     """Execute the chapters whose cells, parameters, helpers, versions or data changed."""
+    from helpers.base.errors import RunError
     from helpers.course import book, project, runner
 
     course = project.find(root, build)
+    if not grid and (table or recipes or scheduler or test):
+        raise RunError("--table, --recipes, --scheduler and --test need --grid.")
+    if grid and (context.info_name == "book" or bool(table) == bool(recipes)):
+        raise RunError("--grid belongs to course run, with either --table or --recipes.")
+    if grid and (only or force or cell_timeout):
+        raise RunError("--only, --force and --cell-timeout are for chapters, not for --grid.")
     chosen = project.parameters(dataset, profile, seed, data_dir, positive)
     try:
         with runner.locked(course):
+            if grid:
+                from helpers.course import grid as grids
+
+                defaults = {**dataclasses.asdict(chosen), "folds": folds}
+                defaults["data_seed"] = defaults.pop("seed")
+                jobs = runner.at_a_time(chosen, jobs)
+                options = scheduler, jobs, test
+                if not grids.run_grid(course, table, recipes, seeds, defaults, *options):
+                    raise typer.Exit(1)
+                return
             results = runner.run_chapters(
                 course, chosen, only=only or (), jobs=jobs, force=force, cell_timeout=cell_timeout
             )

@@ -71,7 +71,7 @@ def pins(python: str) -> dict[str, Version]:
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_lock_satisfies_what_the_package_asks_for(python):
     locked = pins(python)
-    wanted = [*DEPENDENCIES, *EXTRAS["book"], *EXTRAS["test"]]
+    wanted = [*DEPENDENCIES, *EXTRAS["book"], *EXTRAS["grid"], *EXTRAS["test"]]
     for need in wanted:
         assert need.name.lower() in locked, f"{need.name} is not in requirements.lock"
         assert locked[need.name.lower()] in need.specifier, f"{need} against the lock"
@@ -192,8 +192,9 @@ def test_beside_colabs_versions_everything_resolves(uv_environment, tmp_path, py
         "--no-header",
         "--no-annotate",
     ]
+    options = ["--python-version", python, "-c", str(held), "--extra", "grid"]
     done = subprocess.run(
-        [*command, "--python-version", python, "-c", str(held), str(ROOT / "pyproject.toml")],
+        [*command, *options, str(ROOT / "pyproject.toml")],
         env=uv_environment,
         capture_output=True,
         text=True,

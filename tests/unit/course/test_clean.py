@@ -54,6 +54,12 @@ def total(folder):
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def test_results_of_trials_are_artifacts(tmp_path):
+    keep(tmp_path, f"grid/{KEY}.json", 100, 9)
+    keep(tmp_path, "grid/notes.json", 100, 9)  # not the course's
+    assert [each.name for each in clean.artifacts(tmp_path)] == [f"grid/{KEY}.json"]
+
+
 def test_the_least_recently_used_go_first_and_whole(folder, capsys):
     removed = clean.clean(folder, limit=250e-9)
     assert names(removed) == [KEY, "resnet50", "custom_cnn"]

@@ -1,0 +1,120 @@
+"""The tables of ``course run --grid``: which trials to run, and what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from helpers.base import files
+from helpers.base.errors import CourseError, RunError
+from helpers.studies.trials import METRICS, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: The attributes of a trial: the columns of a table.
+FIELDS = {field.name: field for field in dataclasses.fields(Trial)}
+_NEEDED = ("recipe", "fold", "seed")
+_KINDS = {"str": str, "int": int, "float": float}
+
+
+def read_table(path: Path, defaults: Mapping[str, Any]) -> list[Trial]:
+    """Return the trials of a table with commas: a column for each attribute of a trial.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The columns `recipe`, `fold` and `seed` are needed.
+    defaults : mapping
+        Attributes that have no column, or no entry.
+
+    Raises
+    ------
+    RunError
+        When the table cannot be read, or a column or a row is wrong.
+    """
+    try:
+        table = files.read_csv(path, RunError)
+    except RunError as error:
+        raise RunError(f"{path}: {error}") from error
+    missing = [name for name in _NEEDED if name not in table]
+    unknown = [name for name in table if name not in FIELDS]
+    if missing or unknown:
+        what = f"has no column {missing[0]!r}" if missing else f"has a column {unknown[0]!r}"
+        raise RunError(f"{path} {what}; the columns may be {', '.join(FIELDS)}.")
+    if table.empty:
+        raise RunError(f"{path} has no rows.")
+    return _distinct(
+        (f"{path}, line {line}", {**defaults, **{k: v for k, v in row.items() if v}})
+        for line, row in enumerate(table.to_dict("records"), start=2)
+    )
+
+
+def product(recipes: str, seeds: str, defaults: Mapping[str, Any]) -> list[Trial]:
+    """Return the trials of all recipes, in all folds, with all seeds; names are split at commas."""
+    parts = [[name.strip() for name in names.split(",")] for names in (recipes, seeds)]
+    return _distinct(
+        ("--recipes and --seeds", {**defaults, "recipe": recipe, "fold": fold, "seed": seed})
+        for recipe, fold, seed in itertools.product(parts[0], range(defaults["folds"]), parts[1])
+    )
+
+
+def _distinct(rows: Iterable[tuple[str, dict]]) -> list[Trial]:
+    found: dict[Trial, str] = {}
+    for where, row in rows:
+        values = {}
+        for name, value in row.items():
+            try:
+                values[name] = _KINDS[FIELDS[name].type](value)
+            except ValueError:
+                raise RunError(f"{where}: {name} is {value!r}, but must be a number.") from None
+        missing = [name for name in _NEEDED if name not in values]
+        if missing:
+            raise RunError(f"{where}: {missing[0]} is empty.")
+        try:
+            trial = Trial(**values)
+        except CourseError as error:
+            raise RunError(f"{where}: {error}") from error
+        if trial in found:
+            raise RunError(f"{where}: the same as {found[trial]}; leave out one of them.")
+        found[trial] = where
+    return list(found)
+
+
+def summary(results: list[dict], test: bool = False) -> pd.DataFrame:
+    """Return the mean of each metric for each recipe, and how much it varies.
+
+    Parameters
+    ----------
+    results : list of dict
+        As from :func:`run`.
+    test : bool
+        Show the test figures too; without it, only the validation figures.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `recipe`, settings that differ, `trials`, `failed`, `figure`, its `mean` over the trials,
+        and two standard deviations: `sd of seeds` within a fold, and `sd of folds` between the
+        means of the folds. That of a single value is missing.
+    """
+    import pandas as pd
+
+    table = pd.DataFrame(results)
+    by = [name for name in FIELDS if name not in ("fold", "seed")]
+    by = [name for name in by if name == "recipe" or table[name].nunique() > 1]
+    rows = []
+    for names, part in table.groupby(by, sort=False):
+        fine = part[part["error"].isna()] if "error" in part else part
+        for side, metric in itertools.product(("val", "test") if test else ("val",), METRICS):
+            values = [figures[metric] for figures in fine[side]] if len(fine) else []
+            values = pd.Series(values, dtype=float)
+            folds = values.groupby(fine["fold"].to_numpy())
+            counts = [len(part), len(part) - len(fine)]
+            spread = [values.mean(), folds.var().mean() ** 0.5, folds.mean().std()]
+            rows.append([*names, *counts, f"{side} {metric}", *spread])
+    figures = ["trials", "failed", "figure", "mean", "sd of seeds", "sd of folds"]
+    return pd.DataFrame(rows, columns=[*by, *figures])
