@@ -13,6 +13,7 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers import images
 from helpers.base.settings import Settings
+from helpers.studies import tuning
 
 if TYPE_CHECKING:
     import keras
@@ -34,9 +35,6 @@ TRICKS: dict[str, dict] = {
     **_TRICKS,
     "all together": {name: value for trick in _TRICKS.values() for name, value in trick.items()},
 }
-#: Side of the images in pixels, and epochs of a training, by profile: many networks are trained.
-SIDES = {"smoke": 32, "quick": 32, "full": 128}
-EPOCHS = {"smoke": 2, "quick": 8, "full": 40}
 OPTIMISERS = ("adam", "rmsprop", "sgd")
 
 
@@ -132,8 +130,8 @@ def scores(
     import keras
     from scipy.special import expit
 
-    size = SIDES[settings.profile.name]
-    epochs = epochs or EPOCHS[settings.profile.name]
+    size = tuning.SIDES[settings.profile.name]
+    epochs = epochs or tuning.EPOCHS[settings.profile.name]
     pixels = images.load_images(catalog, size)
     target = catalogs.target(catalog).astype(int)
     train, val = (np.flatnonzero(catalog["split"] == part) for part in ("train", "val"))
