@@ -33,9 +33,9 @@ FACTORS = {
 }
 #: Sides of the images in pixels, and epochs of a training, by profile: many networks are trained.
 SIDES = {"smoke": 32, "quick": 32, "full": 128}
-EPOCHS = {"smoke": 2, "quick": 8, "full": 40}
+EPOCHS = {"smoke": 2, "quick": 6, "full": 40}
 #: Repeats of an experiment, by profile: each has its own people and its own seed.
-REPEATS = {"smoke": 2, "quick": 4, "full": 4}
+REPEATS = {"smoke": 2, "quick": 3, "full": 4}
 #: Images that a network judges at once.
 _AT_ONCE = 512
 
