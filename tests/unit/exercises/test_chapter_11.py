@@ -99,18 +99,30 @@ def test_the_kid_of_the_page_is_the_one_that_is_shipped(page):
     assert page["kernel_distance"](one, other) == pytest.approx(kid.distance(one, other))
 
 
-def test_neighbours_by_name_are_counted_without_those_left_out(page):
+def test_neighbours_by_name_are_counted_among_those_who_may_be_neighbours(page):
     """Codes that hold the person only: nothing is left among other people."""
     person = np.repeat(np.arange(10), 8)
     codes = person[:, None] * 100.0 + np.random.default_rng(0).random((80, 1))
-    names, each = person.astype(str), np.arange(80).astype(str)
-    found = page["excess"](codes, names, each)
+    names, everybody = person.astype(str), np.ones((80, 80), bool)
+    found = page["excess"](codes, names, everybody)
     assert found.mean() == pytest.approx(1 - 7 / 79)
     label = np.where(person % 2 == 0, "a", "b")
-    among_others = page["excess"](codes, label, names)
-    assert among_others.mean() < 0
+    others = names[:, None] != names
+    assert page["excess"](codes, label, others).mean() < 0
     known = (person % 2)[:, None] * 1000.0 + np.random.default_rng(1).random((80, 1))
-    assert page["excess"](known, label, names).mean() > 0.4
+    assert page["excess"](known, label, others).mean() > 0.4
+
+
+def test_codes_of_the_class_alone_do_not_look_as_if_they_knew_the_person(page):
+    """A person has one class: among all images the class alone would bring people together."""
+    person = np.repeat(np.arange(10), 8)
+    codes = (person % 2)[:, None] * 1000.0 + np.random.default_rng(1).random((80, 1))
+    names, label = person.astype(str), (person % 2).astype(str)
+    assert page["excess"](codes, names, np.ones((80, 80), bool)).mean() > 0.05
+    within = page["excess"](codes, names, label[:, None] == label)
+    assert abs(within.mean()) < 0.05
+    knows = person[:, None] * 100.0 + np.random.default_rng(0).random((80, 1))
+    assert page["excess"](knows, names, label[:, None] == label).mean() > 0.7
 
 
 def test_the_nearest_training_image_of_a_copy_is_its_original(page):
