@@ -217,7 +217,10 @@ def draw_curves(
         _, x, y = points.columns
         axis.plot(points[x], points[y], label=f"{lead}{short} {area:.3f}{limits}", **line)
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axis.legend(loc=corner, fontsize=9 if resamples else None)
+    if resamples:  # bands fill the corners, so the legend is above
+        axis.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
+    else:
+        axis.legend(loc=corner)
 
 
 def draw_band(axis: Axes, x: pd.Series, low: pd.Series, high: pd.Series, line: dict) -> None:

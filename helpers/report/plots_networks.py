@@ -64,7 +64,8 @@ def _block(axis: Axes, title: str, maps: str, projection: str) -> None:
     for (first, then), note in zip(pairwise(_STOPS), (maps, "ReLU", "ReLU", ""), strict=True):
         start, end = first - (0.35 if first < 4.5 else 0.1), then + (0.35 if then > 1 else 0.22)
         _arrow(axis, (0, start), (0, end))
-        axis.text(0.12, (first + then) / 2 - 0.02, note, fontsize=8.5, va="center", color=_DARK)
+        y = 4.8 if first > 4.5 else (first + then) / 2 - 0.02  # the input's above the skip
+        axis.text(0.12, y, note, fontsize=8.5, va="center", color=_DARK)
     _arrow(axis, (0, 4.6), (2.6, 4.6), (2.6, 0.75), (0.25, 0.75))
     axis.text(2.75, 4.2, "x, by the skip", fontsize=9.5)
     if projection:

@@ -17,6 +17,16 @@ FIGURES = """() => [...document.querySelectorAll('article img')].map(image => ({
 
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
 
+# Tables and texts that are wider than their box: one must scroll sideways to read them.
+CUT = """() => [...document.querySelectorAll('article table, article pre')]
+    .filter(e => e.checkVisibility()).filter(element => {
+        for (let e = element; e.tagName != 'ARTICLE'; e = e.parentElement) {
+            const scrolls = ['auto', 'scroll'].includes(getComputedStyle(e).overflowX);
+            if (scrolls && e.scrollWidth > e.clientWidth + 1) return true;
+        }
+        return false;
+    }).map(e => e.innerText.slice(0, 80))"""
+
 # Lowest contrast between text and what lies behind it, by the WCAG formula.
 CONTRAST = """selector => {
     const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
@@ -125,6 +135,15 @@ def test_nothing_is_wider_than_a_phone(open_page, pages, site, scheme):
             assert (figure["shown"] or 0) <= PHONE["width"], f"{name}: {figure}"
 
 
+def test_nothing_is_cut_on_a_laptop(open_page, pages, site):
+    """At 1280 pixels no table hides its last column, and no line of text or code its end."""
+    page = open_page(pages[0]).page
+    for name in pages:
+        page.goto(f"{site}/{name}", wait_until="load")
+        page.evaluate(OPEN_ALL)
+        assert page.evaluate(CUT) == [], name
+
+
 def test_dark_mode_is_one_click_away(open_page):
     page = open_page("book/intro.html").page
     ground = "() => getComputedStyle(document.body).backgroundColor"
@@ -137,7 +156,8 @@ def test_dark_mode_is_one_click_away(open_page):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_and_code_stand_out_from_their_ground(open_page, chapters, scheme):
-    for name in ("book/intro.html", "book/glossary.html", *chapters[:2]):
+    # The last chapter shows cards: tables and code that no data frame wraps.
+    for name in ("book/intro.html", "book/glossary.html", *chapters[:2], chapters[-1]):
         page = open_page(name, scheme=scheme).page
         page.evaluate(OPEN_ALL)
         lowest = page.evaluate(
