@@ -27,6 +27,16 @@ CUT = """() => [...document.querySelectorAll('article table, article pre')]
         return false;
     }).map(e => e.innerText.slice(0, 80))"""
 
+# Headings whose words end well above their box.
+GAPS = """() => [...document.querySelectorAll('article :is(h1, h2, h3) > a.headerlink')]
+    .filter(link => {
+        const words = document.createRange();
+        words.setStart(link.parentElement, 0);
+        words.setEndBefore(link);
+        const ends = [...words.getClientRects()].map(line => line.bottom);
+        return link.parentElement.getBoundingClientRect().bottom - Math.max(...ends) > 14;
+    }).map(link => link.parentElement.innerText)"""
+
 # Lowest contrast between text and what lies behind it, by the WCAG formula.
 CONTRAST = """selector => {
     const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
@@ -142,6 +152,7 @@ def test_nothing_is_cut_on_a_laptop(open_page, pages, site):
         page.goto(f"{site}/{name}", wait_until="load")
         page.evaluate(OPEN_ALL)
         assert page.evaluate(CUT) == [], name
+        assert page.evaluate(GAPS) == [], f"{name}: the sign of a link has a line of its own"
 
 
 def test_dark_mode_is_one_click_away(open_page):
