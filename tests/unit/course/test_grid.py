@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -292,6 +293,8 @@ def command(tmp_path, *words):
         **{"cwd": ROOT, "env": environment, "text": True, "start_new_session": True},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # A process in the background ignores Ctrl-C, and so do its children: not this one.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -319,7 +322,7 @@ def test_trainings_stopped_by_hand_go_on_and_a_worker_may_be_killed(tmp_path):
         if line.startswith("[1/4]"):
             break
     os.killpg(first.pid, signal.SIGINT)  # Ctrl-C reaches all processes of the terminal
-    _, told = first.communicate(timeout=60)
+    _, told = first.communicate(timeout=240)
     assert first.returncode == 130, told
     assert told.strip() == "Stopped. The next run continues from here."
     stored = stored_in(tmp_path / "artifacts")
