@@ -109,7 +109,7 @@ def test_the_chapter_shows_the_layers_that_are_shipped(name, channels):
 
 
 def test_attention_leaves_the_custom_cnns_first_weights_as_they_are():
-    page = {"keras": keras, "side": 48, "SEED": 24, "attention": attention}
+    page = {"keras": keras, "side": 48, "SEED": 24, "PROFILE": "full", "attention": attention}
     exec(chapter_cell("def custom_cnn_with("), page)
     plain = custom_cnn.build(48, 24)
     for name, model in page["models"].items():
