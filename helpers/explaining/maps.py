@@ -301,8 +301,8 @@ def integrated_gradients(
         steps *= 2
     if len(pending):
         print(
-            f"{len(pending)} of {len(images)} maps of integrated gradients are not complete after "
-            f"{steps} steps: they are off by up to {off.max():.0%} of the logit's difference."
+            f"Maps of integrated gradients not complete after {steps} steps: {len(pending)} of "
+            f"{len(images)}. They are off by up to {off.max():.0%} of the logit's difference."
         )
     return _as_given(maps, single)
 
