@@ -146,7 +146,8 @@ def test_steps_are_doubled_until_a_map_is_complete_and_else_it_is_told(capsys, m
     many = incomplete()
     assert many > 0
     told = capsys.readouterr().out
-    assert told.startswith("Maps of integrated gradients not complete") and f"{many} of {len(IMAGES)}" in told
+    assert told.startswith("Maps of integrated gradients not complete after 1 steps")
+    assert f"{many} of {len(IMAGES)}." in told
     monkeypatch.setattr(explaining, "MOST_STEPS", 2048)
     assert incomplete() == 0
     assert capsys.readouterr().out == ""
