@@ -50,5 +50,9 @@ class StudyError(CourseError, ValueError):
     """A model, a paper or a split that the course does not have."""
 
 
+class AppError(CourseError, ValueError):
+    """A model or a record that the web app does not have, or a folder that it cannot use."""
+
+
 class RunError(CourseError, ValueError):
     """A clone, a chapter or a book that cannot be found, run or published."""

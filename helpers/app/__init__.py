@@ -1,0 +1,1 @@
+"""The web app: upload a cell, see the answer and its reasons, verify it, keep it."""
