@@ -48,8 +48,10 @@ _MIGRATIONS = (
         created TEXT NOT NULL);
     CREATE INDEX verdicts_cell ON verdicts (cell);
     CREATE VIEW records AS
-        SELECT cells.*, coalesce(verdict, 'none') AS verdict, verdicts.label AS right_label,
-            comment, reader, verdicts.created AS verified, verdicts.id AS verdict_id
+        SELECT cells.*, coalesce(verdict, 'none') AS verdict,
+            coalesce(verdicts.label, '') AS right_label, coalesce(comment, '') AS comment,
+            coalesce(reader, '') AS reader, coalesce(verdicts.created, '') AS verified,
+            coalesce(verdicts.id, 0) AS verdict_id
         FROM cells LEFT JOIN verdicts
             ON verdicts.id = (SELECT max(id) FROM verdicts WHERE cell = cells.id);
     """,
@@ -227,9 +229,9 @@ class Store:
         subject : str
             The person the picture is of; ``""`` when unknown.
         """
-        ending = next((_ENDINGS[mark] for mark in _ENDINGS if content.startswith(mark)), None)
-        if ending is None or not cells:
-            raise AppError("Nothing was stored: it is no BMP, JPEG, PNG or TIFF, or has no cell.")
+        ending = ending_of(content)
+        if not cells:
+            raise AppError("Nothing was stored: the picture has no cell.")
         digest = hashlib.sha256(content).hexdigest()
         name = _line("name", name[:255])
         row = (_now(), digest, name, _line("subject", subject), model, model_name)
@@ -447,6 +449,14 @@ class Store:
                 f"{self.folder} cannot be used ({reason}). {kept}: make room there, or choose "
                 "another folder in which you may write."
             ) from error
+
+
+def ending_of(content: bytes) -> str:
+    """Return the ending that fits the first bytes of an image file, such as ``.png``."""
+    for mark, ending in _ENDINGS.items():
+        if content.startswith(mark):
+            return ending
+    raise AppError("Nothing was stored: the file is no BMP, JPEG, PNG or TIFF.")
 
 
 def _where(
