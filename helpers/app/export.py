@@ -145,22 +145,15 @@ def _csv(table: pd.DataFrame, header: bool = True) -> str:
     )
 
 
-class _Pieces(io.RawIOBase):
-    """A file to be written from its beginning to its end, taken away in pieces."""
-
-    def __init__(self) -> None:
-        self._written = bytearray()
-
-    def writable(self) -> bool:
-        return True
+class _Pieces(list[bytes]):
+    """A file that is written from its beginning to its end and handed on in pieces."""
 
     def write(self, piece: bytes) -> int:
-        self._written += piece
+        self.append(piece)
         return len(piece)
 
-    def take(self) -> bytes:
-        taken, self._written = bytes(self._written), bytearray()
-        return taken
+    def flush(self) -> None:
+        pass
 
 
 def _zip(pieces: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
@@ -168,5 +161,6 @@ def _zip(pieces: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in pieces:
             archive.writestr(name, content)
-            yield file.take()
-    yield file.take()
+            yield b"".join(file)
+            file.clear()
+    yield b"".join(file)

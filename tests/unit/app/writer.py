@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 from helpers.app.store import Store, Verdict
@@ -19,3 +21,15 @@ def write(folder: Path, log: Path, number: int, turns: int) -> None:
             lines.writelines(f"added {made} {digest}\n" for made in ids)
             store.verify(ids[0], Verdict("agree", comment=f"{number}-{turn}"))
             lines.write(f"verified {ids[0]} {number}-{turn}\n")
+
+
+def die_in_the_middle(folder: Path, content: bytes) -> None:
+    """Be killed when half of a picture is written."""
+
+    def half(path: Path, content: bytes) -> None:
+        with open(path, "wb") as file:
+            file.write(content[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Path.write_bytes = half
+    Store(folder).add(content, "a", [cell()], "m", "M")
