@@ -8,7 +8,6 @@ is usual: the sharpness of training cells, and their size in their photographs.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import zipfile
@@ -43,6 +42,7 @@ BINS = 5
 #: Images in a step: other numbers would be compiled anew, so fewer images are filled up.
 STEPS = (32, 8, 1)
 _MOST_FEATURES = 2048  # of more, a covariance would not fit into the memory of a laptop
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 _MEASURED = 500  # training images whose files are measured, at most
 
 
@@ -194,10 +194,11 @@ def path_of(runs: Sequence[SavedRun], artifacts: Path) -> Path:
 
 def words_of(runs: Sequence[SavedRun], artifacts: Path) -> dict:
     """Return the words of a reference that is on disk, else no words."""
-    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile):
+    try:
         with np.load(path_of(runs, artifacts), allow_pickle=False) as stored:
             return json.loads(str(stored["words"]))
-    return {}
+    except _UNREADABLE:
+        return {}
 
 
 def _read(path: Path) -> Reference | None:
@@ -205,7 +206,7 @@ def _read(path: Path) -> Reference | None:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
         return Reference(**{**arrays, "words": json.loads(str(arrays["words"]))})
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+    except _UNREADABLE:
         return None
 
 
