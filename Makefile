@@ -54,14 +54,15 @@ run: $(READY)
 verify: $(READY)
 	@$(COURSE) verify $(SETTINGS)
 
-# The fast tests side by side, then what needs the cores for itself. TensorFlow in each
+# The unit tests side by side, then what needs the cores for itself. TensorFlow in each
 # worker: more than four of them would want more memory than a usual machine has.
 test: check
 ifdef TESTS
 	@$(RUN) -m pytest $(TESTS)
 else
 	@$(RUN) -m pytest -m fast --numprocesses auto --maxprocesses 4 --dist loadfile
-	@$(RUN) -m pytest -m 'not fast' --durations 25
+	@$(RUN) -m pytest tests/unit -m slow --numprocesses auto --maxprocesses 2 --dist loadfile --durations 25
+	@$(RUN) -m pytest --ignore tests/unit --durations 25
 endif
 
 check: $(READY)

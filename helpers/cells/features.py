@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +50,8 @@ _CHANNELS = {
     "saturation": "%",
     "value": "%",
 }
+#: From so many images on, they are measured by several processes.
+_MANY = 200
 _SPREAD = ("lightness", "green_red", "blue_yellow", "saturation")
 
 
@@ -254,26 +255,35 @@ def _of_cells(image: np.ndarray, parts: Segmentation) -> Iterator[dict]:
 
 
 def _build(catalog: pd.DataFrame, kind: str, workers: int | None = None) -> pd.DataFrame:
+    from joblib import Parallel, delayed
     from tqdm import tqdm
 
-    def work(path: str, transform: str) -> tuple[dict[str, float], int, str]:
-        try:
-            image = images.read_image(path)
-            if transform != "identity":
-                image = augmentation.apply(image, transform)
-            return *of_image(image, kind), ""
-        except CourseError as error:
-            return {}, 0, str(error)
-
-    with ThreadPoolExecutor(workers or cores()) as pool:
-        results = pool.map(work, catalog["path"], catalog["transform"])
-        bar = tqdm(results, desc="cells", total=len(catalog), unit="", delay=1, disable=None)
-        features, counts, problems = zip(*bar, strict=True)
+    workers = workers or cores()
+    # Most of a measurement holds Python's lock, so threads hardly share the work. Other
+    # processes do, but they take seconds to start.
+    kind_of_worker = "processes" if len(catalog) >= _MANY else "threads"
+    rows = zip(catalog["path"], catalog["transform"], strict=True)
+    results = Parallel(workers, return_as="generator", prefer=kind_of_worker)(
+        delayed(_measured)(path, transform, kind) for path, transform in rows
+    )
+    bar = tqdm(results, desc="cells", total=len(catalog), unit="", delay=1, disable=None)
+    features, counts, problems = zip(*bar, strict=True)
     values = pd.DataFrame(features, columns=list(NAMES), dtype=float)
     values.insert(0, "image_id", catalog["image_id"].to_numpy())
     values.insert(1, "cells", counts)
     values.insert(2, "problem", problems)
     return values
+
+
+def _measured(path: str, transform: str, kind: str) -> tuple[dict[str, float], int, str]:
+    """Return the features of an image, how many cells were measured, and the problem or ""."""
+    try:
+        image = images.read_image(path)
+        if transform != "identity":
+            image = augmentation.apply(image, transform)
+        return *of_image(image, kind), ""
+    except CourseError as error:
+        return {}, 0, str(error)
 
 
 def _checked(

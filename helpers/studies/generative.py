@@ -41,8 +41,8 @@ class Budget(NamedTuple):
 
 BUDGETS = {
     "smoke": Budget(48, 16, 2, 48, 20, 2, 1),
-    "quick": Budget(48, 32, 20, 48, 400, 3, 3),
-    "full": Budget(128, 64, 100, 64, 20_000, 5, 30),
+    "quick": Budget(48, 32, 15, 48, 400, 3, 2),
+    "full": Budget(128, 64, 100, 64, 6000, 5, 30),
 }
 #: What else lies on a slide, or gets into a folder of cells.
 STRANGERS = ("red cells", "text", "noise")

@@ -45,13 +45,18 @@ def set_precision(model: keras.Model, policy_name: str) -> None:
     """Let the layers of `model` compute by a dtype policy; weights stay float32.
 
     The layers before the first kernel (scaling, preprocessing) and the last layer
-    (the probability) keep float32, because they need its precision.
+    (the probability) keep float32, because they need its precision. Layers that read a
+    sequence (LSTM, GRU) keep it too: on a GPU, JAX has no kernel for them in bfloat16.
     """
+    import keras
+
     layers = list(layers_of(model).values())
     kernels = [any("kernel" in weight.name for weight in layer.weights) for layer in layers]
     first = kernels.index(True) if any(kernels) else len(layers)
     for layer in layers[first:-1]:
-        layer.dtype_policy = policy_name
+        reads = getattr(layer, "forward_layer", layer)  # of Bidirectional, the layer inside
+        if not isinstance(reads, keras.layers.RNN):
+            layer.dtype_policy = policy_name
 
 
 def optimizer(name: str, learning_rate: float, policy_name: str) -> keras.Optimizer:

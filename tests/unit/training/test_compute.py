@@ -12,7 +12,7 @@ import pytest
 
 from helpers.base import settings
 from helpers.base.errors import TrainingError
-from helpers.models import custom_cnn
+from helpers.models import cnn_lstm, custom_cnn
 from helpers.training import compute
 from helpers.training import runs as training
 from tests.unit.squares import SIZE, make_squares
@@ -174,6 +174,20 @@ def test_scaling_and_probability_keep_float32():
     half = [layer.name for layer in network.layers if layer.compute_dtype == "bfloat16"]
     assert "conv1" in half
     assert not {"scale", "standardise", "probability"} & set(half)
+
+
+def test_layers_that_read_a_sequence_keep_float32():
+    """On a GPU, `full` of chapter 10 failed: JAX's LSTM "Unknown output type bfloat16"."""
+    network = cnn_lstm.build(18)
+    compute.set_precision(network, "mixed_bfloat16")
+    assert network.get_layer("conv2").compute_dtype == "bfloat16"
+    for name in ("rows", "columns"):
+        reader = network.get_layer(name)
+        inside = (reader, reader.forward_layer, reader.backward_layer, reader.forward_layer.cell)
+        assert {layer.compute_dtype for layer in inside} == {"float32"}
+    images = np.random.default_rng(1).integers(0, 256, (4, 18, 18, 3), np.uint8)
+    network.compile("adam", "binary_crossentropy")
+    assert np.isfinite(network.train_on_batch(images, np.array([[0], [1], [0], [1]])))
 
 
 def test_the_settings_are_one_word_each(monkeypatch):
