@@ -1,0 +1,196 @@
+"""Takes in images one group at a time: read, ask the model, keep."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+
+from helpers.app import pictures, uploads
+from helpers.app.answers import Answer, ModelFacts
+from helpers.app.service import Service, available
+from helpers.app.store import NewCell, Record, Store
+from helpers.base.errors import AppError, CourseError
+
+_MOST_IN_A_GROUP, _MOST_PIXELS_IN_A_GROUP = 64, 40_000_000
+_REMEMBERED = 512
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file as it came: its name is a text, never a path."""
+
+    name: str
+    content: bytes
+
+
+@dataclass
+class Taken:
+    """What became of a file.
+
+    Attributes
+    ----------
+    name : str
+        The file's.
+    cells : list of int
+        The kept cells.
+    problem : str
+        Why it could not be used, in a sentence, or ``""``.
+    """
+
+    name: str
+    cells: list[int] = field(default_factory=list)
+    problem: str = ""
+
+
+class Desk:
+    """The store, the model in use, and the queue in front of it.
+
+    Parameters
+    ----------
+    store : Store
+    artifacts : pathlib.Path
+        Where the course keeps trained models.
+    service : Service, optional
+        The model in use.
+    limits : uploads.Limits
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        artifacts: Path,
+        service: Service | None = None,
+        limits: uploads.Limits | None = None,
+    ):
+        self.store, self.artifacts, self.service = store, artifacts, service
+        self.limits = limits or uploads.Limits()
+        self._turn = asyncio.Lock()  # first come, first served
+        self._seen: OrderedDict[int, Answer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    async def take(self, files: Sequence[Upload], subject: str, kind: str) -> list[Taken]:
+        """Answer files and keep them; a file that cannot be used gets a sentence instead.
+
+        Raises
+        ------
+        AppError
+            When no model is in use.
+        """
+        service = self.service
+        if service is None:
+            raise AppError("No model is in use. Choose one on the page Models.")
+        taken = [Taken(file.name) for file in files]
+        waiting = list(zip(files, taken, strict=True))
+        while waiting:
+            async with self._turn:
+                found = await run_in_threadpool(self._answer, service, waiting, kind)
+            await run_in_threadpool(self._keep, service, found, subject)
+        return taken
+
+    def _answer(self, service: Service, waiting: list, kind: str) -> list:
+        """Answer the first of the waiting files, as many as are decoded at a time."""
+        read, pixels = [], 0
+        while waiting and len(read) < _MOST_IN_A_GROUP and pixels < _MOST_PIXELS_IN_A_GROUP:
+            file, taken = waiting.pop(0)
+            try:
+                read.append((file, taken, uploads.read(file.content, self.limits)))
+                pixels += read[-1][2].shape[0] * read[-1][2].shape[1]
+            except CourseError as error:
+                taken.problem = str(error)
+        answers = service.classify([picture for *_, picture in read], kind) if read else []
+        return [(file, taken, cells) for (file, taken, _), cells in zip(read, answers, strict=True)]
+
+    def _keep(self, service: Service, found: list, subject: str) -> None:
+        for file, taken, answers in found:
+            try:
+                taken.cells = self.store.add(
+                    file.content,
+                    file.name,
+                    [_new_cell(answer) for answer in answers],
+                    service.facts.key,
+                    service.facts.name,
+                    subject,
+                )
+            except CourseError as error:
+                taken.problem = str(error)
+            for cell, answer in zip(taken.cells, answers, strict=True):
+                self._remember(cell, answer)
+
+    async def seen(self, record: Record) -> Answer:
+        """Return what the model saw and said of a kept cell, from memory or by asking again.
+
+        Raises
+        ------
+        AppError
+            When another model answered than the one in use.
+        """
+        service = self.service
+        with self._lock:
+            known = self._seen.get(record.id)
+        if known is not None:
+            return known
+        if service is None or record.model != service.facts.key:
+            raise AppError(f"{record.model_name} answered this cell. Choose it on the page Models.")
+        async with self._turn:
+            return await run_in_threadpool(self._ask_again, service, record)
+
+    def _ask_again(self, service: Service, record: Record) -> Answer:
+        picture = uploads.read(self.store.image(record.image), self.limits)
+        for kind in ("auto", "cell", "field"):
+            for answer in service.classify([picture], kind)[0]:
+                if answer.box == record.cell.box:
+                    self._remember(record.id, answer)
+                    return answer
+        raise AppError("The model does not find this cell in its picture any more.")
+
+    async def explain(self, record: Record) -> np.ndarray:
+        """Return the Grad-CAM map of a kept cell, from 0 to 1."""
+        answer = await self.seen(record)
+        service = self.service
+        if service is None or record.model != service.facts.key:
+            raise AppError(f"{record.model_name} answered this cell. Choose it on the page Models.")
+        async with self._turn:
+            return await run_in_threadpool(service.explain, answer.crop)
+
+    async def use(self, key: str) -> None:
+        """Load another model; the one in use answers until it is there.
+
+        Raises
+        ------
+        AppError
+            When no run has this key, or it cannot be loaded.
+        """
+        if key not in {facts.key for facts in self.models()}:
+            raise AppError("There is no such model.")
+        self.service = await run_in_threadpool(Service.load, key, self.artifacts)
+
+    def models(self) -> Iterator[ModelFacts]:
+        """Yield the facts of each model that can be chosen."""
+        return (facts for facts in available(self.artifacts) if isinstance(facts, ModelFacts))
+
+    def _remember(self, cell: int, answer: Answer) -> None:
+        with self._lock:
+            self._seen[cell] = answer
+            while len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
+
+
+def _new_cell(answer: Answer) -> NewCell:
+    return NewCell(
+        answer.box,
+        answer.label,
+        answer.probability,
+        answer.threshold,
+        answer.distance,
+        answer.warnings,
+        answer.votes,
+        pictures.thumbnail(answer.crop),
+        answer.reliability,
+    )
