@@ -1,0 +1,169 @@
+"""Records leave the web app: as a table for spreadsheets, and as a data set for the course."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from helpers.app.store import Store
+from helpers.base.errors import AppError
+from helpers.base.files import told
+from helpers.base.image_files import open_image
+from helpers.datasets.readers.tables import NOBODY, NOTHING
+
+#: From the bytes of an uploaded file to RGB: `helpers.app.uploads.read`.
+Reader = Callable[[bytes], np.ndarray]
+# With one of these in front a spreadsheet takes a text for a formula. In countries that
+# write decimal commas, it takes a semicolon for the end of an entry.
+_FORMULA = r"(^|[;,\t\n])(\s*[=+\-@＝＋－＠])"
+
+
+def to_csv(store: Store, **filters: str | bool) -> str:
+    """Return the records that fit the filters of :meth:`Store.page` as the text of a CSV file.
+
+    A text that a spreadsheet would run as a formula has a ``'`` in front.
+    """
+    return _csv(store.table(**filters).drop(columns="verdict_id"))
+
+
+def to_folder(store: Store, folder: str | os.PathLike, read: Reader, **filters: str | bool) -> Path:
+    """Write the verified cells as a data set: ``datasets.load("folders", folder, ...)`` reads it.
+
+    Parameters
+    ----------
+    store : Store
+    folder : path-like
+        Missing or empty. It appears with all its files or not at all.
+    read : callable
+        The function with which the pictures were read when their boxes were found.
+    **filters
+        As for :meth:`Store.page`.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    AppError
+        When no cell fits, or the folder is not empty.
+
+    Notes
+    -----
+    A cell with a box is cut out of its picture; one that is a whole picture is the file as
+    uploaded, or a PNG of it where the course reads no such files. The label is that of the newest
+    verdict on this place in the picture, whichever model drew the box; without a label (unsure)
+    the cell is left out. ``subjects.csv`` gives the subject and the label of each image. All cells
+    of a picture are of one subject: the one named last for it. Where none was named, the picture
+    counts as a person of its own, so no split can part its cells; two pictures of one unknown
+    person can still be parted, which is why the subject should be named with the upload.
+    """
+    folder = Path(folder)
+    pieces = files(store, read, **filters)
+    with told(folder):
+        if folder.exists() and any(folder.iterdir()):
+            raise AppError(f"{folder} is not empty: choose a new folder for the data set.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name[-80:]}-", dir=folder.parent))
+        try:
+            (work / "images").mkdir()
+            for name, content in pieces:
+                (work / name).write_bytes(content)
+            work.chmod(0o755)
+            os.replace(work, folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def to_zip(store: Store, read: Reader, **filters: str | bool) -> Iterator[bytes]:
+    """Return the data set of :func:`to_folder` as a ZIP file, piece by piece as it is made."""
+    return _zip(files(store, read, **filters))
+
+
+def files(store: Store, read: Reader, **filters: str | bool) -> Iterator[tuple[str, bytes]]:
+    """Return the files of :func:`to_folder` one after the other: relative path and content."""
+    table = store.table(**filters)
+    rows = table[table["verdict"] != "none"].sort_values("verdict_id")
+    rows = rows.drop_duplicates(["image", "box"], keep="last")
+    rows = rows[~rows["right_label"].str.lower().isin(NOTHING)]
+    if rows.empty:
+        raise AppError("No cell that fits has a verdict with a label: verify some cells first.")
+    everything = store.table()
+    named = everything[~everything["subject"].str.lower().isin(NOBODY)]
+    subjects = dict(zip(named["image"], named["subject"], strict=True))  # the newest comes last
+    return _files(store, read, rows.sort_values(["image", "id"]), subjects)
+
+
+def _files(
+    store: Store, read: Reader, rows: pd.DataFrame, subjects: dict[str, str]
+) -> Iterator[tuple[str, bytes]]:
+    lines = []
+    for digest, cells in rows.groupby("image", sort=False):
+        content, pixels = store.image(digest), None
+        for cell in cells.itertuples():
+            found = None if cell.box else open_image(io.BytesIO(content))
+            if found and not found.problem:
+                ending, piece = f".{found.format.lower()}", content
+            else:
+                pixels = read(content) if pixels is None else pixels
+                ending, piece = ".png", _png(pixels, json.loads(cell.box or "null"))
+            name = f"images/{digest[:12]}-{cell.id}{ending}"
+            lines.append((name, subjects.get(digest, f"unknown-{digest[:12]}"), cell.right_label))
+            yield name, piece
+    table = pd.DataFrame(lines, columns=["image", "subject", "label"])
+    yield "subjects.csv", _csv(table).encode()
+
+
+def _png(pixels: np.ndarray, box: list[int] | None) -> bytes:
+    top, left, bottom, right = box or (0, 0, *pixels.shape[:2])
+    cut = pixels[max(top, 0) : bottom, max(left, 0) : right]
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(cut)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _csv(table: pd.DataFrame) -> str:
+    texts = table.select_dtypes("object").columns
+    table = table.assign(
+        **{name: table[name].str.replace(_FORMULA, r"\1'\2", regex=True) for name in texts}
+    )
+    return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+class _Pieces(io.RawIOBase):
+    """A file to be written from its beginning to its end, taken away in pieces."""
+
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: bytes) -> int:
+        self._written += piece
+        return len(piece)
+
+    def take(self) -> bytes:
+        taken, self._written = bytes(self._written), bytearray()
+        return taken
+
+
+def _zip(pieces: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
+    file = _Pieces()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in pieces:
+            archive.writestr(name, content)
+            yield file.take()
+    yield file.take()

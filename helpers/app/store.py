@@ -1,0 +1,510 @@
+"""What the web app keeps: pictures as files, each one once; cells and verdicts in SQLite.
+
+::
+
+    records.sqlite          cells, their small pictures, every verdict
+    images/ab/ab12....png   each uploaded file, unchanged, named after its SHA-256
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from helpers.app.answers import Vote
+from helpers.base.errors import AppError, CourseError
+from helpers.base.files import atomic_path, locked
+
+#: What a reader can say about a cell. As a filter, ``none`` finds cells without a verdict.
+VERDICTS = ("agree", "disagree", "unsure")
+#: The version of a database is the number of these that it has seen: append, never change.
+_MIGRATIONS = (
+    """
+    CREATE TABLE images (sha256 TEXT PRIMARY KEY, ending TEXT NOT NULL);
+    CREATE TABLE cells (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, created TEXT NOT NULL,
+        image TEXT NOT NULL REFERENCES images (sha256), name TEXT NOT NULL, subject TEXT NOT NULL,
+        model TEXT NOT NULL, model_name TEXT NOT NULL, label TEXT NOT NULL, probability REAL,
+        threshold REAL, distance REAL, reliability TEXT NOT NULL, box TEXT NOT NULL,
+        warnings TEXT NOT NULL, votes TEXT NOT NULL);
+    CREATE INDEX cells_image ON cells (image);
+    CREATE TABLE thumbnails (
+        cell INTEGER PRIMARY KEY REFERENCES cells (id), content BLOB NOT NULL);
+    CREATE TABLE verdicts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, cell INTEGER NOT NULL REFERENCES cells (id),
+        verdict TEXT NOT NULL, label TEXT NOT NULL, comment TEXT NOT NULL, reader TEXT NOT NULL,
+        created TEXT NOT NULL);
+    CREATE INDEX verdicts_cell ON verdicts (cell);
+    CREATE VIEW records AS
+        SELECT cells.*, coalesce(verdict, 'none') AS verdict, verdicts.label AS right_label,
+            comment, reader, verdicts.created AS verified, verdicts.id AS verdict_id
+        FROM cells LEFT JOIN verdicts
+            ON verdicts.id = (SELECT max(id) FROM verdicts WHERE cell = cells.id);
+    """,
+)
+_ENDINGS = {b"BM": ".bmp", b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"II": ".tif", b"MM": ".tif"}
+#: The files that may be removed when no record names them: the store's own, and no others.
+_OWN = re.compile(r"\.?([0-9a-f]{64})(-[0-9a-f]{12})?\.(bmp|jpg|png|tif)")
+# Control characters, and those that turn the direction of the text behind them.
+_HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_WAIT = 30  # seconds, for another process that writes
+_LARGEST = 2**63 - 1  # of SQLite's whole numbers
+
+
+@dataclass(frozen=True)
+class NewCell:
+    """A cell to be stored: what :class:`helpers.app.answers.Answer` says, without pixels.
+
+    Attributes
+    ----------
+    box, label, probability, threshold, distance, warnings, votes, reliability
+        As in `Answer`.
+    thumbnail : bytes
+        A small PNG or JPEG. A record is read without it: see :meth:`Store.thumbnail`.
+    """
+
+    box: tuple[int, int, int, int] | None
+    label: str
+    probability: float
+    threshold: float
+    distance: float
+    warnings: tuple[str, ...] = ()
+    votes: tuple[Vote, ...] = ()
+    thumbnail: bytes = b""
+    reliability: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a reader says about a cell.
+
+    Attributes
+    ----------
+    verdict : str
+        One of :data:`VERDICTS`.
+    label : str
+        The right one. With ``agree`` the store writes the model's, with ``unsure`` ``""``.
+    comment, reader : str
+    created : str
+        ISO 8601, UTC; written by the store.
+    """
+
+    verdict: str
+    label: str = ""
+    comment: str = ""
+    reader: str = ""
+    created: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A stored cell.
+
+    Attributes
+    ----------
+    id : int
+        Grows with time.
+    image : str
+        SHA-256 of the uploaded file.
+    name : str
+        The name of that file: text to be shown, never a path.
+    subject : str
+        ``""`` when unknown.
+    cell : NewCell
+    model, model_name : str
+        The model's key and its name.
+    created : str
+        ISO 8601, UTC.
+    verdict : Verdict or None
+        The newest.
+    """
+
+    id: int
+    image: str
+    name: str
+    subject: str
+    cell: NewCell
+    model: str
+    model_name: str
+    created: str
+    verdict: Verdict | None
+
+
+class Page(NamedTuple):
+    """Some records, how many fit the filters, and `after` of the next page (None: no more)."""
+
+    records: list[Record]
+    total: int
+    next: int | None
+
+
+class Agreement(NamedTuple):
+    """Labels of the model (rows) against those of the newest verdicts, and a sentence."""
+
+    confusion: pd.DataFrame
+    summary: str
+
+
+class Store:
+    """Records in one folder, shared by threads and processes.
+
+    A call that returns has stored what it was given: the process may be killed, or the power
+    fail, at any later moment. A picture's file is written before its record is committed, while
+    the database is locked for other writers; so files without a record are those of calls
+    that did not return, and the next start removes them.
+
+    Parameters
+    ----------
+    folder : path-like
+        Made if missing.
+
+    Raises
+    ------
+    AppError
+        When the folder cannot be used, or its database is damaged, of a newer version, or lost.
+        Nothing is deleted then. Every method raises it when the disk is full.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.folder = Path(folder)
+        self._path = self.folder / "records.sqlite"
+        self._lock = threading.RLock()
+        with self._told(), locked(self.folder / ".records.lock"):
+            # Checked first: SQLite removes the log beside an empty database.
+            if self._is_empty() and any(self._files()):
+                raise AppError(
+                    f"{self.folder} holds images, but their records are lost: {self._path.name} "
+                    "is missing or empty. Put back a copy of it, or choose another folder."
+                )
+            self._db = sqlite3.connect(
+                self._path, timeout=_WAIT, isolation_level=None, check_same_thread=False
+            )
+            self._db.row_factory = sqlite3.Row
+            try:
+                self._open()
+                self._sweep(self._files())
+            except BaseException:
+                self._db.close()
+                raise
+
+    def close(self) -> None:
+        """Close the database; nothing is lost without it."""
+        with self._lock:
+            self._db.close()
+
+    def add(
+        self,
+        content: bytes,
+        name: str,
+        cells: Sequence[NewCell],
+        model: str,
+        model_name: str,
+        subject: str = "",
+    ) -> list[int]:
+        """Store a picture and its cells, all or nothing, and return the ids of the cells.
+
+        Parameters
+        ----------
+        content : bytes
+            The file as it was uploaded; a file that is there already is not written again.
+        name : str
+            Its name there, at most 255 characters of which are kept.
+        cells : sequence of NewCell
+            At least one.
+        model, model_name : str
+        subject : str
+            The person the picture is of; ``""`` when unknown.
+        """
+        ending = next((_ENDINGS[mark] for mark in _ENDINGS if content.startswith(mark)), None)
+        if ending is None or not cells:
+            raise AppError("Nothing was stored: it is no BMP, JPEG, PNG or TIFF, or has no cell.")
+        digest = hashlib.sha256(content).hexdigest()
+        name = _line("name", name[:255])
+        row = (_now(), digest, name, _line("subject", subject), model, model_name)
+        path = self._file(digest, ending)
+        try:
+            with self._writing():
+                if not path.exists():
+                    with atomic_path(path) as temporary:
+                        temporary.write_bytes(content)
+                self._run("INSERT OR IGNORE INTO images VALUES (?, ?)", digest, ending)
+                return [self._insert(row, cell) for cell in cells]
+        except BaseException:
+            with contextlib.suppress(AppError):
+                self._sweep([path])
+            raise
+
+    def verify(self, cell: int, verdict: Verdict) -> Record:
+        """Store a verdict about a cell and return the record; earlier verdicts are kept."""
+        with self._writing():
+            label = self.get(cell).cell.label
+            right = {"agree": label, "unsure": ""}.get(
+                verdict.verdict, _line("label", verdict.label)
+            )
+            if verdict.verdict not in VERDICTS:
+                raise AppError(f"A verdict is one of {', '.join(VERDICTS)}.")
+            if verdict.verdict == "agree" and not label:
+                raise AppError("The model gave no answer here: there is nothing to agree with.")
+            if verdict.verdict == "disagree" and right in ("", label):
+                raise AppError("Who disagrees must name the right label, another than the model's.")
+            self._run(
+                "INSERT INTO verdicts (cell, verdict, label, comment, reader, created)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                cell,
+                verdict.verdict,
+                right,
+                _text("comment", verdict.comment, 5000),
+                _line("reader", verdict.reader),
+                _now(),
+            )
+            return self.get(cell)
+
+    def get(self, cell: int) -> Record:
+        """Return the record of a cell."""
+        return _record(self._one("SELECT * FROM records WHERE id = ?", cell))
+
+    def thumbnail(self, cell: int) -> bytes:
+        """Return the small picture of a cell."""
+        return self._one("SELECT content FROM thumbnails WHERE cell = ?", cell)["content"]
+
+    def verdicts(self, cell: int) -> list[Verdict]:
+        """Return all verdicts about a cell, the newest first."""
+        self.get(cell)
+        sql = "SELECT verdict, label, comment, reader, created FROM verdicts WHERE cell = ?"
+        return [Verdict(*row) for row in self._run(f"{sql} ORDER BY id DESC", cell)]
+
+    def image(self, sha256: str) -> bytes:
+        """Return the bytes of an uploaded file."""
+        row = self._one("SELECT * FROM images WHERE sha256 = ?", sha256)
+        with self._told():
+            return self._file(row["sha256"], row["ending"]).read_bytes()
+
+    def page(
+        self,
+        *,
+        newest_first: bool = True,
+        after: int | None = None,
+        count: int = 50,
+        **filters: str | bool,
+    ) -> Page:
+        """Return some of the records that fit all filters.
+
+        Parameters
+        ----------
+        newest_first : bool
+        after : int, optional
+            ``Page.next`` of the page before.
+        count : int
+            At most 500.
+        **filters
+            `label` (the model's), `verdict` (the newest; ``none``: not verified), `model` (its
+            key), `since` and `until` (days in UTC, such as ``2026-11-27``, both included), and
+            `disagreement`: True finds cells to which any reader has ever given another label.
+        """
+        where, values = _where(**filters)
+        total = self._one(f"SELECT count(*) AS n FROM records WHERE {where}", *values)["n"]
+        order, sign = ("DESC", "<") if newest_first else ("ASC", ">")
+        if after is not None:
+            where += f" AND id {sign} ?"
+            values.append(min(max(after, 0), _LARGEST))
+        count = min(max(count, 1), 500)
+        sql = f"SELECT * FROM records WHERE {where} ORDER BY id {order} LIMIT ?"
+        rows = self._run(sql, *values, count + 1)
+        records = [_record(row) for row in rows[:count]]
+        return Page(records, total, records[-1].id if len(rows) > count else None)
+
+    def choices(self) -> dict[str, dict[str, str]]:
+        """Return what `label` and `model` can be filtered by: each value and its name."""
+        labels = self._run("SELECT DISTINCT label FROM cells WHERE label <> '' ORDER BY label")
+        models = self._run("SELECT model, max(model_name) FROM cells GROUP BY model ORDER BY model")
+        return {"label": {row[0]: row[0] for row in labels}, "model": dict(map(tuple, models))}
+
+    def table(self, **filters: str | bool) -> pd.DataFrame:
+        """Return the records that fit the filters of :meth:`page`, oldest first, as a table."""
+        where, values = _where(**filters)
+        sql = f"SELECT * FROM records WHERE {where} ORDER BY id"
+        with self._told(), self._lock:
+            return pd.read_sql_query(sql, self._db, params=values)
+
+    def agreement(self, model: str = "") -> Agreement:
+        """Compare a model, or all of them together, with the newest verdicts."""
+        table = self.table(model=model)
+        known = table[table["verdict"].isin(("agree", "disagree"))]
+        rows = known["label"].replace("", "no answer").rename("model")
+        confusion = pd.crosstab(rows, known["right_label"].rename("reader"))
+        agreed, unsure = ((table["verdict"] == one).sum() for one in ("agree", "unsure"))
+        share = f" ({agreed / len(known):.0%})" if len(known) else ""
+        summary = f"Readers agree on {agreed:,} of {len(known):,} cells that they labelled{share}"
+        summary += f" and are unsure of {unsure:,}; {(table['verdict'] == 'none').sum():,} wait."
+        return Agreement(confusion, summary)
+
+    def _insert(self, row: tuple, cell: NewCell) -> int:
+        values = (
+            *row,
+            cell.label,
+            *map(float, (cell.probability, cell.threshold, cell.distance)),
+            cell.reliability,
+            json.dumps([int(edge) for edge in cell.box]) if cell.box else "",
+            json.dumps(list(cell.warnings)),
+            json.dumps([(name, float(probability)) for name, probability in cell.votes]),
+        )
+        sql = "INSERT INTO cells VALUES (NULL" + ", ?" * len(values) + ")"
+        made = self._db.execute(sql, values).lastrowid
+        self._run("INSERT INTO thumbnails VALUES (?, ?)", made, cell.thumbnail)
+        return made
+
+    def _open(self) -> None:
+        """Check the database before anything is written, and bring it to today's version."""
+        version = self._run("PRAGMA user_version")[0][0]
+        if version > len(_MIGRATIONS):
+            raise AppError(
+                f"{self._path} was written by a newer version of the course: update the course, "
+                "or choose another folder."
+            )
+        faults = self._run("PRAGMA integrity_check(1)")[0][0]
+        if faults != "ok":
+            raise sqlite3.DatabaseError(faults)
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            self._run(f"PRAGMA {pragma}")
+        with self._writing():
+            for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
+                for statement in script.split(";"):
+                    self._run(statement)
+                self._run(f"PRAGMA user_version = {number}")
+
+    def _sweep(self, paths: Iterable[Path]) -> None:
+        """Remove those of the store's files that belong to no record, and unfinished ones."""
+        with self._writing():  # so that no other process is between its file and its record
+            known = {f"{digest}{ending}" for digest, ending in self._run("SELECT * FROM images")}
+            for path in paths:
+                if path.name not in known:
+                    path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[Path]:
+        return (path for path in self.folder.glob("images/??/*") if _OWN.fullmatch(path.name))
+
+    def _file(self, digest: str, ending: str) -> Path:
+        return self.folder / "images" / digest[:2] / f"{digest}{ending}"
+
+    def _is_empty(self) -> bool:
+        return not self._path.exists() or not self._path.stat().st_size
+
+    def _run(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        with self._told(), self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+    def _one(self, sql: str, *values: object) -> sqlite3.Row:
+        whole = [value for value in values if isinstance(value, int)]
+        rows = self._run(sql, *values) if all(0 <= value <= _LARGEST for value in whole) else []
+        if not rows:
+            raise AppError(f"There is no record {str(values[0])[:80]!r}.")
+        return rows[0]
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Commit what the block writes, all or nothing; one thread of one process at a time."""
+        with self._told(), self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in one sentence what is wrong with the disk or the database."""
+        kept = "Nothing that was stored before is lost"
+        try:
+            yield
+        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+            if code == sqlite3.SQLITE_BUSY:
+                what = f"Another program has been writing to {self.folder} for {_WAIT} seconds"
+                cure = "try again"
+            elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                what, kept = f"{self._path} is damaged ({error})", "Nothing was changed or deleted"
+                cure = "put back a copy of it, or choose another folder"
+            else:
+                what = f"{self.folder} cannot be used ({error})"
+                cure = "make room there, or choose another folder in which you may write"
+            raise AppError(f"{what}. {kept}: {cure}.") from error
+        except OSError as error:
+            if isinstance(error, CourseError) and error.__cause__ is not None:
+                error = error.__cause__
+            reason = getattr(error, "strerror", None) or str(error)
+            raise AppError(
+                f"{self.folder} cannot be used ({reason}). {kept}: make room there, or choose "
+                "another folder in which you may write."
+            ) from error
+
+
+def _where(
+    label: str = "",
+    verdict: str = "",
+    model: str = "",
+    since: str = "",
+    until: str = "",
+    disagreement: bool = False,
+) -> tuple[str, list[object]]:
+    """Return the condition of SQL for the filters of :meth:`Store.page`, and its values."""
+    if verdict not in ("", "none", *VERDICTS):
+        raise AppError(f"The filter verdict is one of none, {', '.join(VERDICTS)}.")
+    try:
+        since, until = (day and date.fromisoformat(day).isoformat() for day in (since, until))
+    except ValueError:
+        raise AppError("The filters since and until are days such as 2026-11-27.") from None
+    tests = {
+        "label = ?": label,
+        "verdict = ?": verdict,
+        "model = ?": model,
+        "substr(created, 1, 10) >= ?": since,
+        "substr(created, 1, 10) <= ?": until,
+    }
+    tests = {test: value for test, value in tests.items() if value}
+    other = "EXISTS (SELECT 1 FROM verdicts WHERE cell = records.id AND verdict = 'disagree')"
+    return " AND ".join(["1", *tests, *([other] if disagreement else [])]), list(tests.values())
+
+
+def _record(row: sqlite3.Row) -> Record:
+    numbers = (row[name] for name in ("probability", "threshold", "distance"))
+    cell = NewCell(
+        tuple(json.loads(row["box"])) if row["box"] else None,
+        row["label"],
+        *(float("nan") if number is None else number for number in numbers),
+        tuple(json.loads(row["warnings"])),
+        tuple(Vote(*vote) for vote in json.loads(row["votes"])),
+        reliability=row["reliability"],
+    )
+    names = ("verdict", "right_label", "comment", "reader", "verified")
+    verdict = None if row["verdict"] == "none" else Verdict(*(row[name] for name in names))
+    plain = {name: row[name] for name in ("id", "image", "name", "subject", "created")}
+    return Record(
+        **plain, cell=cell, model=row["model"], model_name=row["model_name"], verdict=verdict
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _line(what: str, text: str) -> str:
+    """Return a text that fits into one line of a table."""
+    return " ".join(_text(what, text, 255).split())
+
+
+def _text(what: str, text: str, most: int) -> str:
+    """Return a text that can be stored and shown, AppError if it is longer than `most`."""
+    if len(text) > most:
+        raise AppError(f"The {what} has {len(text):,} characters; at most {most:,} can be stored.")
+    return _HIDDEN.sub("\ufffd", text.encode("utf-8", "replace").decode()).strip()
