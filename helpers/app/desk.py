@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from starlette.concurrency import run_in_threadpool
 
 from helpers.app import pictures, uploads
-from helpers.app.answers import Answer, ModelFacts
+from helpers.app.answers import Answer, ModelFacts, Refused
 from helpers.app.service import Service, available
 from helpers.app.store import NewCell, Record, Store
 from helpers.base.errors import AppError, CourseError
@@ -73,6 +73,7 @@ class Desk:
         self.limits = limits or uploads.Limits()
         self._turn = asyncio.Lock()  # first come, first served
         self._seen: OrderedDict[int, Answer] = OrderedDict()
+        self._facts: dict[str, ModelFacts | Refused | None] = {}
         self._lock = threading.Lock()
 
     async def take(self, files: Sequence[Upload], subject: str, kind: str) -> list[Taken]:
@@ -167,13 +168,19 @@ class Desk:
         AppError
             When no run has this key, or it cannot be loaded.
         """
-        if key not in {facts.key for facts in self.models()}:
+        if self.facts(key) is None:
             raise AppError("There is no such model.")
         self.service = await run_in_threadpool(Service.load, key, self.artifacts)
 
-    def models(self) -> Iterator[ModelFacts]:
-        """Yield the facts of each model that can be chosen."""
-        return (facts for facts in available(self.artifacts) if isinstance(facts, ModelFacts))
+    def facts(self, key: str) -> ModelFacts | None:
+        """Return what is known about a model, None if it cannot be used (any more)."""
+        if self.service and self.service.facts.key == key:
+            return self.service.facts
+        if key not in self._facts:
+            known = {one.key: one for one in available(self.artifacts)}
+            self._facts[key] = known.get(key)
+        found = self._facts[key]
+        return found if isinstance(found, ModelFacts) else None
 
     def _remember(self, cell: int, answer: Answer) -> None:
         with self._lock:

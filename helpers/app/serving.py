@@ -18,9 +18,7 @@ PASSWORD = "COURSE_APP_PASSWORD"
 _MOST_CONNECTIONS = 100
 
 
-def serve(
-    data: Path, model: str, host: str, port: int | None, login: str, artifacts: Path
-) -> None:
+def serve(data: Path, model: str, host: str, port: int | None, login: str, artifacts: Path) -> None:
     """Answer until Ctrl-C.
 
     Parameters
