@@ -104,3 +104,20 @@ class ModelFacts:
     members: tuple[str, ...]
     notes: tuple[str, ...]
     card: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A run on disk that cannot stand behind the app.
+
+    Attributes
+    ----------
+    key, name : str
+        As in :class:`ModelFacts`.
+    reason : str
+        A sentence.
+    """
+
+    key: str
+    name: str
+    reason: str
