@@ -32,19 +32,15 @@ async def take(request: Request, desk: Desk, images: guard.Rate) -> list[Taken]:
         chosen = [one for one in chosen if one.filename or one.size]
         subject, kind = str(form.get("subject", "")), str(form.get("kind") or "auto")
         number = str(form.get("sample", ""))
-        if number.isdecimal() and int(number) < len(samples.NAMES):
-            name, drawn = (
-                samples.NAMES[int(number)],
-                await run_in_threadpool(samples.draw, int(number)),
-            )
-            files = [Upload(f"Drawn by the course: {name}", drawn)]
+        if not chosen and not number:
+            raise AppError("No image was sent: choose one first.")
+        if not images.take(guard.client_of(request.scope), len(chosen) or 1):
+            raise HTTPException(429, guard.too_many(images))
+        if number:
+            files = [await run_in_threadpool(_sample, number)]
         else:
             most = desk.limits.bytes + 1  # of a file that is too large, enough to be refused
             files = [Upload(one.filename or "", await one.read(most)) for one in chosen]
-    if not files:
-        raise AppError("No image was sent: choose one first.")
-    if not images.take(guard.client_of(request.scope), len(files)):
-        raise HTTPException(429, guard.too_many(images))
     return await desk.take(files, subject, kind)
 
 
@@ -65,3 +61,9 @@ def paging(asked: Mapping[str, str]) -> dict[str, Any]:
 def wants_part(request: Request) -> bool:
     """Return whether the pages' script asks for a part of a page."""
     return "x-part" in request.headers
+
+
+def _sample(number: str) -> Upload:
+    if not number.isdecimal() or int(number) >= len(samples.NAMES):
+        raise AppError("There is no such sample.")
+    return Upload(f"Drawn by the course: {samples.NAMES[int(number)]}", samples.draw(int(number)))

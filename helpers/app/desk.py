@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -72,7 +73,7 @@ class Desk:
         self.store, self.artifacts, self.service = store, artifacts, service
         self.limits = limits or uploads.Limits()
         self._turn = asyncio.Lock()  # first come, first served
-        self._seen: OrderedDict[int, Answer] = OrderedDict()
+        self._seen: OrderedDict[tuple, Answer] = OrderedDict()
         self._facts: dict[str, ModelFacts | Refused | None] = {}
         self._lock = threading.Lock()
 
@@ -121,8 +122,7 @@ class Desk:
                 )
             except CourseError as error:
                 taken.problem = str(error)
-            for cell, answer in zip(taken.cells, answers, strict=True):
-                self._remember(cell, answer)
+            self._remember(_digest(file.content), service.facts.key, answers)
 
     async def seen(self, record: Record) -> Answer:
         """Return what the model saw and said of a kept cell, from memory or by asking again.
@@ -133,9 +133,7 @@ class Desk:
             When another model answered than the one in use.
         """
         service = self.service
-        with self._lock:
-            known = self._seen.get(record.id)
-        if known is not None:
+        if known := self._remembered(record):
             return known
         if service is None or record.model != service.facts.key:
             raise AppError(f"{record.model_name} answered this cell. Choose it on the page Models.")
@@ -143,12 +141,11 @@ class Desk:
             return await run_in_threadpool(self._ask_again, service, record)
 
     def _ask_again(self, service: Service, record: Record) -> Answer:
-        picture = uploads.read(self.store.image(record.image), self.limits)
         for kind in ("auto", "cell", "field"):
-            for answer in service.classify([picture], kind)[0]:
-                if answer.box == record.cell.box:
-                    self._remember(record.id, answer)
-                    return answer
+            picture = uploads.read(self.store.image(record.image), self.limits)
+            self._remember(record.image, record.model, service.classify([picture], kind)[0])
+            if known := self._remembered(record):
+                return known
         raise AppError("The model does not find this cell in its picture any more.")
 
     async def explain(self, record: Record) -> np.ndarray:
@@ -182,11 +179,20 @@ class Desk:
         found = self._facts[key]
         return found if isinstance(found, ModelFacts) else None
 
-    def _remember(self, cell: int, answer: Answer) -> None:
+    def _remembered(self, record: Record) -> Answer | None:
         with self._lock:
-            self._seen[cell] = answer
+            return self._seen.get((record.image, record.model, record.cell.box))
+
+    def _remember(self, image: str, model: str, answers: Sequence[Answer]) -> None:
+        with self._lock:
+            for answer in answers:
+                self._seen[image, model, answer.box] = answer
             while len(self._seen) > _REMEMBERED:
                 self._seen.popitem(last=False)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _new_cell(answer: Answer) -> NewCell:

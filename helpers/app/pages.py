@@ -65,13 +65,14 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         return [*groups.values(), *refused]
 
     def _shown(record: Record) -> dict[str, Any]:
-        facts = desk.facts(record.model)
-        service = desk.service
+        facts, label = desk.facts(record.model), record.cell.label
         return {
             "record": record,
-            "classes": facts.classes[::-1] if facts else [record.cell.label],
+            "classes": facts.classes[::-1] if facts else [label] if label else [],
             "positive": facts.classes[1] if facts else "of the positive class",
-            "explained": service is not None and service.facts.key == record.model,
+            "explained": facts is not None
+            and desk.service is not None
+            and facts == desk.service.facts,
         }
 
     @router.post("/")
@@ -80,7 +81,8 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         ids = [cell for one in taken for cell in one.cells]
         problems = [one for one in taken if one.problem]
         if not asked.wants_part(request) and not problems:
-            return RedirectResponse(f"/?cells={','.join(map(str, ids[-_MOST_SHOWN:]))}", 303)
+            cells = ",".join(map(str, ids[-_MOST_SHOWN:]))
+            return RedirectResponse(f"/?cells={cells}#results", 303)
         records = await run_in_threadpool(lambda: [store.get(cell) for cell in ids])
         groups = await run_in_threadpool(_groups, records, problems)
         if not asked.wants_part(request):
@@ -111,8 +113,6 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         kept = {name: value for name, value in given.items() if value and name != "after"}
         choices = store.choices()
         agreement = store.agreement(given.get("model", ""))
-        table = agreement.confusion.rename(index=rendering.named, columns=rendering.named)
-        table.index.name, table.columns.name = "model says", "reader says"
         return rendering.page(
             request,
             "history.html.j2",
@@ -122,8 +122,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
             models=list(choices["model"].items()),
             query=urlencode(kept),
             more=urlencode({**kept, "after": page.next}) if page.next else "",
-            summary=agreement.summary,
-            confusion=None if table.empty else table,
+            agreement=agreement,
         )
 
     @router.get("/cell/{cell}")

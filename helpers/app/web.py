@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -47,7 +49,12 @@ def _problem(request: Request, error: Exception) -> Response:
     elif isinstance(error, RequestValidationError):
         where = ", ".join(str(one["loc"][-1]) for one in error.errors())
         sentence = f"The request has a value that does not fit: {where}."
-    elif not isinstance(error, CourseError):
+    elif isinstance(error, CourseError):
+        if request.method == "GET" and request.path_params:
+            status = 404
+        if isinstance(error.__cause__, OSError | sqlite3.Error):
+            status = 507
+    else:
         status, sentence = 500, "The app made a mistake. What was kept before is still there."
         if isinstance(error, OSError):
             sentence = f"The disk cannot be used ({error.strerror})."

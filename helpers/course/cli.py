@@ -276,6 +276,22 @@ def serve(
     serving.serve(data_folder, model, host, port, auth, artifacts_folder())
 
 
+@app.command()
+def predict(
+    path: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="One image, or many.")],
+    model: Annotated[
+        str, typer.Option(help="Folder name of a run; by default the newest network.")
+    ] = "",
+    kind: Annotated[str, typer.Option(help="What a picture shows: auto, cell or field.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Say what a trained network thinks of images. Teaching only, not for diagnosis."""
+    from helpers.app import predicting
+    from helpers.base import settings
+
+    raise typer.Exit(predicting.predict(path, model, kind, as_json, settings.artifacts_folder()))
+
+
 app.add_typer(data.app, name="data")
 
 

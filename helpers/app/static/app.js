@@ -34,11 +34,14 @@ function tell() {
 }
 
 function show(piece) {
-  const results = find("#results");
-  if (!find("h2", results)) results.insertAdjacentHTML("afterbegin", "<h2>Answers</h2>");
-  results.insertAdjacentHTML("beforeend", piece);
-  remember(results);
-  const cells = [...results.querySelectorAll(".card")].map(card => card.id.slice(5));
+  const results = find("#results"), cards = find("#cards"), head = find("h2", results);
+  cards.insertAdjacentHTML("beforeend", piece);
+  remember(cards);
+  if (head.hidden) {
+    head.hidden = false;
+    results.scrollIntoView();
+  }
+  const cells = [...cards.querySelectorAll(".card")].map(card => card.id.slice(5));
   history.replaceState(null, "", cells.length ? "/?cells=" + cells.slice(-200).join(",") : "/");
 }
 
@@ -147,7 +150,7 @@ if (upload) {
 // The reader's name is kept in this browser and filled in.
 function remember(within) {
   const name = localStorage.getItem("reader");
-  for (const input of within.querySelectorAll("input[name=reader]")) input.value ||= name;
+  for (const input of within.querySelectorAll("input[name=reader]")) input.value ||= name ?? "";
 }
 remember(document);
 
