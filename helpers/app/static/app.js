@@ -131,9 +131,9 @@ if (upload) {
     });
   }
   document.addEventListener("drop", async event => {
-    const entries = [...event.dataTransfer.items].map(item => item.webkitGetAsEntry());
-    const found = await Promise.all(entries.filter(Boolean).map(dropped));
-    send(found.flat());
+    const given = event.dataTransfer, plain = [...given.files];
+    const entries = [...given.items].map(item => item.webkitGetAsEntry()).filter(Boolean);
+    send(entries.length ? (await Promise.all(entries.map(dropped))).flat() : plain);
   });
   document.addEventListener("paste", event => {
     const files = [...event.clipboardData.files];
