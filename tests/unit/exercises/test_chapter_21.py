@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sqlite3
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -168,14 +169,15 @@ def test_the_checkers_find_the_common_mistakes(letter, wrong, hint):
 def store(tmp_path):
     page = run("21", "TABLES = ", "import io\n", np=np)
     place = SimpleNamespace(name=str(tmp_path))
-    return functions("21", "open_store", **page, Path=Path, place=place)
+    names = {**page, "Path": Path, "tempfile": tempfile, "place": place}
+    return functions("21", "open_store", **names)
 
 
 SAID = {"label": "all", "probability": 0.75}
 
 
 def test_the_store_of_the_page_keeps_a_picture_once_and_every_verdict(store):
-    db = store["open_store"]("a.sqlite")
+    db = store["open_store"]()[0]
     first, second = (store["keep"](db, b"picture", name, "p1", SAID) for name in ("a", "b"))
     for label in ("hem", "all"):
         store["verify"](db, second, label)
@@ -189,7 +191,7 @@ def test_the_store_of_the_page_keeps_a_picture_once_and_every_verdict(store):
 
 
 def test_the_store_of_the_page_keeps_all_or_nothing(store):
-    db = store["open_store"]("a.sqlite")
+    db = store["open_store"]()[0]
     with pytest.raises(sqlite3.Error):
         store["keep"](db, b"picture", object(), "p1", SAID)  # fails behind the first command
     assert db.execute("SELECT count(*) FROM images").fetchone()[0] == 0
