@@ -103,7 +103,7 @@ def test_upload_verify_reload_filter_export_import(visit, size, tmp_path):
     page.reload()
     assert cards.first.locator(".tag.bad").is_visible()
     cards.first.get_by_role("link", name="Cell").click()
-    assert page.get_by_text("<b>smudged</b>").first.is_visible()
+    page.locator(".verdicts").get_by_text("<b>smudged</b>").wait_for()
     page.get_by_role("link", name="History").click()
     page.get_by_label("Verified").select_option(label="disagreed")
     page.get_by_role("button", name="Show").click()
