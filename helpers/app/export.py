@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
+import re
 import shutil
 import tempfile
 import zipfile
@@ -14,27 +16,29 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 from PIL import Image
 
-from helpers.app.store import Store
+from helpers.app.store import Store, ending_of
 from helpers.base.errors import AppError
 from helpers.base.files import told
-from helpers.base.image_files import open_image
 from helpers.datasets.readers.tables import NOBODY, NOTHING
 
 #: From the bytes of an uploaded file to RGB: `helpers.app.uploads.read`.
 Reader = Callable[[bytes], np.ndarray]
 # With one of these in front a spreadsheet takes a text for a formula. In countries that
 # write decimal commas, it takes a semicolon for the end of an entry.
-_FORMULA = r"(^|[;,\t\n])(\s*[=+\-@＝＋－＠])"
+_FORMULA = re.compile(r"(^|[;,\t\r\n])( *[=+\-@＝＋－＠])")
 
 
-def to_csv(store: Store, **filters: str | bool) -> str:
-    """Return the records that fit the filters of :meth:`Store.page` as the text of a CSV file.
+def to_csv(store: Store, **filters: str | bool) -> Iterator[str]:
+    """Return a CSV file of the records that fit the filters of :meth:`Store.page`, in pieces.
 
     A text that a spreadsheet would run as a formula has a ``'`` in front.
     """
-    return _csv(store.table(**filters).drop(columns="verdict_id"))
+    table = store.table(**filters).drop(columns="verdict_id")
+    starts = range(0, max(len(table), 1), 500)
+    return (_csv(table[start : start + 500], header=start == 0) for start in starts)
 
 
 def to_folder(store: Store, folder: str | os.PathLike, read: Reader, **filters: str | bool) -> Path:
@@ -62,12 +66,12 @@ def to_folder(store: Store, folder: str | os.PathLike, read: Reader, **filters: 
     Notes
     -----
     A cell with a box is cut out of its picture; one that is a whole picture is the file as
-    uploaded, or a PNG of it where the course reads no such files. The label is that of the newest
-    verdict on this place in the picture, whichever model drew the box; without a label (unsure)
-    the cell is left out. ``subjects.csv`` gives the subject and the label of each image. All cells
-    of a picture are of one subject: the one named last for it. Where none was named, the picture
-    counts as a person of its own, so no split can part its cells; two pictures of one unknown
-    person can still be parted, which is why the subject should be named with the upload.
+    uploaded. The label is that of the newest verdict on this place in the picture, whichever
+    model drew the box; without a label (unsure) the cell is left out.
+    ``subjects.csv`` gives the subject and the label of each image. All cells of a picture are of
+    one subject: the one named last for it. Where none was named, the picture counts as a person of
+    its own, so no split can part its cells; two pictures of one unknown person can still be
+    parted, which is why the subject should be named with the upload.
     """
     folder = Path(folder)
     pieces = files(store, read, **filters)
@@ -110,15 +114,14 @@ def _files(
     store: Store, read: Reader, rows: pd.DataFrame, subjects: dict[str, str]
 ) -> Iterator[tuple[str, bytes]]:
     lines = []
-    for digest, cells in rows.groupby("image", sort=False):
+    for digest, cells in itertools.groupby(rows.itertuples(), lambda cell: cell.image):
         content, pixels = store.image(digest), None
-        for cell in cells.itertuples():
-            found = None if cell.box else open_image(io.BytesIO(content))
-            if found and not found.problem:
-                ending, piece = f".{found.format.lower()}", content
-            else:
+        for cell in cells:
+            if cell.box:
                 pixels = read(content) if pixels is None else pixels
-                ending, piece = ".png", _png(pixels, json.loads(cell.box or "null"))
+                ending, piece = ".png", _cut(pixels, *json.loads(cell.box))
+            else:
+                ending, piece = ending_of(content), content
             name = f"images/{digest[:12]}-{cell.id}{ending}"
             lines.append((name, subjects.get(digest, f"unknown-{digest[:12]}"), cell.right_label))
             yield name, piece
@@ -126,38 +129,31 @@ def _files(
     yield "subjects.csv", _csv(table).encode()
 
 
-def _png(pixels: np.ndarray, box: list[int] | None) -> bytes:
-    top, left, bottom, right = box or (0, 0, *pixels.shape[:2])
-    cut = pixels[max(top, 0) : bottom, max(left, 0) : right]
+def _cut(pixels: np.ndarray, top: int, left: int, bottom: int, right: int) -> bytes:
+    cell = pixels[max(top, 0) : bottom, max(left, 0) : right]
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(cut)).save(file, "PNG")
+    Image.fromarray(np.ascontiguousarray(cell)).save(file, "PNG")
     return file.getvalue()
 
 
-def _csv(table: pd.DataFrame) -> str:
-    texts = table.select_dtypes("object").columns
-    table = table.assign(
-        **{name: table[name].str.replace(_FORMULA, r"\1'\2", regex=True) for name in texts}
+def _csv(table: pd.DataFrame, header: bool = True) -> str:
+    for name in table.columns[[not is_numeric_dtype(kind) for kind in table.dtypes]]:
+        plain = table[name].map(lambda text: _FORMULA.sub(r"\1'\2", text), na_action="ignore")
+        table = table.assign(**{name: plain})
+    return table.to_csv(
+        index=False, header=header, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
     )
-    return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
 
 
-class _Pieces(io.RawIOBase):
-    """A file to be written from its beginning to its end, taken away in pieces."""
-
-    def __init__(self) -> None:
-        self._written = bytearray()
-
-    def writable(self) -> bool:
-        return True
+class _Pieces(list[bytes]):
+    """A file that is written from its beginning to its end and handed on in pieces."""
 
     def write(self, piece: bytes) -> int:
-        self._written += piece
+        self.append(piece)
         return len(piece)
 
-    def take(self) -> bytes:
-        taken, self._written = bytes(self._written), bytearray()
-        return taken
+    def flush(self) -> None:
+        pass
 
 
 def _zip(pieces: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
@@ -165,5 +161,6 @@ def _zip(pieces: Iterator[tuple[str, bytes]]) -> Iterator[bytes]:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, content in pieces:
             archive.writestr(name, content)
-            yield file.take()
-    yield file.take()
+            yield b"".join(file)
+            file.clear()
+    yield b"".join(file)

@@ -24,8 +24,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers.app.answers import Vote
-from helpers.base.errors import AppError, CourseError
-from helpers.base.files import atomic_path, locked
+from helpers.base.errors import AppError
+from helpers.base.files import FileError, atomic_path, locked
 
 #: What a reader can say about a cell. As a filter, ``none`` finds cells without a verdict.
 VERDICTS = ("agree", "disagree", "unsure")
@@ -48,8 +48,10 @@ _MIGRATIONS = (
         created TEXT NOT NULL);
     CREATE INDEX verdicts_cell ON verdicts (cell);
     CREATE VIEW records AS
-        SELECT cells.*, coalesce(verdict, 'none') AS verdict, verdicts.label AS right_label,
-            comment, reader, verdicts.created AS verified, verdicts.id AS verdict_id
+        SELECT cells.*, coalesce(verdict, 'none') AS verdict,
+            coalesce(verdicts.label, '') AS right_label, coalesce(comment, '') AS comment,
+            coalesce(reader, '') AS reader, coalesce(verdicts.created, '') AS verified,
+            coalesce(verdicts.id, 0) AS verdict_id
         FROM cells LEFT JOIN verdicts
             ON verdicts.id = (SELECT max(id) FROM verdicts WHERE cell = cells.id);
     """,
@@ -183,7 +185,8 @@ class Store:
         self._lock = threading.RLock()
         with self._told(), locked(self.folder / ".records.lock"):
             # Checked first: SQLite removes the log beside an empty database.
-            if self._is_empty() and any(self._files()):
+            lost = not self._path.exists() or not self._path.stat().st_size
+            if lost and any(self._files()):
                 raise AppError(
                     f"{self.folder} holds images, but their records are lost: {self._path.name} "
                     "is missing or empty. Put back a copy of it, or choose another folder."
@@ -227,9 +230,9 @@ class Store:
         subject : str
             The person the picture is of; ``""`` when unknown.
         """
-        ending = next((_ENDINGS[mark] for mark in _ENDINGS if content.startswith(mark)), None)
-        if ending is None or not cells:
-            raise AppError("Nothing was stored: it is no BMP, JPEG, PNG or TIFF, or has no cell.")
+        ending = ending_of(content)
+        if not cells:
+            raise AppError("Nothing was stored: the picture has no cell.")
         digest = hashlib.sha256(content).hexdigest()
         name = _line("name", name[:255])
         row = (_now(), digest, name, _line("subject", subject), model, model_name)
@@ -250,25 +253,17 @@ class Store:
         """Store a verdict about a cell and return the record; earlier verdicts are kept."""
         with self._writing():
             label = self.get(cell).cell.label
-            right = {"agree": label, "unsure": ""}.get(
-                verdict.verdict, _line("label", verdict.label)
-            )
+            given = _line("label", verdict.label)
+            right = {"agree": label, "unsure": ""}.get(verdict.verdict, given)
             if verdict.verdict not in VERDICTS:
                 raise AppError(f"A verdict is one of {', '.join(VERDICTS)}.")
             if verdict.verdict == "agree" and not label:
                 raise AppError("The model gave no answer here: there is nothing to agree with.")
             if verdict.verdict == "disagree" and right in ("", label):
                 raise AppError("Who disagrees must name the right label, another than the model's.")
-            self._run(
-                "INSERT INTO verdicts (cell, verdict, label, comment, reader, created)"
-                " VALUES (?, ?, ?, ?, ?, ?)",
-                cell,
-                verdict.verdict,
-                right,
-                _text("comment", verdict.comment, 5000),
-                _line("reader", verdict.reader),
-                _now(),
-            )
+            texts = _text("comment", verdict.comment, 5000), _line("reader", verdict.reader)
+            values = (cell, verdict.verdict, right, *texts, _now())
+            self._run("INSERT INTO verdicts VALUES (NULL, ?, ?, ?, ?, ?, ?)", *values)
             return self.get(cell)
 
     def get(self, cell: int) -> Record:
@@ -334,9 +329,9 @@ class Store:
     def table(self, **filters: str | bool) -> pd.DataFrame:
         """Return the records that fit the filters of :meth:`page`, oldest first, as a table."""
         where, values = _where(**filters)
-        sql = f"SELECT * FROM records WHERE {where} ORDER BY id"
-        with self._told(), self._lock:
-            return pd.read_sql_query(sql, self._db, params=values)
+        rows = self._run(f"SELECT * FROM records WHERE {where} ORDER BY id", *values)
+        names = [name for (name,) in self._run("SELECT name FROM pragma_table_info('records')")]
+        return pd.DataFrame(map(tuple, rows), columns=names)
 
     def agreement(self, model: str = "") -> Agreement:
         """Compare a model, or all of them together, with the newest verdicts."""
@@ -375,7 +370,7 @@ class Store:
             )
         faults = self._run("PRAGMA integrity_check(1)")[0][0]
         if faults != "ok":
-            raise sqlite3.DatabaseError(faults)
+            raise self._damaged(faults)
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             self._run(f"PRAGMA {pragma}")
         with self._writing():
@@ -398,9 +393,6 @@ class Store:
     def _file(self, digest: str, ending: str) -> Path:
         return self.folder / "images" / digest[:2] / f"{digest}{ending}"
 
-    def _is_empty(self) -> bool:
-        return not self._path.exists() or not self._path.stat().st_size
-
     def _run(self, sql: str, *values: object) -> list[sqlite3.Row]:
         with self._told(), self._lock:
             return self._db.execute(sql, values).fetchall()
@@ -422,31 +414,39 @@ class Store:
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         """Say in one sentence what is wrong with the disk or the database."""
-        kept = "Nothing that was stored before is lost"
         try:
             yield
-        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-                raise
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-            if code == sqlite3.SQLITE_BUSY:
-                what = f"Another program has been writing to {self.folder} for {_WAIT} seconds"
-                cure = "try again"
-            elif code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-                what, kept = f"{self._path} is damaged ({error})", "Nothing was changed or deleted"
-                cure = "put back a copy of it, or choose another folder"
-            else:
-                what = f"{self.folder} cannot be used ({error})"
-                cure = "make room there, or choose another folder in which you may write"
-            raise AppError(f"{what}. {kept}: {cure}.") from error
         except OSError as error:
-            if isinstance(error, CourseError) and error.__cause__ is not None:
-                error = error.__cause__
-            reason = getattr(error, "strerror", None) or str(error)
-            raise AppError(
-                f"{self.folder} cannot be used ({reason}). {kept}: make room there, or choose "
-                "another folder in which you may write."
-            ) from error
+            cause = error.__cause__ if isinstance(error, FileError) else error
+            raise self._refused(getattr(cause, "strerror", None) or str(error)) from error
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise self._damaged(str(error)) from error
+            if not isinstance(error, sqlite3.OperationalError):
+                raise  # a mistake of the course
+            busy = f"another program has been writing there for {_WAIT} seconds"
+            raise self._refused(busy if code == sqlite3.SQLITE_BUSY else str(error)) from error
+
+    def _damaged(self, reason: str) -> AppError:
+        return AppError(
+            f"{self._path} is damaged ({reason}). Nothing was changed or deleted: put back a copy "
+            "of it, or choose another folder."
+        )
+
+    def _refused(self, reason: str) -> AppError:
+        return AppError(
+            f"{self.folder} cannot be used ({reason}). Nothing that was stored before is lost: "
+            "make room there and try again, or choose another folder in which you may write."
+        )
+
+
+def ending_of(content: bytes) -> str:
+    """Return the ending that fits the first bytes of an image file, such as ``.png``."""
+    for mark, ending in _ENDINGS.items():
+        if content.startswith(mark):
+            return ending
+    raise AppError("Nothing was stored: the file is no BMP, JPEG, PNG or TIFF.")
 
 
 def _where(
