@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from helpers import images as image_files
 from helpers import predictions as prediction_tables
 from helpers.app.saved_runs import SavedRun
 from helpers.base import code, provenance
-from helpers.base.errors import CourseError
+from helpers.base.errors import AppError, CourseError
 from helpers.base.files import kept
 from helpers.explaining import shortcuts
 from helpers.models import layers
@@ -41,6 +42,7 @@ BINS = 5
 #: Images in a step: other numbers would be compiled anew, so fewer images are filled up.
 STEPS = (32, 8, 1)
 _MOST_FEATURES = 2048  # of more, a covariance would not fit into the memory of a laptop
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile)
 _MEASURED = 500  # training images whose files are measured, at most
 
 
@@ -99,8 +101,11 @@ class Reference:
         Of 100 training cells, 99 are sharper.
     sides : numpy.ndarray
         The 1st and 99th percentile of the longer side of a training cell's box, in pixels.
+    on_black : bool
+        Whether it was trained on cells cut out on black, not on photographs.
     words : dict
-        `problem` (why nothing is known), `split`, `people`, `figures`, `collapsed`, `card`.
+        `problem` (why nothing is known), `split`, `people`, `figures`, `collapsed`, `guesses`
+        (that it may be no better than guessing), `card`.
     """
 
     temperatures: np.ndarray
@@ -163,28 +168,21 @@ def reference(
     progress : callable
         Is told in a sentence what takes long.
     """
-    unknown = Reference(np.ones(len(runs) + 1))
-    path = path_of(runs, artifacts)
-    try:
-        if found := (path.is_file() and read(path)):
-            return found
+
+    def make(target: Path) -> None:
         progress("Looking for the images that the network was trained and validated on.")
         table, split = _catalog(runs[0], artifacts)
-        if table is None:
-            problem = "the images that it was trained on cannot be put together again"
-        else:
-            progress(f"Measuring {len(runs)} networks on {len(table)} images, once.")
+        progress(f"Measuring {len(runs)} of the course's networks on {len(table)} images, once.")
+        made = _measured(runs, networks, table, split, artifacts)
+        arrays = {name: value for name, value in vars(made).items() if name != "words"}
+        np.savez(target, words=json.dumps(made.words), **arrays)
 
-            def make(target: Path) -> None:
-                made = _measured(runs, networks, table, split, artifacts)
-                arrays = {k: v for k, v in vars(made).items() if k != "words"}
-                np.savez(target, words=json.dumps(made.words), **arrays)
-
-            return kept(path, read, make)
+    try:
+        return kept(path_of(runs, artifacts), _read, make)
     except CourseError as error:
         problem = str(error)
-    drawn = runs[0].record["settings"]["dataset"] in ("phantom", "cnmc")
-    return Reference(unknown.temperatures, on_black=drawn, words={"problem": problem})
+    on_black = runs[0].record["settings"]["dataset"] in ("phantom", "cnmc")
+    return Reference(np.ones(len(runs) + 1), on_black=on_black, words={"problem": problem})
 
 
 def path_of(runs: Sequence[SavedRun], artifacts: Path) -> Path:
@@ -194,17 +192,25 @@ def path_of(runs: Sequence[SavedRun], artifacts: Path) -> Path:
     return Path(artifacts) / "app" / f"{runs[0].key}-{digest}.npz"
 
 
-def read(path: Path) -> Reference | None:
-    """Return the reference in a file, None if it is missing or damaged."""
+def words_of(runs: Sequence[SavedRun], artifacts: Path) -> dict:
+    """Return the words of a reference that is on disk, else no words."""
+    try:
+        with np.load(path_of(runs, artifacts), allow_pickle=False) as stored:
+            return json.loads(str(stored["words"]))
+    except _UNREADABLE:
+        return {}
+
+
+def _read(path: Path) -> Reference | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = dict(stored)
         return Reference(**{**arrays, "words": json.loads(str(arrays["words"]))})
-    except (OSError, ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         return None
 
 
-def _catalog(run: SavedRun, artifacts: Path) -> tuple[pd.DataFrame | None, str]:
+def _catalog(run: SavedRun, artifacts: Path) -> tuple[pd.DataFrame, str]:
     """Return the catalog that a network was trained on, and how it was split."""
     course = run.course(artifacts)
     for split in lineup.SPLITS:
@@ -213,7 +219,7 @@ def _catalog(run: SavedRun, artifacts: Path) -> tuple[pd.DataFrame | None, str]:
         for rows in (table, used):  # some trainings were also given the test images
             if catalogs.fingerprint(rows, catalogs.TRAINED_ON) == run.record["data"]["rows"]:
                 return table, split
-    return None, ""
+    raise AppError("the images that it was trained on cannot be put together again")
 
 
 def _measured(
@@ -273,13 +279,17 @@ def _words(run: SavedRun, calibrated: pd.DataFrame, split: str, artifacts: Path)
     course = run.course(artifacts)
     parts = dict(list(calibrated.groupby("split")))
     people = {part: rows["subject"].nunique() for part, rows in parts.items()}
-    figures = {}
+    figures, guesses = {}, ""
     for name in ("auc", "balanced_accuracy", "sensitivity", "specificity"):
         value = metrics.METRICS[name](parts["val"])
         low, high = metrics.bootstrap_interval(parts["val"], name, course.profile.resamples)
-        interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite([low, high]).all() else ""
+        known = np.isfinite([low, high]).all()
+        interval = f"[{low:.2f}, {high:.2f}]" if known else "(no interval)"
         title = "AUC" if name == "auc" else name.replace("_", " ")
-        figures[f"{title} (validation)"] = f"{value:.2f}{interval} over {people['val']} subjects"
+        shown = f"{value:.2f} {interval} over {people['val']} subjects"
+        figures[f"{title} (validation)"] = shown
+        if name == "auc" and not (known and low > 0.5):
+            guesses = f"It is not shown to be better than guessing: its AUC is {shown}."
     collapsed = run.record.get("collapsed") or collapse.judge(run.name, calibrated)
     card = cards.model_card(
         run.name, calibrated, course, source=_source(run.record), record=run.record
@@ -289,6 +299,7 @@ def _words(run: SavedRun, calibrated: pd.DataFrame, split: str, artifacts: Path)
         "people": f"{people['train']} subjects trained, {people['val']} validated",
         "figures": figures,
         "collapsed": collapsed,
+        "guesses": guesses,
         "card": card,
     }
 

@@ -149,8 +149,10 @@ def _network(path: Path) -> tuple[int, str]:
         return 0, "Its network, best.keras, is damaged or of an unknown form."
     if '"Lambda"' in text:
         return 0, "Its network holds code, which is not run."
-    if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or not shape[1]:
+    if len(shape) < 4:
         return 0, "It takes features of a backbone, not images: it is a part of another network."
+    if shape[1] != shape[2] or shape[3] != 3 or not shape[1]:
+        return 0, "It takes no square RGB images."
     if last["class_name"] != "Model" and last["config"].get("activation") != "sigmoid":
         return 0, "Its answer is not one probability."
     return shape[1], ""

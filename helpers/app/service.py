@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from helpers.app import prepare, saved_runs
 from helpers.app.answers import Answer, ModelFacts, Refused, Vote
 from helpers.app.saved_runs import SavedRun
 from helpers.base import arguments
-from helpers.base.errors import AppError, CourseError, ExplainError
+from helpers.base.errors import AppError, CellError, CourseError, ExplainError
 from helpers.base.settings import Profile, Settings
 from helpers.images import cropping
 from helpers.predictions import calibration
@@ -25,9 +26,9 @@ from helpers.predictions import calibration
 KINDS = ("auto", "cell", "field")
 #: From this calibrated probability up the answer is the positive class.
 THRESHOLD = 0.5
-#: What is trained where no network is: seconds on two cores, and better than guessing.
-SMALL = Profile("small", 400, 400, 24, 48, 12, 4, 32, 200)
-_LEAST_NUCLEUS = 0.02  # of a picture of one cell: a smaller stain is none
+#: What is trained where no network is: half a minute on two cores, and better than guessing.
+SMALL = Profile("small", 800, 800, 200, 64, 12, 4, 16, 200)
+_ONE_CELL = 1 / 30  # of a picture: a nucleus in its middle that is as large shows one cell
 _ANOTHER_SIZE = 1.25  # times larger or smaller than 99 of 100 training cells
 
 
@@ -53,16 +54,14 @@ def available(artifacts: Path) -> list[ModelFacts | Refused]:
 
     Only records are read. A network that was loaded once before is described in full.
     """
-    runs = saved_runs.find(artifacts)
-    return [
-        Refused(run.key, run.name, run.reason)
-        if run.reason
-        else _facts(
-            voting := saved_runs.members(run, runs),
-            prepare.read(prepare.path_of(voting, artifacts)),
-        )
-        for run in runs
-    ]
+    runs, listed = saved_runs.find(artifacts), []
+    for run in runs:
+        if run.reason:
+            listed.append(Refused(run.key, run.name, run.reason))
+            continue
+        voting = saved_runs.members(run, runs)
+        listed.append(_facts(voting, prepare.words_of(voting, artifacts)))
+    return listed
 
 
 def train_small(artifacts: Path, progress: Callable[[str], object] = print) -> str:
@@ -132,7 +131,7 @@ class Service:
         progress(f"Loading {' and '.join(one.name for one in runs)}.")
         networks = [prepare.Network(one) for one in runs]
         known = prepare.reference(runs, networks, artifacts, progress)
-        return cls(_facts(runs, known), networks, known)
+        return cls(_facts(runs, known.words), networks, known)
 
     def classify_crops(self, crops: np.ndarray) -> Scores:
         """Return what the networks say about squares, uint8 of shape (n, size, size, 3)."""
@@ -154,8 +153,8 @@ class Service:
             uint8 RGB, of any sizes.
         kind : str
             ``cell``: one cell in the middle; ``field``: many cells; ``auto``: a cell cut out on
-            black is one cell, and a photograph is what the network was trained on: whole
-            photographs, or cells that are found and cut out one by one.
+            black is one cell. A photograph is classified whole if the network was trained so;
+            else its cells are found and cut out: the one in the middle if it is large, or all.
 
         Raises
         ------
@@ -195,7 +194,7 @@ class Service:
         return drawn / drawn.max() if drawn.max() > 0 else drawn
 
     def _answer(self, cell: Found, scores: Scores, row: int) -> Answer:
-        size, known = self.facts.size, self._known
+        known = self._known
         if cell.none:
             return Answer(None, cell.crop, "", np.nan, THRESHOLD, "", (), np.nan, cell.warnings)
         probability, distance = float(scores.probability[row]), float(scores.distance[row])
@@ -208,12 +207,12 @@ class Service:
             )
         if prepare.sharpness(cell.crop) < known.sharp:
             warnings.append("It is out of focus: 99 in 100 training cells are sharper.")
-        top, left, bottom, right = cell.box or (0, 0, size, size)
+        top, left, bottom, right = cell.box
         side, (low, high) = max(bottom - top, right - left), known.sides
-        if cell.box and not low / _ANOTHER_SIZE <= side <= high * _ANOTHER_SIZE:
+        if not low / _ANOTHER_SIZE <= side <= high * _ANOTHER_SIZE:
             warnings.append(
-                f"It is {side} pixels long, but the network was trained on {low:.0f} to "
-                f"{high:.0f}: the size in a photograph depends on microscope and camera."
+                f"It is of another size than in training: its longer side has {side} pixels, those "
+                f"of training had {low:.0f} to {high:.0f}."
             )
         names = self.facts.members
         return Answer(
@@ -258,14 +257,14 @@ class Service:
         """Cut the cells of a photograph out, on black if the network was trained so."""
         from helpers.cells import segmentation
 
-        cells = None
-        if kind != "cell":
+        cells = np.zeros(picture.shape[:2], int)
+        if kind != "field":
+            with contextlib.suppress(CellError):
+                one = segmentation.segment_cell(picture)
+                if one.nucleus.mean() >= _ONE_CELL:
+                    cells = one.cells
+        if kind == "field" or (kind == "auto" and not cells.any()):
             cells = segmentation.segment_field(picture).cells
-        if kind == "cell" or (kind == "auto" and not cells.any()):
-            one = segmentation.segment_cell(picture)
-            if one.nucleus.mean() < _LEAST_NUCLEUS:
-                return []
-            cells = one.cells
         found = []
         for number in range(1, cells.max(initial=0) + 1):
             rows, columns = np.nonzero(cells == number)
@@ -289,10 +288,9 @@ def _clipped(box: tuple[int, int, int, int], picture: np.ndarray) -> tuple[str, 
     return ("It touches the border of the picture: a part of it may be missing.",)
 
 
-def _facts(runs: Sequence[SavedRun], known: prepare.Reference | None) -> ModelFacts:
-    """Return what a person reads about a vote; `known` is None before it was loaded once."""
+def _facts(runs: Sequence[SavedRun], words: dict) -> ModelFacts:
+    """Return what a person reads about a vote, with the words of its reference, if it has any."""
     run = runs[0]
-    words = known.words if known else {}
     record, data = run.record, run.record["data"]
     settings = record["settings"]
     notes = []
@@ -304,8 +302,10 @@ def _facts(runs: Sequence[SavedRun], known: prepare.Reference | None) -> ModelFa
         )
     if record.get("weights", {}).get("source") == "random":
         notes.append("Its backbone started from random weights: no ImageNet weights were there.")
-    if known and "problem" in words:
+    if "problem" in words:
         notes.append(f"Its probabilities are not calibrated: {words['problem'].rstrip('.')}.")
+    if guesses := words.get("guesses"):
+        notes.append(guesses)
     split = words.get("split") or ("random" if "random" in run.name else "")
     if split == "random":
         notes.append(

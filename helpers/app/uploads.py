@@ -71,7 +71,7 @@ def read(content: bytes, limits: Limits | None = None) -> np.ndarray:
             f"The file has {len(content) / 1e6:.1f} MB, but at most {limits.bytes / 1e6:g} MB are "
             "taken."
         )
-    turn = _require_one_small_picture(content, limits)
+    _require_one_small_picture(content, limits)
     try:
         found = open_image(io.BytesIO(content))
     except (OSError, MemoryError) as error:
@@ -81,19 +81,19 @@ def read(content: bytes, limits: Limits | None = None) -> np.ndarray:
     image = found.image
     if image is None:  # a plain BMP, of which only the header was read
         image = Image.open(io.BytesIO(content), formats=("BMP",)).convert("RGB")
-    if turn != 1:
+    if (turn := _turn(content)) != 1:
         image.getexif()[_ORIENTATION] = turn
         image = ImageOps.exif_transpose(image)
     return np.array(image)
 
 
-def _require_one_small_picture(content: bytes, limits: Limits) -> int:
-    """Return the EXIF orientation; refuse several pictures and too many pixels by the header."""
+def _require_one_small_picture(content: bytes, limits: Limits) -> None:
+    """Raise an ImageError for several pictures or too many pixels, judged by the header."""
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
         width, height = image.size
     except Exception:  # no header that Pillow understands: `open_image` says what the file is
-        return 1
+        return
     if width * height > limits.pixels:
         raise ImageError(
             f"The picture has {width}x{height} pixels, but at most "
@@ -103,8 +103,12 @@ def _require_one_small_picture(content: bytes, limits: Limits) -> int:
         raise ImageError(
             "The file shows several pictures (pages, or an animation): send one picture a file."
         )
+
+
+def _turn(content: bytes) -> int:
+    """Return the EXIF orientation, 1 (upright) where there is none."""
     with contextlib.suppress(Exception):  # damaged metadata turn nothing
-        turn = image.getexif().get(_ORIENTATION, 1)
+        turn = Image.open(io.BytesIO(content), formats=_FORMATS).getexif().get(_ORIENTATION)
         return turn if turn in range(1, 9) else 1
     return 1
 

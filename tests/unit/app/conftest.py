@@ -1,0 +1,62 @@
+"""A small trained network with its images, once for all tests of the app."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from helpers.base.settings import Profile, Settings
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """Return the artifacts with two small networks of one split; the environment names them."""
+    pytest.importorskip("keras")
+    from helpers import images, training
+    from helpers.app import service
+    from helpers.models import custom_cnn
+    from helpers.studies import lineup
+
+    folder = tmp_path_factory.mktemp("trained")
+    before = os.environ.get("COURSE_ARTIFACTS")
+    os.environ["COURSE_ARTIFACTS"] = str(folder)
+    tiny = Profile("tiny", 60, 60, 12, 32, 2, 2, 16, 50)
+    course = Settings("phantom", tiny, 24, None, folder)
+    table = lineup.catalog(course)
+    pixels = images.load_images(table, tiny.size)
+    for seed, name in ((1, "custom_cnn-subject"), (2, "other-subject")):
+        training.fit(custom_cnn.build(tiny.size, seed), table, pixels, course, name)
+    for facts in service.available(folder):
+        service.Service.load(facts.key, folder, str)
+    yield folder
+    os.environ.pop("COURSE_ARTIFACTS")
+    if before is not None:
+        os.environ["COURSE_ARTIFACTS"] = before
+
+
+@pytest.fixture
+def artifacts(trained, tmp_path, monkeypatch):
+    """Return a copy of the small networks' artifacts that a test may damage."""
+    folder = tmp_path / "artifacts"
+    shutil.copytree(trained, folder)
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def loaded(trained):
+    """Return the service of the small networks."""
+    from helpers.app import service
+
+    key = next(facts.key for facts in service.available(trained) if "custom" in facts.key)
+    return service.Service.load(key, trained, str)
+
+
+@pytest.fixture(scope="session")
+def frames(trained):
+    """Return drawn frames, as their files show them."""
+    from helpers.images import read_image
+
+    return [read_image(path) for path in sorted(trained.glob("phantoms/**/*.bmp"))[:12]]
