@@ -19,7 +19,6 @@ from helpers.app import guard, rendering, samples, service, serving, store, web
 from helpers.app.desk import Desk
 from helpers.app.uploads import Limits
 from helpers.base.errors import AppError
-from helpers.base.settings import Profile
 
 HERE = "http://127.0.0.1:7860"
 #: Names that do harm where they are taken for HTML, for a path or for a header.
@@ -34,25 +33,10 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("artifacts")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service, "SMALL", Profile("small", 60, 60, 12, 32, 2, 4, 16, 50))
-        service.train_small(folder, progress=lambda text: None)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def loaded(artifacts):
-    newest = service.available(artifacts)[0]
-    return service.Service.load(newest.key, artifacts, progress=lambda text: None)
-
-
 @pytest.fixture
-def desk(tmp_path, artifacts, loaded):
+def desk(tmp_path, trained, loaded):
     records = store.Store(tmp_path / "data")
-    yield Desk(records, artifacts, loaded)
+    yield Desk(records, trained, loaded)
     records.close()
 
 
