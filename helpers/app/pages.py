@@ -82,7 +82,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         problems = [one for one in taken if one.problem]
         if not asked.wants_part(request) and not problems:
             cells = ",".join(map(str, ids[-_MOST_SHOWN:]))
-            return RedirectResponse(f"/?cells={cells}#results", 303)
+            return RedirectResponse(f"/?cells={cells}", 303)
         records = await run_in_threadpool(lambda: [store.get(cell) for cell in ids])
         groups = await run_in_threadpool(_groups, records, problems)
         if not asked.wants_part(request):

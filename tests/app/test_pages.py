@@ -142,7 +142,7 @@ def test_many_files_a_drop_and_a_paste(visit):
 
 def test_a_field_shows_its_boxes_beside_its_cells(visit):
     watched = visit()
-    watched.page.get_by_role("button", name="Field of cells").click()
+    watched.page.get_by_role("button", name="Sample field").click()
     watched.page.wait_for_url("**/?cells=*")
     numbers = watched.page.locator(".field .number").all_inner_texts()
     assert numbers == [str(n + 1) for n in range(len(numbers))]

@@ -37,10 +37,8 @@ function show(piece) {
   const results = find("#results"), cards = find("#cards"), head = find("h2", results);
   cards.insertAdjacentHTML("beforeend", piece);
   remember(cards);
-  if (head.hidden) {
-    head.hidden = false;
-    results.scrollIntoView();
-  }
+  head.hidden = false;
+  find("#ask").open = false;
   const cells = [...cards.querySelectorAll(".card")].map(card => card.id.slice(5));
   history.replaceState(null, "", cells.length ? "/?cells=" + cells.slice(-200).join(",") : "/");
 }

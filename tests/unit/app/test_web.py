@@ -105,7 +105,7 @@ def test_each_file_has_its_own_answer_or_sentence_in_order(client, cell):
 
 
 def test_a_field_has_numbered_boxes_and_a_picture_of_them(client):
-    page = client.post("/", data={"sample": str(samples.NAMES.index("Field of cells"))}).text
+    page = client.post("/", data={"sample": str(samples.NAMES.index("Sample field"))}).text
     cells = client.get("/api/cells").json()["cells"]
     assert len(cells) > 1
     assert all(cell["box"] for cell in cells)
