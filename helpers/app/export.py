@@ -137,12 +137,15 @@ def _cut(pixels: np.ndarray, top: int, left: int, bottom: int, right: int) -> by
 
 
 def _csv(table: pd.DataFrame, header: bool = True) -> str:
-    for name in table.columns[[not is_numeric_dtype(kind) for kind in table.dtypes]]:
-        plain = table[name].map(lambda text: _FORMULA.sub(r"\1'\2", text), na_action="ignore")
-        table = table.assign(**{name: plain})
+    texts = [name for name, kind in table.dtypes.items() if not is_numeric_dtype(kind)]
+    table = table.assign(**{name: [_harmless(text) for text in table[name]] for name in texts})
     return table.to_csv(
         index=False, header=header, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC
     )
+
+
+def _harmless(text: str | None) -> str:
+    return _FORMULA.sub(r"\1'\2", text or "")
 
 
 class _Pieces(list[bytes]):

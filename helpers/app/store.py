@@ -4,6 +4,7 @@
 
     records.sqlite          cells, their small pictures, every verdict
     images/ab/ab12....png   each uploaded file, unchanged, named after its SHA-256
+    unrecorded/             pictures that a start found without a record
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _MIGRATIONS = (
     """,
 )
 _ENDINGS = {b"BM": ".bmp", b"\xff\xd8": ".jpg", b"\x89PNG": ".png", b"II": ".tif", b"MM": ".tif"}
-#: The files that may be removed when no record names them: the store's own, and no others.
+#: The store's own files: no others are moved or removed.
 _OWN = re.compile(r"\.?([0-9a-f]{64})(-[0-9a-f]{12})?\.(bmp|jpg|png|tif)")
 # Control characters, and those that turn the direction of the text behind them.
 _HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -162,10 +163,10 @@ class Agreement(NamedTuple):
 class Store:
     """Records in one folder, shared by threads and processes.
 
-    A call that returns has stored what it was given: the process may be killed, or the power
-    fail, at any later moment. A picture's file is written before its record is committed, while
-    the database is locked for other writers; so files without a record are those of calls
-    that did not return, and the next start removes them.
+    A call that returns has stored what it was given; the process may be killed at any later
+    moment. A picture's file is written before its record is committed, while the database is
+    locked for other writers. So a file without a record is of a call that did not return: the next
+    start moves it out of the way.
 
     Parameters
     ----------
@@ -246,7 +247,7 @@ class Store:
                 return [self._insert(row, cell) for cell in cells]
         except BaseException:
             with contextlib.suppress(AppError):
-                self._sweep([path])
+                self._sweep([path], remove=True)
             raise
 
     def verify(self, cell: int, verdict: Verdict) -> Record:
@@ -379,13 +380,21 @@ class Store:
                     self._run(statement)
                 self._run(f"PRAGMA user_version = {number}")
 
-    def _sweep(self, paths: Iterable[Path]) -> None:
-        """Remove those of the store's files that belong to no record, and unfinished ones."""
+    def _sweep(self, paths: Iterable[Path], remove: bool = False) -> None:
+        """Take those of the store's files that belong to no record out of `images/`.
+
+        Whole ones are moved, not removed: the database may be an old copy that was put back.
+        """
+        aside = self.folder / "unrecorded"
         with self._writing():  # so that no other process is between its file and its record
             known = {f"{digest}{ending}" for digest, ending in self._run("SELECT * FROM images")}
             for path in paths:
                 if path.name not in known:
-                    path.unlink(missing_ok=True)
+                    if remove or path.name.startswith("."):
+                        path.unlink(missing_ok=True)
+                    else:
+                        aside.mkdir(exist_ok=True)
+                        path.replace(aside / path.name)
 
     def _files(self) -> Iterator[Path]:
         return (path for path in self.folder.glob("images/??/*") if _OWN.fullmatch(path.name))

@@ -539,6 +539,7 @@ def test_fifty_kills_lose_nothing_that_was_confirmed(folder, tmp_path, processes
         sound(folder)
         lines += new
     assert len(lines) > 100
+    assert len(list(folder.glob("unrecorded/*"))) <= 50
     with closing(Store(folder)) as store:
         check_confirmed(store, lines)
 
@@ -691,6 +692,23 @@ def test_files_that_are_not_the_stores_stay(folder):
     before = hashes(folder)
     Store(folder).close()
     assert {name: hashes(folder)[name] for name in before} == before
+
+
+def test_an_old_copy_of_the_database_costs_no_picture(folder):
+    """A damaged database asks for a copy, which may be older than some pictures."""
+    path = folder / "records.sqlite"
+    with closing(Store(folder)) as store:
+        store.add(PICTURES[0], "a", [cell()], "m", "M")
+    old = path.read_bytes()
+    with closing(Store(folder)) as store:
+        store.add(PICTURES[1], "b", [cell()], "m", "M")
+    path.write_bytes(old)
+    with closing(Store(folder)) as store:
+        sound(folder)
+        (aside,) = (folder / "unrecorded").iterdir()
+        assert aside.read_bytes() == PICTURES[1]
+        store.add(aside.read_bytes(), "b", [cell()], "m", "M")
+    sound(folder)
 
 
 def test_a_newer_database_is_refused_and_an_older_one_brought_up(folder, monkeypatch):
