@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 #: Names under which a browser on the same machine asks.
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 #: Bytes of a request that carries images, and of any other.
-MOST_BYTES, MOST_BYTES_OF_A_FORM = 500_000_000, 64_000
+MOST_BYTES, MOST_BYTES_OF_A_FORM = 320_000_000, 64_000
 _UPLOADS = ("/", "/api/images")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _WRONG_PASSWORDS_A_MINUTE = 20

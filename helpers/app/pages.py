@@ -16,7 +16,7 @@ from helpers.app.service import available
 from helpers.app.store import Record, Verdict
 from helpers.base.errors import AppError
 
-Cells = Annotated[str, Query(pattern=r"^[\d,]*$", max_length=9000)]
+Cells = Annotated[str, Query(pattern=r"^[\d,]*$", max_length=4000)]
 _MOST_SHOWN = 200
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 _PNG = "image/png"
@@ -39,10 +39,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         return rendering.page(request, "upload.html.j2", **more, **_model())
 
     def _model() -> dict[str, Any]:
-        return {
-            "model": desk.service and desk.service.facts,
-            "no_model": "Without one the app cannot answer.",
-        }
+        return {"model": desk.service and desk.service.facts}
 
     def _groups(records: list[Record], taken: list[Taken]) -> list[dict]:
         """Return what is shown for each picture: its cells, or why there are none."""

@@ -370,3 +370,29 @@ def test_another_host_needs_a_name_and_a_password(tmp_path, monkeypatch):
         serve("0.0.0.0", "Ada")
     with pytest.raises(AppError, match="colon"):
         serve(login="Ada:Byron")
+
+
+def test_the_newest_model_is_taken_or_the_app_starts_without_one(trained, tmp_path, monkeypatch):
+    newest = service.available(trained)[0]
+    assert serving._load("", trained).facts.key == newest.key
+
+    def full(_):
+        raise AppError("No space is left.")
+
+    monkeypatch.setattr(service, "train_small", full)
+    assert serving._load("", tmp_path) is None
+    with pytest.raises(AppError):
+        serving._load("no such run", trained)
+
+
+def test_a_folder_that_cannot_be_used_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("of somebody")
+    with pytest.raises(AppError, match="cannot be used"):
+        serving.serve(tmp_path / "file", "", "127.0.0.1", 0, "", tmp_path)
+    assert (tmp_path / "file").read_text() == "of somebody"
+
+
+def test_numbers_of_cells_may_be_of_any_length(client):
+    for digits in (30, 3900, 5000):
+        assert client.get(f"/?cells={'9' * digits}").status_code == 400
+        assert client.get(f"/cell/{'9' * digits}").status_code in (400, 404)
