@@ -153,6 +153,9 @@ def _network(path: Path) -> tuple[int, str]:
         return 0, "It takes features of a backbone, not images: it is a part of another network."
     if shape[1] != shape[2] or shape[3] != 3 or not shape[1]:
         return 0, "It takes no square RGB images."
-    if last["class_name"] != "Model" and last["config"].get("activation") != "sigmoid":
+    if (
+        last["class_name"] not in ("Functional", "Sequential")
+        and last["config"].get("activation") != "sigmoid"
+    ):
         return 0, "Its answer is not one probability."
     return shape[1], ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import ndimage, special
 
 from helpers import images as image_files
 from helpers.app import prepare, saved_runs
@@ -266,15 +266,13 @@ class Service:
         if kind == "field" or (kind == "auto" and not cells.any()):
             cells = segmentation.segment_field(picture).cells
         found = []
-        for number in range(1, cells.max(initial=0) + 1):
-            rows, columns = np.nonzero(cells == number)
-            if not len(rows):
+        for number, place in enumerate(ndimage.find_objects(cells), start=1):
+            if place is None:
                 continue
-            box = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
-            top, left, bottom, right = box = tuple(map(int, box))
-            part = picture[top:bottom, left:right]
+            box = *(side.start for side in place), *(side.stop for side in place)
+            part = picture[place]
             if self._known.on_black:
-                part = part * (cells[top:bottom, left:right] == number)[..., np.newaxis]
+                part = part * (cells[place] == number)[..., np.newaxis]
             crop = image_files.prepare(part, self.facts.size, crop=False)
             found.append(Found(box, crop, _clipped(box, picture)))
         return found

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import time
 import zipfile
 
 import cv2
@@ -340,3 +341,18 @@ def test_unknown_keys_are_refused(trained):
 def test_a_run_can_be_named_by_its_folder(loaded, trained):
     folder = next(trained.glob(f"*/runs/{loaded.facts.key}"))
     assert service.Service.load(folder, trained, str).facts == loaded.facts
+
+
+@pytest.mark.slow
+def test_the_small_network_is_better_than_the_majority(tmp_path, monkeypatch):
+    """And two cores train it in less than a minute, with progress."""
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
+    told, began = [], time.process_time()
+    key = service.train_small(tmp_path, told.append)
+    assert time.process_time() - began < 100
+    assert len(told) == 2
+    assert [facts.key for facts in service.available(tmp_path)] == [key]
+    table, _, scores = _validation(tmp_path, key)
+    val = (table["split"] == "val").to_numpy()
+    truth = table["positive"].to_numpy(dtype=float)[val]
+    assert np.mean((scores[val] >= 0.5) == truth) > max(truth.mean(), 1 - truth.mean()) + 0.03
