@@ -140,6 +140,21 @@ def test_many_files_a_drop_and_a_paste(visit):
     assert not watched.faults
 
 
+def test_the_page_waits_when_the_app_has_had_enough_images(visit):
+    watched = visit()
+    statuses = iter((429, 429))
+
+    def answer(route):
+        status = next(statuses, None) if route.request.method == "POST" else None
+        route.fulfill(status=status, body="Wait.") if status else route.continue_()
+
+    watched.page.route("**/", answer)
+    watched.page.get_by_label("Images").set_input_files([as_file("late.png", 0)])
+    watched.page.locator(".card:has-text('late.png')").wait_for()
+    assert next(statuses, None) is None
+    assert [fault for fault in watched.faults if "429" not in fault] == []
+
+
 def test_a_field_shows_its_boxes_beside_its_cells(visit):
     watched = visit()
     watched.page.get_by_role("button", name="Sample field").click()
