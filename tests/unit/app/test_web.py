@@ -115,6 +115,13 @@ def test_a_field_has_numbered_boxes_and_a_picture_of_them(client):
     assert (boxed != plain).any()
 
 
+def test_a_picture_that_is_sent_twice_is_shown_twice(client, cell):
+    send(client, ("same.png", cell), ("same.png", cell))
+    page = client.get("/?cells=1,2").text
+    assert page.count('class="card"') == 2
+    assert "/pictures/" not in page
+
+
 def test_maps_and_crops_are_remembered_or_computed_again(client, desk, loaded):
     client.post("/", data={"sample": "0"})
     addresses = ["/cell/1/crop.png", "/cell/1/map.png"]
