@@ -254,7 +254,7 @@ def _measured(
         sharp=np.percentile([sharpness(pixels[row]) for row in some], 1),
         sides=np.percentile(longer, [1, 99]),
         on_black=np.mean(frames) > 0.5,
-        words=_words(runs[0], calibrated, split, artifacts),
+        words=_words(runs, calibrated, split, artifacts),
     )
     return _with_distance(measured, outputs[0].features, truth, train, val)
 
@@ -276,8 +276,9 @@ def _with_distance(
     return Reference(**{**known, "unit": max(unit, 1e-9)})
 
 
-def _words(run: SavedRun, calibrated: pd.DataFrame, split: str, artifacts: Path) -> dict:
+def _words(runs: Sequence[SavedRun], calibrated: pd.DataFrame, split: str, artifacts: Path) -> dict:
     """Return what a person reads about the network, from its calibrated predictions."""
+    run, names = runs[0], [one.name for one in runs]
     course = run.course(artifacts)
     parts = dict(list(calibrated.groupby("split")))
     people = {part: rows["subject"].nunique() for part, rows in parts.items()}
@@ -296,7 +297,12 @@ def _words(run: SavedRun, calibrated: pd.DataFrame, split: str, artifacts: Path)
     card = ""
     with contextlib.suppress(ReportError):  # without test images there is none
         card = cards.model_card(
-            run.name, calibrated, course, source=_source(run.record), record=run.record
+            run.name,
+            calibrated,
+            course,
+            description=f"the vote of {' and '.join(names)}" if len(names) > 1 else "",
+            source=_source(run.record),
+            record=run.record,
         )
     return {
         "split": split,

@@ -113,8 +113,8 @@ class Service:
 
         Parameters
         ----------
-        key : str or path-like
-            Of :func:`available`; or the folder of a run, which is for the command line only.
+        key : str or pathlib.Path
+            Of :func:`available`; or, as a Path, the folder of a run.
         artifacts : pathlib.Path
         progress : callable
             Is told in a sentence what takes long.
@@ -135,7 +135,9 @@ class Service:
 
     def classify_crops(self, crops: np.ndarray) -> Scores:
         """Return what the networks say about squares, uint8 of shape (n, size, size, 3)."""
-        crops = arguments.pixels(crops, AppError)
+        crops, size = arguments.pixels(crops, AppError), self.facts.size
+        if crops.shape[1:3] != (size, size):
+            raise AppError(f"The crops must be of {size}x{size} pixels: classify makes them.")
         with self._lock:
             outputs = [network(crops) for network in self._networks]
         scores = np.stack([output.scores for output in outputs])

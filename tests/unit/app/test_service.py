@@ -41,6 +41,7 @@ def test_facts_say_what_it_was_trained_on(loaded):
     assert loaded.facts.classes == ("hem", "all")
     assert "over 2 subjects" in loaded.facts.figures["AUC (validation)"]
     assert loaded.facts.card.startswith("# ")
+    assert "The vote of custom_cnn-subject and other-subject." in loaded.facts.card
 
 
 def test_the_listing_says_the_same_as_the_loaded_network(loaded, trained):
@@ -214,6 +215,8 @@ def test_wrong_arguments_are_refused(loaded, frames):
         loaded.classify(frames[:1], "film")
     with pytest.raises(AppError, match="RGB"):
         loaded.classify([frames[0][..., 0]])
+    with pytest.raises(AppError, match="32x32"):
+        loaded.explain(frames[0])
 
 
 def test_without_its_images_a_network_is_not_calibrated(artifacts, monkeypatch):
@@ -324,12 +327,13 @@ def test_planted_code_does_not_run(artifacts, tmp_path, monkeypatch):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("name", ["record.json", "best.keras"])
+@pytest.mark.parametrize("name", ["record.json", "best.keras", "history.csv"])
 def test_damaged_runs_are_listed(artifacts, name):
     path = next(artifacts.glob(f"*/runs/other*/{name}"))
-    path.write_bytes(path.read_bytes()[:100])
+    path.write_bytes(path.read_bytes()[:30])
     refused = service.available(artifacts)[1]
-    assert "damaged" in refused.reason
+    assert isinstance(refused, Refused)
+    assert "damaged" in refused.reason or "lacks facts" in refused.reason
 
 
 def test_unknown_keys_are_refused(trained):
@@ -341,6 +345,8 @@ def test_unknown_keys_are_refused(trained):
 def test_a_run_can_be_named_by_its_folder(loaded, trained):
     folder = next(trained.glob(f"*/runs/{loaded.facts.key}"))
     assert service.Service.load(folder, trained, str).facts == loaded.facts
+    with pytest.raises(AppError, match="no trained network"):
+        service.Service.load(str(folder), trained, str)
 
 
 @pytest.mark.slow
