@@ -7,7 +7,7 @@ import math
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from helpers.app import asked, export, guard, uploads
@@ -54,10 +54,10 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         return JSONResponse(_plain(kept))
 
     @router.get("/export.csv")
-    def export_csv(request: Request) -> Response:
-        text = export.to_csv(store, **asked.filters(request.query_params))
+    def export_csv(request: Request) -> StreamingResponse:
+        lines = export.to_csv(store, **asked.filters(request.query_params))
         named = {"content-disposition": 'attachment; filename="cells.csv"'}
-        return Response(text, media_type="text/csv; charset=utf-8", headers=named)
+        return StreamingResponse(lines, media_type="text/csv", headers=named)
 
     @router.get("/export.zip")
     def export_zip(request: Request) -> StreamingResponse:
@@ -73,7 +73,7 @@ def _plain(record: Record) -> dict[str, Any]:
     content = dataclasses.asdict(record)
     content |= content.pop("cell")
     del content["thumbnail"]
-    content["votes"] = {name: probability for name, probability in record.cell.votes}
+    content["votes"] = [vote._asdict() for vote in record.cell.votes]
     for name, value in content.items():
         if isinstance(value, float) and not math.isfinite(value):
             content[name] = None

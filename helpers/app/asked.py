@@ -66,4 +66,4 @@ def wants_part(request: Request) -> bool:
 def _sample(number: str) -> Upload:
     if not number.isdecimal() or int(number) >= len(samples.NAMES):
         raise AppError("There is no such sample.")
-    return Upload(f"Drawn by the course: {samples.NAMES[int(number)]}", samples.draw(int(number)))
+    return Upload(samples.NAMES[int(number)], samples.draw(int(number)))

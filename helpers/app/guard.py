@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 #: Names under which a browser on the same machine asks.
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 #: Bytes of a request that carries images, and of any other.
-MOST_BYTES, MOST_BYTES_OF_A_FORM = 500_000_000, 64_000
+MOST_BYTES, MOST_BYTES_OF_A_FORM = 320_000_000, 64_000
 _UPLOADS = ("/", "/api/images")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _WRONG_PASSWORDS_A_MINUTE = 20
@@ -93,11 +93,12 @@ class Guard:
         headers = Headers(scope=scope)
         uploads = scope["method"] == "POST" and scope["path"] in _UPLOADS
         most = MOST_BYTES if uploads else MOST_BYTES_OF_A_FORM
-        read = 0
+        read, ended = 0, not (set(headers) & {"content-length", "transfer-encoding"})
 
         async def counted() -> Message:
-            nonlocal read
+            nonlocal read, ended
             message = await receive()
+            ended = not message.get("more_body", False)
             read += len(message.get("body", b""))
             if read > most:
                 raise HTTPException(413, _too_much(most))
@@ -108,6 +109,8 @@ class Guard:
                 answered = MutableHeaders(scope=message)
                 answered.update(_HEADERS)
                 answered.setdefault("cache-control", "no-store")
+                if not ended:  # else the client may go on sending for ever
+                    answered["connection"] = "close"
             await send(message)
 
         refusal = self._refusal(scope, headers, most, uploads)
@@ -134,9 +137,9 @@ class Guard:
             return refuse(401, "The app asks for a name and a password.", **challenge)
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > most:
-            return refuse(413, _too_much(most), connection="close")
+            return refuse(413, _too_much(most))
         if uploads and self.images.left(client) <= 0:
-            return refuse(429, too_many(self.images), connection="close")
+            return refuse(429, too_many(self.images))
         return None
 
     def _is_ours(self, host: str) -> bool:

@@ -16,7 +16,7 @@ from helpers.app.service import available
 from helpers.app.store import Record, Verdict
 from helpers.base.errors import AppError
 
-Cells = Annotated[str, Query(pattern=r"^[\d,]*$", max_length=9000)]
+Cells = Annotated[str, Query(pattern=r"^[\d,]*$", max_length=4000)]
 _MOST_SHOWN = 200
 _FOREVER = {"cache-control": "private, max-age=31536000, immutable"}
 _PNG = "image/png"
@@ -39,30 +39,23 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         return rendering.page(request, "upload.html.j2", **more, **_model())
 
     def _model() -> dict[str, Any]:
-        return {
-            "model": desk.service and desk.service.facts,
-            "no_model": "Without one the app cannot answer.",
-        }
+        return {"model": desk.service and desk.service.facts}
 
     def _groups(records: list[Record], taken: list[Taken]) -> list[dict]:
         """Return what is shown for each picture: its cells, or why there are none."""
-        groups: dict[Any, dict] = {}
+        groups: list[dict] = []
         for record in records:
-            group = groups.setdefault(
-                (record.image, record.model, record.name),
-                {"name": record.name, "subject": record.subject, "problem": "", "cells": []},
-            )
-            group["cells"].append(_shown(record))
-        for group in groups.values():
-            ids = [str(shown["record"].id) for shown in group["cells"]]
-            image = group["cells"][0]["record"].image
-            group["boxed"] = f"{image}.png?cells={','.join(ids)}" if len(ids) > 1 else ""
-        refused = [
-            {"name": one.name, "subject": "", "problem": one.problem, "cells": [], "boxed": ""}
-            for one in taken
-            if one.problem
-        ]
-        return [*groups.values(), *refused]
+            upload = record.image, record.created, record.name
+            last = groups[-1] if groups else {"upload": None}
+            if last["upload"] != upload or record.cell.box in last["boxes"]:
+                groups.append({"upload": upload, "name": record.name, "boxes": [], "cells": []})
+            groups[-1]["boxes"].append(record.cell.box)
+            groups[-1]["cells"].append(_shown(record))
+        for group in groups:
+            ids = ",".join(str(shown["record"].id) for shown in group["cells"])
+            several = len(group["cells"]) > 1
+            group["boxed"] = f"{group['upload'][0]}.png?cells={ids}" if several else ""
+        return [*groups, *({"name": one.name, "problem": one.problem} for one in taken)]
 
     def _shown(record: Record) -> dict[str, Any]:
         facts, label = desk.facts(record.model), record.cell.label
@@ -70,9 +63,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
             "record": record,
             "classes": facts.classes[::-1] if facts else [label] if label else [],
             "positive": facts.classes[1] if facts else "of the positive class",
-            "explained": facts is not None
-            and desk.service is not None
-            and facts == desk.service.facts,
+            "explained": bool(desk.service) and desk.service.facts.key == record.model,
         }
 
     @router.post("/")
@@ -82,7 +73,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         problems = [one for one in taken if one.problem]
         if not asked.wants_part(request) and not problems:
             cells = ",".join(map(str, ids[-_MOST_SHOWN:]))
-            return RedirectResponse(f"/?cells={cells}#results", 303)
+            return RedirectResponse(f"/?cells={cells}", 303)
         records = await run_in_threadpool(lambda: [store.get(cell) for cell in ids])
         groups = await run_in_threadpool(_groups, records, problems)
         if not asked.wants_part(request):

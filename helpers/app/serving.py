@@ -8,9 +8,13 @@ import getpass
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from helpers.app import guard
-from helpers.base.errors import AppError
+from helpers.base.errors import AppError, CourseError
+
+if TYPE_CHECKING:
+    from helpers.app.service import Service
 
 #: Where the search for a free port begins, and how many are tried.
 FIRST_PORT, TRIED = 7860, 20
@@ -46,20 +50,15 @@ def serve(data: Path, model: str, host: str, port: int | None, login: str, artif
     with listening, contextlib.suppress(KeyboardInterrupt):
         import uvicorn
 
-        from helpers.app import service, store, web
-        from helpers.app.answers import ModelFacts
+        from helpers.app import store, web
         from helpers.app.desk import Desk
 
-        records = store.Store(data)
-        if not model:
-            usable = (one for one in service.available(artifacts) if isinstance(one, ModelFacts))
-            newest = next(usable, None)
-            model = newest.key if newest else service.train_small(artifacts)
-        loaded = service.Service.load(model, artifacts)
-        app = web.create(Desk(records, artifacts, loaded), rules)
-        address = listening.getsockname()
-        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        print(f"\n    http://{shown}:{address[1]}\n", flush=True)
+        desk = Desk(store.Store(data), artifacts)
+        desk.service = _load(model, artifacts)
+        app = web.create(desk, rules)
+        name, port = listening.getsockname()[:2]
+        name = socket.gethostname() if rules.any_address else f"[{name}]" if ":" in name else name
+        print(f"\n    http://{name}:{port}\n")
         print(f"The images stay in {data}. Press Ctrl-C to stop.", flush=True)
         config = uvicorn.Config(
             app,
@@ -95,6 +94,26 @@ def listen(host: str, port: int | None) -> socket.socket:
     if port is not None:
         raise AppError(f"Port {port} is taken by another program: give another one by --port.")
     raise AppError(f"The ports {ports[0]} to {ports[-1]} are taken: give another one by --port.")
+
+
+def _load(model: str, artifacts: Path) -> Service | None:
+    """Return the model asked for; else the newest that can be loaded; else a small one."""
+    from helpers.app import service
+    from helpers.app.answers import Refused
+
+    if model:
+        return service.Service.load(model, artifacts)
+    for facts in service.available(artifacts):
+        try:
+            if not isinstance(facts, Refused):
+                return service.Service.load(facts.key, artifacts)
+        except CourseError as error:
+            print(error)
+    try:
+        return service.Service.load(service.train_small(artifacts), artifacts)
+    except CourseError as error:
+        print(f"The app starts without a model. {error}")
+        return None
 
 
 def _rules(host: str, login: str) -> guard.Rules:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from helpers.app import api, asked, guard, pages, rendering
 from helpers.app.desk import Desk
@@ -34,6 +35,7 @@ def create(desk: Desk, rules: guard.Rules | None = None) -> FastAPI:
     app.mount("/static", StaticFiles(directory=rendering.STATIC))
     for kind in (CourseError, HTTPException, RequestValidationError, OSError, Exception):
         app.add_exception_handler(kind, _problem)
+    app.add_exception_handler(ClientDisconnect, lambda *_: Response(status_code=499))
     app.include_router(pages.routes(desk, images))
     app.include_router(api.routes(desk, images))
     return app

@@ -270,9 +270,13 @@ def serve(
     ] = "",
 ) -> None:
     """Start the web app: upload cells, see the model's answers and their reasons, verify them."""
-    from helpers.app import serving
+    from helpers.base.errors import AppError
     from helpers.base.settings import artifacts_folder
 
+    try:
+        from helpers.app import serving
+    except ModuleNotFoundError as error:
+        raise AppError(f"There is no {error.name} here: pip install -e '.[app]'") from error
     serving.serve(data_folder, model, host, port, auth, artifacts_folder())
 
 

@@ -118,6 +118,19 @@ def test_an_endless_upload_is_cut_off(app):
         assert client.get("/api/cells").status_code == 200
 
 
+def test_an_upload_that_stops_halfway_is_no_mistake_of_the_app(app):
+    host, port = app.url.removeprefix("http://").split(":")
+    head = (
+        f"POST /api/images HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 1000000\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=30) as line:
+        line.sendall(head.encode())
+    with app.client(4) as client:
+        assert client.get("/api/cells").status_code == 200
+    assert "Traceback" not in app.printed
+
+
 KINDS = [
     *(("PNG", mode) for mode in ("RGB", "RGBA", "L", "P", "I;16")),
     *(("JPEG", mode) for mode in ("RGB", "L", "CMYK")),

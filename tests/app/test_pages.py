@@ -103,7 +103,7 @@ def test_upload_verify_reload_filter_export_import(visit, size, tmp_path):
     page.reload()
     assert cards.first.locator(".tag.bad").is_visible()
     cards.first.get_by_role("link", name="Cell").click()
-    assert page.get_by_text("<b>smudged</b>").first.is_visible()
+    page.locator(".verdicts").get_by_text("<b>smudged</b>").wait_for()
     page.get_by_role("link", name="History").click()
     page.get_by_label("Verified").select_option(label="disagreed")
     page.get_by_role("button", name="Show").click()
@@ -140,9 +140,24 @@ def test_many_files_a_drop_and_a_paste(visit):
     assert not watched.faults
 
 
+def test_the_page_waits_when_the_app_has_had_enough_images(visit):
+    watched = visit()
+    statuses = iter((429, 429))
+
+    def answer(route):
+        status = next(statuses, None) if route.request.method == "POST" else None
+        route.fulfill(status=status, body="Wait.") if status else route.continue_()
+
+    watched.page.route("**/", answer)
+    watched.page.get_by_label("Images").set_input_files([as_file("late.png", 0)])
+    watched.page.locator(".card:has-text('late.png')").wait_for()
+    assert next(statuses, None) is None
+    assert [fault for fault in watched.faults if "429" not in fault] == []
+
+
 def test_a_field_shows_its_boxes_beside_its_cells(visit):
     watched = visit()
-    watched.page.get_by_role("button", name="Field of cells").click()
+    watched.page.get_by_role("button", name="Sample field").click()
     watched.page.wait_for_url("**/?cells=*")
     numbers = watched.page.locator(".field .number").all_inner_texts()
     assert numbers == [str(n + 1) for n in range(len(numbers))]

@@ -6,17 +6,20 @@ const ENDINGS = /\.(bmp|dib|png|jpe?g|jpe|jfif|tiff?)$/i;
 const find = (selector, within = document) => within.querySelector(selector);
 document.documentElement.classList.add("scripted");
 
-// Send a form; the answer is a piece of page, or a sentence.
+// Send a form; the answer is a piece of page, or an error with a sentence.
 async function post(address, body) {
-  let answer;
-  try {
-    answer = await fetch(address, {method: "POST", body, headers: {"X-Part": "1"}});
-  } catch {
-    throw new Error("The app does not answer. Is it still running?");
+  for (;;) {
+    let answer;
+    try {
+      answer = await fetch(address, {method: "POST", body, headers: {"X-Part": "1"}});
+    } catch {
+      throw new Error("The app does not answer. Is it still running?");
+    }
+    const text = await answer.text();
+    if (answer.ok) return [text, answer];
+    if (answer.status != 429) throw new Error(text);
+    await new Promise(goOn => setTimeout(goOn, 5000));  // too many images in a minute
   }
-  const text = await answer.text();
-  if (!answer.ok) throw new Error(text);
-  return [text, answer];
 }
 
 // ---- upload -------------------------------------------------------------------------
@@ -37,10 +40,9 @@ function show(piece) {
   const results = find("#results"), cards = find("#cards"), head = find("h2", results);
   cards.insertAdjacentHTML("beforeend", piece);
   remember(cards);
-  if (head.hidden) {
-    head.hidden = false;
-    results.scrollIntoView();
-  }
+  head.hidden = false;
+  if (find("#ask").contains(document.activeElement)) find("#ask > summary").focus();
+  find("#ask").open = false;
   const cells = [...cards.querySelectorAll(".card")].map(card => card.id.slice(5));
   history.replaceState(null, "", cells.length ? "/?cells=" + cells.slice(-200).join(",") : "/");
 }
@@ -56,10 +58,10 @@ function refuse(name, sentence) {
   show(section.outerHTML);
 }
 
-async function sendGroup(files) {
+async function sendGroup(files, options) {
   const body = new FormData();
   for (const file of files) body.append("images", file, file.name);
-  for (const name of ["subject", "kind"]) body.append(name, upload.elements[name].value);
+  for (const [name, value] of options) body.append(name, value);
   try {
     const [piece, answer] = await post("/", body);
     failed += Number(answer.headers.get("X-Refused"));
@@ -73,25 +75,18 @@ async function sendGroup(files) {
 }
 
 function send(files) {
-  const most = {files: Number(upload.dataset.files), bytes: Number(upload.dataset.bytes)};
-  let chosen = files.filter(file => files.length == 1 || ENDINGS.test(file.name));
+  const most = Number(upload.dataset.bytes), groups = [];
+  const chosen = files.filter(file => files.length == 1 || ENDINGS.test(file.name));
   if (!chosen.length) {
     said.textContent = "There is no image here: the app reads BMP, PNG, JPEG and TIFF.";
     return;
   }
   if (answered >= waiting) waiting = answered = failed = 0;
   waiting += chosen.length;
-  const groups = [];
-  if (chosen.length > most.files) {
-    refuse(`${chosen.length} files`, `At most ${most.files} files at a time.`);
-    answered += chosen.length;
-    failed += chosen.length;
-    chosen = [];
-  }
   for (const file of chosen) {
     const group = groups.at(-1);
-    if (file.size > most.bytes) {
-      refuse(file.name, `The file is larger than ${Math.round(most.bytes / 1e6)} MB.`);
+    if (file.size > most) {
+      refuse(file.name, `The file is larger than ${Math.round(most / 1e6)} MB.`);
       answered += 1;
       failed += 1;
     } else if (group && group.length < GROUP_FILES
@@ -102,7 +97,8 @@ function send(files) {
     }
   }
   tell();
-  for (const group of groups) line = line.then(() => sendGroup(group));
+  const options = ["subject", "kind"].map(name => [name, upload.elements[name].value]);
+  for (const group of groups) line = line.then(() => sendGroup(group, options));
 }
 
 // Files in what was dropped, also those in folders.

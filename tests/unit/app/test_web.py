@@ -19,7 +19,6 @@ from helpers.app import guard, rendering, samples, service, serving, store, web
 from helpers.app.desk import Desk
 from helpers.app.uploads import Limits
 from helpers.base.errors import AppError
-from helpers.base.settings import Profile
 
 HERE = "http://127.0.0.1:7860"
 #: Names that do harm where they are taken for HTML, for a path or for a header.
@@ -34,25 +33,10 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def artifacts(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("artifacts")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service, "SMALL", Profile("small", 60, 60, 12, 32, 2, 4, 16, 50))
-        service.train_small(folder, progress=lambda text: None)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def loaded(artifacts):
-    newest = service.available(artifacts)[0]
-    return service.Service.load(newest.key, artifacts, progress=lambda text: None)
-
-
 @pytest.fixture
-def desk(tmp_path, artifacts, loaded):
+def desk(tmp_path, trained, loaded):
     records = store.Store(tmp_path / "data")
-    yield Desk(records, artifacts, loaded)
+    yield Desk(records, trained, loaded)
     records.close()
 
 
@@ -121,7 +105,7 @@ def test_each_file_has_its_own_answer_or_sentence_in_order(client, cell):
 
 
 def test_a_field_has_numbered_boxes_and_a_picture_of_them(client):
-    page = client.post("/", data={"sample": str(samples.NAMES.index("Field of cells"))}).text
+    page = client.post("/", data={"sample": str(samples.NAMES.index("Sample field"))}).text
     cells = client.get("/api/cells").json()["cells"]
     assert len(cells) > 1
     assert all(cell["box"] for cell in cells)
@@ -129,6 +113,13 @@ def test_a_field_has_numbered_boxes_and_a_picture_of_them(client):
     boxed = np.asarray(Image.open(io.BytesIO(client.get(picture).content)))
     plain = np.asarray(Image.open(io.BytesIO(client.get(picture.split("?")[0]).content)))
     assert (boxed != plain).any()
+
+
+def test_a_picture_that_is_sent_twice_is_shown_twice(client, cell):
+    send(client, ("same.png", cell), ("same.png", cell))
+    page = client.get("/?cells=1,2").text
+    assert page.count('class="card"') == 2
+    assert "/pictures/" not in page
 
 
 def test_maps_and_crops_are_remembered_or_computed_again(client, desk, loaded):
@@ -386,3 +377,29 @@ def test_another_host_needs_a_name_and_a_password(tmp_path, monkeypatch):
         serve("0.0.0.0", "Ada")
     with pytest.raises(AppError, match="colon"):
         serve(login="Ada:Byron")
+
+
+def test_the_newest_model_is_taken_or_the_app_starts_without_one(trained, tmp_path, monkeypatch):
+    newest = service.available(trained)[0]
+    assert serving._load("", trained).facts.key == newest.key
+
+    def full(_):
+        raise AppError("No space is left.")
+
+    monkeypatch.setattr(service, "train_small", full)
+    assert serving._load("", tmp_path) is None
+    with pytest.raises(AppError):
+        serving._load("no such run", trained)
+
+
+def test_a_folder_that_cannot_be_used_is_told_in_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("of somebody")
+    with pytest.raises(AppError, match="cannot be used"):
+        serving.serve(tmp_path / "file", "", "127.0.0.1", 0, "", tmp_path)
+    assert (tmp_path / "file").read_text() == "of somebody"
+
+
+def test_numbers_of_cells_may_be_of_any_length(client):
+    for digits in (30, 3900, 5000):
+        assert client.get(f"/?cells={'9' * digits}").status_code == 400
+        assert client.get(f"/cell/{'9' * digits}").status_code in (400, 404)
