@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sqlite3
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,6 +198,32 @@ def test_the_store_of_the_page_keeps_all_or_nothing(store):
     assert db.execute("SELECT count(*) FROM images").fetchone()[0] == 0
     with pytest.raises(sqlite3.IntegrityError):
         store["verify"](db, 7, "all")  # there is no such cell
+
+
+def test_the_addresses_of_the_page_store_an_answer_and_a_verdict(store):
+    db, _ = store["open_store"]()
+    names = {**store, **run("21", "def read_upload", np=np), "db": db}
+    names["answer_for"] = lambda picture: {**SAID, "size": picture.shape[0]}
+    client = run("21", "async def add_cell", **names)
+    client = client["TestClient"](client["web"])
+    sound = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(sound, "PNG")
+    reply = client.post("/cells", content=sound.getvalue(), params={"name": "<b>.png"})
+    assert reply.json() == {"id": 1, **SAID, "size": 30}
+    assert client.post("/cells/1/verdict", params={"label": "hem"}).json() == {"stored": 1}
+    assert db.execute("SELECT name FROM cells").fetchall() == [("<b>.png",)]
+    assert db.execute("SELECT label FROM verdicts").fetchall() == [("hem",)]
+    refused = client.post("/cells", content=b"<html>")
+    assert (refused.status_code, list(refused.json())) == (422, ["error"])
+    assert client.get("/openapi.json").status_code == client.get("/docs").status_code == 404
+
+
+@pytest.mark.parametrize("missing", ["fastapi", "fastapi.testclient"])
+def test_without_fastapi_the_page_says_what_to_install_and_goes_on(missing, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert run("21", "async def add_cell")["web"] is None
+    assert "pip install fastapi httpx" in capsys.readouterr().out
+    run("21", "client = TestClient", web=None)
 
 
 def test_the_page_refuses_what_is_no_picture():
