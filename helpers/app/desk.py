@@ -90,10 +90,15 @@ class Desk:
             raise AppError("No model is in use. Choose one on the page Models.")
         taken = [Taken(file.name) for file in files]
         waiting = list(zip(files, taken, strict=True))
-        while waiting:
-            async with self._turn:
-                found = await run_in_threadpool(self._answer, service, waiting, kind)
-            await run_in_threadpool(self._keep, service, found, subject)
+        keeping = []
+        try:
+            while waiting:
+                async with self._turn:
+                    found = await run_in_threadpool(self._answer, service, waiting, kind)
+                keep = run_in_threadpool(self._keep, service, found, subject)
+                keeping.append(asyncio.create_task(keep))  # the disk is slow: meanwhile, go on
+        finally:
+            await asyncio.gather(*keeping)
         return taken
 
     def _answer(self, service: Service, waiting: list, kind: str) -> list:

@@ -176,6 +176,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
     @router.get("/api")
     def described(request: Request) -> HTMLResponse:
         base = str(request.base_url).rstrip("/")
-        return rendering.page(request, "api.html.j2", limits=desk.limits, base=base)
+        more = {"limits": desk.limits, "together": guard.MOST_BYTES, "base": base}
+        return rendering.page(request, "api.html.j2", **more)
 
     return router

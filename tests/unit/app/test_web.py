@@ -190,6 +190,9 @@ def test_too_much_is_refused_before_it_is_read(client, desk, monkeypatch):
     assert told.status_code == 413
     assert "0.1 MB" in told.json()["problem"]
 
+    for length in ("9" * 5000, "-1", "x"):
+        answer = client.post("/", content=b"", headers={"content-length": length})
+        assert answer.status_code == 413
     many = send(client, *[(f"{n}.png", b"x") for n in range(desk.limits.files + 1)])
     assert many.status_code == 400
     assert "500" in many.json()["problem"]
