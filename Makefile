@@ -14,6 +14,8 @@ TESTS ?=
 OLDER_THAN ?=
 LIMIT ?=
 DRY_RUN ?=
+MODEL ?=
+PORT ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -28,7 +30,7 @@ SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE
 	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
 	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
-.PHONY: help book run verify test check clean clean-artifacts distclean
+.PHONY: help book run verify app test check clean clean-artifacts distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +41,7 @@ help:
 	@echo "                JOBS=2  chapters at a time; else as many as cores and memory allow"
 	@echo "make run        the same without building the book"
 	@echo "make verify     every executed chapter once more: its text outputs must come out the same"
+	@echo "make app        the web app: upload a cell, see the answer, verify it; MODEL=run  PORT=7860"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"
 	@echo "make check      style of the code, anatomy of the chapters: seconds"
 	@echo "make clean      remove what was built (_build); artifacts stay"
@@ -53,6 +56,10 @@ run: $(READY)
 
 verify: $(READY)
 	@$(COURSE) verify $(SETTINGS)
+
+app: $(READY)
+	@$(COURSE) app $(if $(MODEL),--model $(call quoted,$(MODEL))) \
+		$(if $(PORT),--port $(call quoted,$(PORT)))
 
 # The unit tests side by side, then what needs the cores for itself. TensorFlow in each
 # worker: more than four of them would want more memory than a usual machine has.

@@ -47,8 +47,10 @@ def predict(path: Path, model: str, kind: str, as_json: bool, artifacts: Path) -
     """
     arguments.one_of("kind", kind, service.KINDS, AppError)
     files = _images(path)
+    folder = Path(model)
+    key = folder if model and (folder / "record.json").is_file() else model or newest(artifacts)
     with contextlib.redirect_stdout(sys.stderr):  # what data sets and networks tell
-        loaded = service.Service.load(model or newest(artifacts), artifacts)
+        loaded = service.Service.load(key, artifacts)
     rows, problems = [], []
     if not as_json:
         _print_facts(loaded.facts)

@@ -8,6 +8,7 @@ is usual: the sharpness of training cells, and their size in their photographs.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import zipfile
@@ -25,7 +26,7 @@ from helpers import images as image_files
 from helpers import predictions as prediction_tables
 from helpers.app.saved_runs import SavedRun
 from helpers.base import code, provenance
-from helpers.base.errors import AppError, CourseError
+from helpers.base.errors import AppError, CourseError, ReportError
 from helpers.base.files import kept
 from helpers.explaining import shortcuts
 from helpers.models import layers
@@ -62,7 +63,8 @@ class Network:
         self.model: keras.Model = zoo.load_model(run.folder / "best.keras")
         self.size = layers.require_classifier(self.model)
         below = self.model.layers[-1].input
-        known = len(below.shape) == 2 and below.shape[1] <= _MOST_FEATURES
+        known = not isinstance(self.model.layers[-1], keras.Model) and len(below.shape) == 2
+        known = known and below.shape[1] <= _MOST_FEATURES
         outputs = [self.model.output, below if known else self.model.output[:, :0]]
         self._both = keras.Model(self.model.input, outputs)
         if provenance.spares_xla():
@@ -252,7 +254,7 @@ def _measured(
         sharp=np.percentile([sharpness(pixels[row]) for row in some], 1),
         sides=np.percentile(longer, [1, 99]),
         on_black=np.mean(frames) > 0.5,
-        words=_words(runs[0], calibrated, split, artifacts),
+        words=_words(runs, calibrated, split, artifacts),
     )
     return _with_distance(measured, outputs[0].features, truth, train, val)
 
@@ -274,8 +276,9 @@ def _with_distance(
     return Reference(**{**known, "unit": max(unit, 1e-9)})
 
 
-def _words(run: SavedRun, calibrated: pd.DataFrame, split: str, artifacts: Path) -> dict:
+def _words(runs: Sequence[SavedRun], calibrated: pd.DataFrame, split: str, artifacts: Path) -> dict:
     """Return what a person reads about the network, from its calibrated predictions."""
+    run, names = runs[0], [one.name for one in runs]
     course = run.course(artifacts)
     parts = dict(list(calibrated.groupby("split")))
     people = {part: rows["subject"].nunique() for part, rows in parts.items()}
@@ -291,9 +294,16 @@ def _words(run: SavedRun, calibrated: pd.DataFrame, split: str, artifacts: Path)
         if name == "auc" and not (known and low > 0.5):
             guesses = f"It is not shown to be better than guessing: its AUC is {shown}."
     collapsed = run.record.get("collapsed") or collapse.judge(run.name, calibrated)
-    card = cards.model_card(
-        run.name, calibrated, course, source=_source(run.record), record=run.record
-    )
+    card = ""
+    with contextlib.suppress(ReportError):  # without test images there is none
+        card = cards.model_card(
+            run.name,
+            calibrated,
+            course,
+            description=f"the vote of {' and '.join(names)}" if len(names) > 1 else "",
+            source=_source(run.record),
+            record=run.record,
+        )
     return {
         "split": split,
         "people": f"{people['train']} subjects trained, {people['val']} validated",

@@ -51,7 +51,7 @@ class SavedRun:
         return self.record.get("name", self.key)
 
     @cached_property
-    def settings(self) -> dict:
+    def alike(self) -> dict:
         """All that must be the same in runs that vote together, besides the rows."""
         given = {k: v for k, v in self.record["settings"].items() if k != "data_dir"}
         return {**given, "size": self.size, "classes": self.record["classes"]}
@@ -82,7 +82,9 @@ def find(artifacts: Path) -> list[SavedRun]:
 
 
 def get(key: str | Path, artifacts: Path) -> SavedRun:
-    """Return a run by its key, or by the path of its folder.
+    """Return a run by its key, or by the path of its folder if that is a Path.
+
+    So what somebody sends as text over a network never names a folder.
 
     Raises
     ------
@@ -90,8 +92,8 @@ def get(key: str | Path, artifacts: Path) -> SavedRun:
         When there is none, or it cannot be used.
     """
     found = [run for run in find(artifacts) if run.key == str(key)]
-    if not found and (Path(key) / "record.json").is_file():
-        found = [_read(Path(key))]
+    if not found and isinstance(key, Path) and (key / "record.json").is_file():
+        found = [_read(key)]
     if not found:
         raise AppError(
             f"There is no trained network {str(key)!r} in {artifacts}: name one of its runs, or "
@@ -112,7 +114,7 @@ def members(run: SavedRun, runs: Iterable[SavedRun]) -> list[SavedRun]:
         if other.reason or other.record.get("collapsed") or run.record.get("collapsed"):
             continue
         same_rows = other.record["data"]["rows"] == run.record["data"]["rows"]
-        if same_rows and other.settings == run.settings:
+        if same_rows and other.alike == run.alike:
             voting.setdefault(other.name, other)
     return list(voting.values())[:MOST_MEMBERS]
 
@@ -127,8 +129,9 @@ def _read(folder: Path) -> SavedRun:
         if len(run.record["classes"]) != 2 or not run.record["data"]["rows"]:
             raise ValueError
         run.course(folder)
-        str(run.settings)
-    except (KeyError, TypeError, ValueError):
+        if run.alike and not 0 <= run.accuracy() <= 1:
+            raise ValueError
+    except (KeyError, TypeError, ValueError, IndexError):
         if not reason:
             reason = "Its record lacks facts: an older version of the course trained it."
         return SavedRun(folder, record, reason, size)
@@ -153,6 +156,9 @@ def _network(path: Path) -> tuple[int, str]:
         return 0, "It takes features of a backbone, not images: it is a part of another network."
     if shape[1] != shape[2] or shape[3] != 3 or not shape[1]:
         return 0, "It takes no square RGB images."
-    if last["class_name"] != "Model" and last["config"].get("activation") != "sigmoid":
+    if (
+        last["class_name"] not in ("Functional", "Sequential")
+        and last["config"].get("activation") != "sigmoid"
+    ):
         return 0, "Its answer is not one probability."
     return shape[1], ""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
+from scipy import ndimage, special
 
 from helpers import images as image_files
 from helpers.app import prepare, saved_runs
@@ -113,8 +113,8 @@ class Service:
 
         Parameters
         ----------
-        key : str or path-like
-            Of :func:`available`; or the folder of a run, which is for the command line only.
+        key : str or pathlib.Path
+            Of :func:`available`; or, as a Path, the folder of a run.
         artifacts : pathlib.Path
         progress : callable
             Is told in a sentence what takes long.
@@ -135,7 +135,9 @@ class Service:
 
     def classify_crops(self, crops: np.ndarray) -> Scores:
         """Return what the networks say about squares, uint8 of shape (n, size, size, 3)."""
-        crops = arguments.pixels(crops, AppError)
+        crops, size = arguments.pixels(crops, AppError), self.facts.size
+        if crops.shape[1:3] != (size, size):
+            raise AppError(f"The crops must be of {size}x{size} pixels: classify makes them.")
         with self._lock:
             outputs = [network(crops) for network in self._networks]
         scores = np.stack([output.scores for output in outputs])
@@ -266,15 +268,13 @@ class Service:
         if kind == "field" or (kind == "auto" and not cells.any()):
             cells = segmentation.segment_field(picture).cells
         found = []
-        for number in range(1, cells.max(initial=0) + 1):
-            rows, columns = np.nonzero(cells == number)
-            if not len(rows):
+        for number, place in enumerate(ndimage.find_objects(cells), start=1):
+            if place is None:
                 continue
-            box = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
-            top, left, bottom, right = box = tuple(map(int, box))
-            part = picture[top:bottom, left:right]
+            box = *(side.start for side in place), *(side.stop for side in place)
+            part = picture[place]
             if self._known.on_black:
-                part = part * (cells[top:bottom, left:right] == number)[..., np.newaxis]
+                part = part * (cells[place] == number)[..., np.newaxis]
             crop = image_files.prepare(part, self.facts.size, crop=False)
             found.append(Found(box, crop, _clipped(box, picture)))
         return found

@@ -251,6 +251,35 @@ def repository(
     print(f"The address is set in {len(changed)} files." if changed else "It was set already.")
 
 
+@app.command("app")
+def serve(
+    data_folder: Annotated[
+        Path, typer.Option("--data", help="Folder in which images and records are kept.")
+    ] = Path("app-data"),
+    model: Annotated[
+        str, typer.Option(help="Key or folder of a run; by default the newest one.")
+    ] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on; another needs --auth.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[
+        int | None, typer.Option(help="By default 7860 or the next free one.", min=0, max=65535)
+    ] = None,
+    auth: Annotated[
+        str, typer.Option(help="A name; its password is asked for, or in COURSE_APP_PASSWORD.")
+    ] = "",
+) -> None:
+    """Start the web app: upload cells, see the model's answers and their reasons, verify them."""
+    from helpers.base.errors import AppError
+    from helpers.base.settings import artifacts_folder
+
+    try:
+        from helpers.app import serving
+    except ModuleNotFoundError as error:
+        raise AppError(f"There is no {error.name} here: pip install -e '.[app]'") from error
+    serving.serve(data_folder, model, host, port, auth, artifacts_folder())
+
+
 @app.command()
 def predict(
     path: Annotated[Path, typer.Argument(metavar="FILE_OR_FOLDER", help="One image, or many.")],

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.watched import Watched
+
 
 def pages_of(book: Path) -> list[str]:
     """Return the book's pages, relative to its folder, without the index that leads on."""
@@ -42,36 +44,6 @@ def site(smoke_book):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-class Watched:
-    """A page that remembers what went wrong on it."""
-
-    def __init__(self, page, host: str):
-        self.page = page
-        self.faults: list[str] = []
-        page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
-        page.on("console", self._console)
-        page.on("requestfailed", self._failed)
-        page.on("request", lambda r: self._request(r.url, host))
-        page.on("response", self._response)
-
-    def _console(self, message):
-        if message.type in ("error", "warning"):
-            self.faults.append(f"console {message.type}: {message.text}")
-
-    def _failed(self, request):
-        # Aborted: the test went on to the next page before an icon was there.
-        if request.failure != "net::ERR_ABORTED":
-            self.faults.append(f"failed: {request.url} {request.failure}")
-
-    def _request(self, url: str, host: str):
-        if not url.startswith((host, "data:", "blob:")):
-            self.faults.append(f"another host: {url}")
-
-    def _response(self, response):
-        if response.status >= 400:
-            self.faults.append(f"status {response.status}: {response.url}")
 
 
 @pytest.fixture

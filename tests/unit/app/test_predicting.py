@@ -85,6 +85,12 @@ def test_bad_input(run, tmp_path, monkeypatch, words, says):
     assert says in str(done.exception)
 
 
+def test_a_network_by_its_folder(run, folder, loaded, trained):
+    place = next(trained.glob(f"*/runs/{loaded.facts.key}"))
+    done = run(folder, "--json", "--model", place)
+    assert json.loads(done.stdout)["model"]["key"] == loaded.facts.key
+
+
 def test_an_unknown_network(run, folder):
     assert isinstance(run(folder, "--model", "cnn").exception, AppError)
 

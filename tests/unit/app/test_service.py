@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import time
 import zipfile
 
 import cv2
@@ -40,6 +41,7 @@ def test_facts_say_what_it_was_trained_on(loaded):
     assert loaded.facts.classes == ("hem", "all")
     assert "over 2 subjects" in loaded.facts.figures["AUC (validation)"]
     assert loaded.facts.card.startswith("# ")
+    assert "The vote of custom_cnn-subject and other-subject." in loaded.facts.card
 
 
 def test_the_listing_says_the_same_as_the_loaded_network(loaded, trained):
@@ -213,6 +215,8 @@ def test_wrong_arguments_are_refused(loaded, frames):
         loaded.classify(frames[:1], "film")
     with pytest.raises(AppError, match="RGB"):
         loaded.classify([frames[0][..., 0]])
+    with pytest.raises(AppError, match="32x32"):
+        loaded.explain(frames[0])
 
 
 def test_without_its_images_a_network_is_not_calibrated(artifacts, monkeypatch):
@@ -323,12 +327,13 @@ def test_planted_code_does_not_run(artifacts, tmp_path, monkeypatch):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("name", ["record.json", "best.keras"])
+@pytest.mark.parametrize("name", ["record.json", "best.keras", "history.csv"])
 def test_damaged_runs_are_listed(artifacts, name):
     path = next(artifacts.glob(f"*/runs/other*/{name}"))
-    path.write_bytes(path.read_bytes()[:100])
+    path.write_bytes(path.read_bytes()[:30])
     refused = service.available(artifacts)[1]
-    assert "damaged" in refused.reason
+    assert isinstance(refused, Refused)
+    assert "damaged" in refused.reason or "lacks facts" in refused.reason
 
 
 def test_unknown_keys_are_refused(trained):
@@ -340,3 +345,20 @@ def test_unknown_keys_are_refused(trained):
 def test_a_run_can_be_named_by_its_folder(loaded, trained):
     folder = next(trained.glob(f"*/runs/{loaded.facts.key}"))
     assert service.Service.load(folder, trained, str).facts == loaded.facts
+    with pytest.raises(AppError, match="no trained network"):
+        service.Service.load(str(folder), trained, str)
+
+
+@pytest.mark.slow
+def test_the_small_network_is_better_than_the_majority(tmp_path, monkeypatch):
+    """And two cores train it in less than a minute, with progress."""
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
+    told, began = [], time.process_time()
+    key = service.train_small(tmp_path, told.append)
+    assert time.process_time() - began < 100
+    assert len(told) == 2
+    assert [facts.key for facts in service.available(tmp_path)] == [key]
+    table, _, scores = _validation(tmp_path, key)
+    val = (table["split"] == "val").to_numpy()
+    truth = table["positive"].to_numpy(dtype=float)[val]
+    assert np.mean((scores[val] >= 0.5) == truth) > max(truth.mean(), 1 - truth.mean()) + 0.03
