@@ -121,3 +121,8 @@ class Refused:
     key: str
     name: str
     reason: str
+
+
+def named(label: str) -> str:
+    """Return a class as it is written in running text: short ones are abbreviations."""
+    return label.upper() if len(label) < 4 else label

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from helpers.app import asked, guard, pictures, rendering, samples, uploads
-from helpers.app.answers import ModelFacts, Refused
+from helpers.app.answers import ModelFacts, Refused, named
 from helpers.app.desk import Desk, Taken
 from helpers.app.service import available
 from helpers.app.store import Record, Verdict
@@ -109,7 +109,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
             "history.html.j2",
             page=page,
             asked={name: given.get(name, "") for name in (*asked.FILTERS, "order", "disagreement")},
-            labels=[(label, rendering.named(label)) for label in choices["label"]],
+            labels=[(label, named(label)) for label in choices["label"]],
             models=list(choices["model"].items()),
             query=urlencode(kept),
             more=urlencode({**kept, "after": page.next}) if page.next else "",

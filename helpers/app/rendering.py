@@ -12,6 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from helpers.app.answers import named
+
 #: Style sheet, script and icon.
 STATIC = Path(__file__).parent / "static"
 
@@ -20,11 +22,6 @@ def page(request: Request, template: str, status: int = 200, **content: Any) -> 
     """Return a template filled with `content`; all text in it is escaped."""
     text = _TEMPLATES.get_template(template).render(here=request.url.path, **content)
     return HTMLResponse(text, status)
-
-
-def named(label: str) -> str:
-    """Return a class as it is written in running text: short ones are abbreviations."""
-    return label.upper() if len(label) < 4 else label
 
 
 def _percent(probability: float) -> str:

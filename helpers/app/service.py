@@ -14,7 +14,7 @@ from scipy import ndimage, special
 
 from helpers import images as image_files
 from helpers.app import prepare, saved_runs
-from helpers.app.answers import Answer, ModelFacts, Refused, Vote
+from helpers.app.answers import Answer, ModelFacts, Refused, Vote, named
 from helpers.app.saved_runs import SavedRun
 from helpers.base import arguments
 from helpers.base.errors import AppError, CellError, CourseError, ExplainError
@@ -204,7 +204,7 @@ class Service:
         if distance > 1:
             warnings.insert(
                 0,
-                f"It is unlike the training cells: its distance is {distance:.1f}, and that of 99 "
+                f"It is unlike the training cells: its distance is {distance:.2f}, and that of 99 "
                 "in 100 validation cells is below 1.",
             )
         if prepare.sharpness(cell.crop) < known.sharp:
@@ -223,7 +223,7 @@ class Service:
             label=self.facts.classes[int(probability >= THRESHOLD)],
             probability=probability,
             threshold=THRESHOLD,
-            reliability=known.reliability(probability, self.facts.classes[1]),
+            reliability=known.reliability(probability, named(self.facts.classes[1])),
             votes=tuple(map(Vote, names, map(float, scores.members[:, row]))),
             distance=distance,
             warnings=tuple(warnings),
