@@ -234,7 +234,7 @@ def cluster(address: str, workers: int) -> Iterator[Client]:
     if address:
         try:
             client = Client(address, timeout=PATIENCE)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, MemoryError) as error:  # the last: of an answer not Dask's
             raise RunError(f"No Dask scheduler answers at {address!r}: {error}") from error
         with client:
             if not client.scheduler_info()["workers"]:

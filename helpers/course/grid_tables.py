@@ -40,10 +40,13 @@ def read_table(path: Path, defaults: Mapping[str, Any]) -> list[Trial]:
         table = files.read_csv(path, RunError)
     except RunError as error:
         raise RunError(f"{path}: {error}") from error
+    table = table.rename(columns=str.strip).map(str.strip)
     missing = [name for name in _NEEDED if name not in table]
     unknown = [name for name in table if name not in FIELDS]
     if missing or unknown:
-        what = f"has no column {missing[0]!r}" if missing else f"has a column {unknown[0]!r}"
+        what = f"has a column {unknown[0]!r}" if unknown else ""
+        if missing:
+            what = f"has no column {missing[0]!r}, only {', '.join(map(repr, table))}"
         raise RunError(f"{path} {what}; the columns may be {', '.join(FIELDS)}.")
     if table.empty:
         raise RunError(f"{path} has no rows.")
@@ -55,10 +58,11 @@ def read_table(path: Path, defaults: Mapping[str, Any]) -> list[Trial]:
 
 def product(recipes: str, seeds: str, defaults: Mapping[str, Any]) -> list[Trial]:
     """Return the trials of all recipes, in all folds, with all seeds; names are split at commas."""
+    folds = range(max(1, defaults["folds"]))  # a trial refuses less than 3
     parts = [[name.strip() for name in names.split(",")] for names in (recipes, seeds)]
     return _distinct(
         ("--recipes and --seeds", {**defaults, "recipe": recipe, "fold": fold, "seed": seed})
-        for recipe, fold, seed in itertools.product(parts[0], range(defaults["folds"]), parts[1])
+        for recipe, fold, seed in itertools.product(parts[0], folds, parts[1])
     )
 
 

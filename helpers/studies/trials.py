@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -132,7 +132,8 @@ def key(trial: Trial) -> str:
     if recipe:
         recipe = transfer.for_profile(recipe, trial.profile)
     facts = {
-        **asdict(replace(trial, data_dir="")),  # the files count, not where they are
+        **asdict(trial),
+        "data_dir": "",  # the files count, not where they are
         "rows": catalogs.fingerprint(catalog(trial), catalogs.TRAINED_ON),
         "computing": trial.settings().as_dict()["profile"],
         "weights": recipe and weights.find(recipe.backbone).sha256,

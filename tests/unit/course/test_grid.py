@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -198,6 +200,21 @@ def test_without_a_scheduler_one_sentence(monkeypatch):
         pass
 
 
+def test_what_is_no_scheduler_gives_one_sentence():
+    """Such as the page of the scheduler, whose answer reads as one of unheard-of length."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    server.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(RunError, match="No Dask scheduler"), grid.cluster(address, 1):
+            pass
+
+
 def test_without_dask_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RunError, match=r"pip install 'wbc-cancer-course\[grid\]'"):
@@ -212,6 +229,7 @@ def test_without_dask_one_sentence(monkeypatch):
             "recipe,fold,seed,colour\nplain,0,1,red\n",
             "has a column 'colour'",
         ),
+        ("recipe;fold;seed\nplain;0;1\n", "no column 'recipe', only 'recipe;fold;seed'"),
         ("recipe,fold,seed\n", "has no rows"),
         ("recipe,fold,seed\nplain,0,1\nmagic,0,1\n", "line 3: There is no recipe 'magic'"),
         ("recipe,fold,seed\nplain,3,1\n", "line 2: fold is 3, but must be from 0 to 2"),
@@ -242,7 +260,7 @@ def test_a_wrong_table_gives_one_sentence(tmp_path, text, told):
 
 def test_a_table_with_settings_and_gaps(tmp_path):
     path = tmp_path / "table.csv"
-    path.write_text("seed,recipe,fold,rate,batch\n1,plain,2,0.01,\n1,plain,2,,16\n")
+    path.write_text("seed, recipe, fold,rate,batch\n1, plain,2,0.01,\n1, plain,2,,16\n")
     assert grid_tables.read_table(path, DEFAULTS) == [
         Trial("plain", 2, 1, 3, profile="smoke", rate=0.01),
         Trial("plain", 2, 1, 3, profile="smoke", batch=16),
@@ -261,6 +279,12 @@ def test_a_table_with_settings_and_gaps(tmp_path):
 def test_wrong_recipes_or_seeds_give_one_sentence(recipes, seeds, told):
     with pytest.raises(RunError, match=told):
         grid_tables.product(recipes, seeds, DEFAULTS)
+
+
+@pytest.mark.parametrize("folds", [0, -1])
+def test_no_folds_give_one_sentence(folds):
+    with pytest.raises(RunError, match=f"folds is {folds}, but must be 3 or more"):
+        grid_tables.product("plain", "0", {**DEFAULTS, "folds": folds})
 
 
 def test_the_summary_separates_seeds_and_folds():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from helpers.base.errors import StudyError
 from helpers.studies import trials, tricks
@@ -63,6 +66,23 @@ def test_the_key_is_made_of_all_that_a_result_depends_on(monkeypatch):
     assert trials.key(SMOKE) == keys[0]
     monkeypatch.setattr(trials.code, "version", lambda *_: "other code")
     assert trials.key(SMOKE) != keys[0]
+
+
+def test_a_real_data_set_counts_by_its_files_and_not_by_their_folder(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind, number in itertools.product(("sick", "well"), range(4)):
+        path = tmp_path / "one" / kind / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (12, 14, 3), np.uint8)).save(path)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    one, two = (
+        dataclasses.replace(
+            SMOKE, dataset="folders", positive="sick", data_dir=str(tmp_path / name)
+        )
+        for name in ("one", "two")
+    )
+    assert trials.key(one) == trials.key(two)
+    assert trials.key(one) != trials.key(SMOKE)
 
 
 @pytest.mark.slow
