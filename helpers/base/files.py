@@ -378,7 +378,9 @@ def read_csv(path: str | os.PathLike, error: type[CourseError]) -> pd.DataFrame:
     try:
         content = Path(path).read_bytes()
         if b"\0" in content or not content.endswith(b"\n"):
-            raise ValueError("it is no UTF-8 text, or its last line is cut off")
+            raise ValueError(
+                "it is empty, no UTF-8 text, or cut off: its last line must end with a line break"
+            )
         encoding = {"encoding": "utf-8-sig", "encoding_errors": "surrogateescape"}
         table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False, **encoding)
         if not isinstance(table.index, pd.RangeIndex):

@@ -96,6 +96,8 @@ def execute(
     course = project.find(root, build)
     if not grid and (table or recipes or scheduler or test):
         raise RunError("--table, --recipes, --scheduler and --test need --grid.")
+    if table and seeds != "0,1,2":
+        raise RunError("--seeds belongs to --recipes; a table has its own column: seed.")
     if grid and (context.info_name == "book" or bool(table) == bool(recipes)):
         raise RunError("--grid belongs to course run, with either --table or --recipes.")
     if grid and (only or force or cell_timeout):

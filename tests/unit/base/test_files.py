@@ -388,6 +388,10 @@ def test_who_waits_says_so_in_the_file_of_waits_and_nowhere_else(tmp_path, monke
 
 #: Modules that write directly, and into what: it gets its name only when it is whole.
 DIRECT = {
+    "app/api.py": "no file: text that is sent",
+    "app/export.py": "bytes in memory, and a folder that is renamed once it is whole",
+    "app/prepare.py": "the file of `kept`",
+    "app/store.py": "the file of `atomic_path`",
     "base/files.py": "the file of `atomic_path`",
     "cells/field_crops.py": "the file of `kept`",
     "course/book.py": "the folder that the book is built from",

@@ -246,7 +246,7 @@ def test_without_dask_one_sentence(monkeypatch):
         ("recipe,fold,seed,optimiser\nplain,0,1,lion\n", "optimiser.* 'lion'.* adam, rmsprop, sgd"),
         ("recipe,fold,seed,dataset\nplain,0,1,cnmc\n", "'cnmc' needs data_dir"),
         ("recipe,fold,seed,profile\nplain,0,1,huge\n", "PROFILE is 'huge'"),
-        ("recipe,fold,seed,rate\nplain,0,1,nan", "last line is cut off"),
+        ("recipe,fold,seed,rate\nplain,0,1,nan", "last line must end"),
     ],
 )
 def test_a_wrong_table_gives_one_sentence(tmp_path, text, told):
@@ -328,6 +328,7 @@ def command(tmp_path, *words):
         (["--recipes", "plain"], "need --grid"),
         (["--grid"], "either --table or --recipes"),
         (["--grid", "--table", "missing.csv"], "missing.csv: It cannot be read"),
+        (["--grid", "--table", "missing.csv", "--seeds", "5"], "a table has its own column: seed"),
         (["--grid", "--recipes", "plain", "--force"], "are for chapters, not for --grid"),
         (["--grid", "--recipes", "plain", "--jobs", "0"], "--jobs is 0"),
     ],
