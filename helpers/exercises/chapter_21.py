@@ -68,14 +68,14 @@ def who_is_affected(answer: Callable) -> Iterator[Point]:
     found = answer(results.copy(), 0.5, 0.65)
     listed = isinstance(found, list) and all(isinstance(one, str) for one in found)
     yield Required(listed, "It returns a list of subjects.")
-    yield "p01" not in found, "Nobody is named whose cells all stay below both thresholds."
+    yield "p01" not in found, "A person whose cells are all below both thresholds is not named."
     changed = "p12" not in found
     yield changed, "A person of whom a single cell changes is not named if most others stay."
     yield (
         "p05" not in found,
         "Count cells: a mean of probabilities is another rule, and names another person.",
     )
-    yield "p07" in found, "A person is named who has most cells over one threshold alone."
+    yield "p07" in found, "A person with most cells above only one of the thresholds is named."
     yield "p03" in found, "Half of the cells is enough, and a cell just at the threshold counts."
     yield "p09" not in found, "Cells just at the new threshold are still positive."
     yield found == sorted(found), "The list is sorted."
@@ -94,7 +94,7 @@ def where_it_fails(answer: Callable) -> Iterator[Point]:
     found = answer(_verdicts({**fine, "many": (20, 60, 0), "large": (340, 400, 0)}))
     yield Required(found is None or isinstance(found, str), "It returns a subject, or None.")
     yield found != "large", "Many wrong cells among very many prove little: you seem to count them."
-    yield found == "many", "Of one subject, 40 of 60 cells are wrong: it is found."
+    yield found == "many", "The subject of whom 40 of 60 cells are wrong is found."
     found = answer(_verdicts({**fine, "few": (0, 2, 0), "many": (20, 60, 0)}))
     yield (
         found == "many",
@@ -104,7 +104,7 @@ def where_it_fails(answer: Callable) -> Iterator[Point]:
     found = answer(_verdicts({**fine, "doubt": (30, 32, 90), "many": (20, 60, 0)}))
     yield found == "many", "Cells of which the reader is unsure do not count as wrong."
     doubtful = answer(_verdicts({**fine, "doubt": (30, 32, 90)})) is None
-    yield doubtful, "Nor do they make a subject fail on whom all others are right."
+    yield doubtful, "Nor do they make a subject fail whose other cells are right."
     even = answer(_verdicts({name: (18, 20, 0) for name in "abcd"})) is None
     yield even, "Where all subjects are alike, the answer is None."
     yield answer(_verdicts({"a": (0, 0, 5)})) is None, "With no verdict at all, it is None."
