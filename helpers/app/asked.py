@@ -51,7 +51,7 @@ def filters(asked: Mapping[str, str]) -> dict[str, Any]:
 
 
 def paging(asked: Mapping[str, str]) -> dict[str, Any]:
-    """Return order and beginning of a page of records, as the same method takes them."""
+    """Return the order and the start of a page of records, as the same method takes them."""
     after = asked.get("after", "")
     if after and not (after.isdecimal() and len(after) < 19):
         raise AppError("The value of after is that of next on the page before.")

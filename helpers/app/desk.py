@@ -102,7 +102,7 @@ class Desk:
         return taken
 
     def _answer(self, service: Service, waiting: list, kind: str) -> list:
-        """Answer the first of the waiting files, as many as are decoded at a time."""
+        """Answer the first few of the waiting files: as many as are decoded at a time."""
         read, pixels = [], 0
         while waiting and len(read) < _MOST_IN_A_GROUP and pixels < _MOST_PIXELS_IN_A_GROUP:
             file, taken = waiting.pop(0)

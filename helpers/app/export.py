@@ -1,4 +1,4 @@
-"""Records leave the web app: as a table for spreadsheets, and as a data set for the course."""
+"""Exports of the records: as a table for spreadsheets, and as a data set for the course."""
 
 from __future__ import annotations
 

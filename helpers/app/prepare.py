@@ -1,8 +1,8 @@
 """What the app computes once for a network, from the images it was trained and validated on.
 
 Calibration: the temperature of the vote, and how often validation cells with such a
-probability were positive. Distance: how far a cell lies from the training cells, in the
-features before the last layer, after Lee et al. 2018, doi:10.48550/arXiv.1807.03888. And what
+probability were positive. Distance: how far a cell lies from the training cells, measured in
+the features before the last layer, after Lee et al. 2018, doi:10.48550/arXiv.1807.03888. And what
 is usual: the sharpness of training cells, and their size in their photographs.
 """
 
@@ -100,7 +100,7 @@ class Reference:
     unit : float
         The 99th percentile of the distances of validation cells, nan when unknown.
     sharp : float
-        Of 100 training cells, 99 are sharper.
+        The 1st percentile of the sharpness of training cells: 99 of 100 are sharper.
     sides : numpy.ndarray
         The 1st and 99th percentile of the longer side of a training cell's box, in pixels.
     on_black : bool

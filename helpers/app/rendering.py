@@ -25,7 +25,7 @@ def page(request: Request, template: str, status: int = 200, **content: Any) -> 
 
 
 def _percent(probability: float) -> str:
-    """Return a probability without the certainty that no model has."""
+    """Return a probability in per cent, but never 0% or 100%: no model is certain."""
     if 0.01 <= probability <= 0.99:
         return f"{probability:.0%}"
     return "under 1%" if probability < 0.5 else "over 99%"

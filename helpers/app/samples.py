@@ -1,4 +1,4 @@
-"""A few images that the course draws when they are asked for: nobody has to bring one."""
+"""A few drawn images, for those who have no image of their own at hand."""
 
 from __future__ import annotations
 

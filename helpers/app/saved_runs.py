@@ -52,7 +52,7 @@ class SavedRun:
 
     @cached_property
     def alike(self) -> dict:
-        """All that must be the same in runs that vote together, besides the rows."""
+        """What must be the same in runs that vote together, besides their training images."""
         given = {k: v for k, v in self.record["settings"].items() if k != "data_dir"}
         return {**given, "size": self.size, "classes": self.record["classes"]}
 
@@ -84,7 +84,7 @@ def find(artifacts: Path) -> list[SavedRun]:
 def get(key: str | Path, artifacts: Path) -> SavedRun:
     """Return a run by its key, or by the path of its folder if that is a Path.
 
-    So what somebody sends as text over a network never names a folder.
+    A text is always a key, so nobody can open a folder over the network.
 
     Raises
     ------

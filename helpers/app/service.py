@@ -50,7 +50,7 @@ class Scores(NamedTuple):
 
 
 def available(artifacts: Path) -> list[ModelFacts | Refused]:
-    """Return the networks that a person can choose, the newest first, then the others with why.
+    """Return the networks that can be chosen, the newest first, then the refused, with reasons.
 
     Only records are read. A network that was loaded once before is described in full.
     """
