@@ -232,12 +232,15 @@ def test_the_page_refuses_what_is_no_picture():
     Image.new("RGB", (40, 30), "purple").save(sound, "PNG")
     bomb = io.BytesIO()
     Image.new("1", (6_000, 5_000)).save(bomb, "PNG")
+    larger = io.BytesIO()  # beyond Pillow's own limit
+    Image.new("1", (20_000, 10_000)).save(larger, "PNG")
     assert page["read_upload"](sound.getvalue()).shape == (30, 40, 3)
     for content, reason in (
         (b"", "no BMP"),
         (b"<html>", "no BMP"),
         (sound.getvalue()[:60], "damaged"),
         (bomb.getvalue(), "too many pixels"),
+        (larger.getvalue(), "too many pixels"),
         (bytes(21_000_000), "too large"),
     ):
         with pytest.raises(ValueError, match=reason):
