@@ -46,6 +46,14 @@ def client(desk):
         yield client
 
 
+@pytest.fixture
+def bare(tmp_path):
+    """Return a client of an app that found no network."""
+    records = store.Store(tmp_path / "data")
+    yield TestClient(web.create(Desk(records, tmp_path)), base_url=HERE)
+    records.close()
+
+
 @pytest.fixture(scope="module")
 def cell() -> bytes:
     return samples.draw(0)
@@ -197,7 +205,9 @@ def test_too_much_is_refused_before_it_is_read(client, desk, monkeypatch):
     assert many.status_code == 400
     assert "500" in many.json()["problem"]
     form = {"label": "all", "comment": "x" * 70_000}
-    assert client.post("/cell/1", data=form).status_code == 413
+    long = client.post("/cell/1", data=form)
+    assert long.status_code == 413
+    assert "files" not in long.text, "it is about a comment"
 
 
 def test_a_file_that_is_too_large_does_not_stop_the_others(desk, cell):
@@ -261,6 +271,13 @@ def test_what_is_not_there_gets_a_sentence(client, path):
     assert len(answer.text) < 4000
 
 
+@pytest.mark.parametrize("number", ["99", "-1", "x", "9" * 5000])
+def test_a_sample_that_is_not_there_gets_a_sentence(bare, number):
+    answer = bare.post("/api/images", data={"sample": number})
+    assert answer.status_code == 400
+    assert "no such sample" in answer.json()["problem"]
+
+
 def test_verdicts_that_cannot_be_get_a_sentence(client):
     client.post("/", data={"sample": "0"})
     for given in ({}, {"verdict": "no"}, {"verdict": "disagree"}, {"verdict": "agree", "id": "7"}):
@@ -286,6 +303,22 @@ def test_without_a_model_the_page_says_so_before_anybody_asks(desk):
     assert client.post("/models", data={"key": key}).status_code == 200
     assert client.post("/", data={"sample": "0"}).status_code == 200
     assert "in use" in client.get("/models").text
+
+
+def test_runs_that_cannot_be_used_are_listed_with_why(bare, tmp_path):
+    damaged = tmp_path / "phantoms" / "runs" / "damaged-1"
+    damaged.mkdir(parents=True)
+    (damaged / "record.json").write_text("{")
+    page = bare.get("/models")
+    assert page.status_code == 200
+    assert "damaged-1</span>: Its record is damaged." in page.text
+
+
+def test_a_verdict_with_a_part_that_is_no_text_gets_a_sentence(bare):
+    given = {"content": b'{"\\ud800": ""}', "headers": {"content-type": "application/json"}}
+    answer = bare.post("/api/cells/1/verdict", **given)
+    assert answer.status_code == 400
+    assert answer.json()["problem"].startswith("A verdict has")
 
 
 def test_the_exports_are_read_back(client, tmp_path):
