@@ -16,9 +16,12 @@ from PIL import Image
 
 from helpers import datasets
 from helpers.app import guard, rendering, samples, service, serving, store, web
+from helpers.app.answers import ModelFacts
 from helpers.app.desk import Desk
 from helpers.app.uploads import Limits
 from helpers.base.errors import AppError
+from tests.unit.app.samples import cell as kept
+from tests.unit.app.samples import picture
 
 HERE = "http://127.0.0.1:7860"
 #: Names that do harm where they are taken for HTML, for a path or for a header.
@@ -88,6 +91,18 @@ def test_a_drawn_cell_is_answered_and_verified_without_a_script(client, loaded):
     history = client.get("/history?disagreement=1").text
     assert "Cell 1" in history
     assert "Cell 1" not in client.get("/history?verdict=agree").text
+
+
+def test_a_kept_answer_comes_with_its_class_and_the_notes_of_its_model(tmp_path):
+    desk = Desk(store.Store(tmp_path / "data"), tmp_path)
+    texts = ("run", "net", "phantom", "tiny")
+    about = (7, "subject", ("hem", "all"), 32, "2026-11-27", "", {}, ("net",), ("Drawn cells.",))
+    desk._facts["run"] = ModelFacts(*texts, *about, "")
+    desk.store.add(picture(), "a.png", [kept("hem", probability=0.32)], "run", "net")
+    client = TestClient(web.create(desk), base_url=HERE)
+    assert "<b>HEM</b> (32% ALL)" in client.get("/history").text
+    page = client.get("/cell/1").text
+    assert page.index("Drawn cells.") < page.index("32% ALL")
 
 
 def test_the_verdict_of_a_cell_without_an_answer_names_the_right_label(client):
