@@ -166,7 +166,7 @@ def too_many(rate: Rate) -> str:
 
 
 def _too_much(most: int) -> str:
-    return f"The request is larger than {most / 1e6:g} MB. Send fewer files at a time."
+    return f"The request is larger than {most / 1e6:g} MB. Send less at a time."
 
 
 def _is_foreign(headers: Headers) -> bool:

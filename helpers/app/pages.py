@@ -61,6 +61,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
         facts, label = desk.facts(record.model), record.cell.label
         return {
             "record": record,
+            "facts": facts,
             "classes": facts.classes[::-1] if facts else [label] if label else [],
             "positive": facts.classes[1] if facts else "of the positive class",
             "explained": bool(desk.service) and desk.service.facts.key == record.model,
@@ -108,6 +109,7 @@ def routes(desk: Desk, images: guard.Rate) -> APIRouter:
             request,
             "history.html.j2",
             page=page,
+            cells=[_shown(record) for record in page.records],
             asked={name: given.get(name, "") for name in (*asked.FILTERS, "order", "disagreement")},
             labels=[(label, named(label)) for label in choices["label"]],
             models=list(choices["model"].items()),

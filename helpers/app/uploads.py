@@ -67,10 +67,7 @@ def read(content: bytes, limits: Limits | None = None) -> np.ndarray:
     """
     limits = limits or Limits()
     if len(content) > limits.bytes:
-        raise ImageError(
-            f"The file has {len(content) / 1e6:.1f} MB, but at most {limits.bytes / 1e6:g} MB are "
-            "taken."
-        )
+        raise ImageError(f"The file is larger than {limits.bytes / 1e6:g} MB.")
     _require_one_small_picture(content, limits)
     try:
         found = open_image(io.BytesIO(content))

@@ -60,6 +60,7 @@ def _problem(request: Request, error: Exception) -> Response:
         status, sentence = 500, "The app made a mistake. What was kept before is still there."
         if isinstance(error, OSError):
             sentence = f"The disk cannot be used ({error.strerror})."
+    sentence = sentence.encode("utf-8", "replace").decode()  # JSON may hold what no text may
     if asked.wants_part(request):
         return Response(sentence, status, media_type="text/plain")
     if request.url.path.startswith("/api/"):

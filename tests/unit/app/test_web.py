@@ -16,9 +16,12 @@ from PIL import Image
 
 from helpers import datasets
 from helpers.app import guard, rendering, samples, service, serving, store, web
+from helpers.app.answers import ModelFacts
 from helpers.app.desk import Desk
 from helpers.app.uploads import Limits
 from helpers.base.errors import AppError
+from tests.unit.app.samples import cell as kept
+from tests.unit.app.samples import picture
 
 HERE = "http://127.0.0.1:7860"
 #: Names that do harm where they are taken for HTML, for a path or for a header.
@@ -44,6 +47,14 @@ def desk(tmp_path, trained, loaded):
 def client(desk):
     with TestClient(web.create(desk), base_url=HERE) as client:
         yield client
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Return a client of an app that found no network."""
+    records = store.Store(tmp_path / "data")
+    yield TestClient(web.create(Desk(records, tmp_path)), base_url=HERE)
+    records.close()
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +91,18 @@ def test_a_drawn_cell_is_answered_and_verified_without_a_script(client, loaded):
     history = client.get("/history?disagreement=1").text
     assert "Cell 1" in history
     assert "Cell 1" not in client.get("/history?verdict=agree").text
+
+
+def test_a_kept_answer_comes_with_its_class_and_the_notes_of_its_model(tmp_path):
+    desk = Desk(store.Store(tmp_path / "data"), tmp_path)
+    texts = ("run", "net", "phantom", "tiny")
+    about = (7, "subject", ("hem", "all"), 32, "2026-11-27", "", {}, ("net",), ("Drawn cells.",))
+    desk._facts["run"] = ModelFacts(*texts, *about, "")
+    desk.store.add(picture(), "a.png", [kept("hem", probability=0.32)], "run", "net")
+    client = TestClient(web.create(desk), base_url=HERE)
+    assert "<b>HEM</b> (32% ALL)" in client.get("/history").text
+    page = client.get("/cell/1").text
+    assert page.index("Drawn cells.") < page.index("32% ALL")
 
 
 def test_the_verdict_of_a_cell_without_an_answer_names_the_right_label(client):
@@ -197,7 +220,9 @@ def test_too_much_is_refused_before_it_is_read(client, desk, monkeypatch):
     assert many.status_code == 400
     assert "500" in many.json()["problem"]
     form = {"label": "all", "comment": "x" * 70_000}
-    assert client.post("/cell/1", data=form).status_code == 413
+    long = client.post("/cell/1", data=form)
+    assert long.status_code == 413
+    assert "files" not in long.text, "it is about a comment"
 
 
 def test_a_file_that_is_too_large_does_not_stop_the_others(desk, cell):
@@ -261,6 +286,13 @@ def test_what_is_not_there_gets_a_sentence(client, path):
     assert len(answer.text) < 4000
 
 
+@pytest.mark.parametrize("number", ["99", "-1", "x", "9" * 5000])
+def test_a_sample_that_is_not_there_gets_a_sentence(bare, number):
+    answer = bare.post("/api/images", data={"sample": number})
+    assert answer.status_code == 400
+    assert "no such sample" in answer.json()["problem"]
+
+
 def test_verdicts_that_cannot_be_get_a_sentence(client):
     client.post("/", data={"sample": "0"})
     for given in ({}, {"verdict": "no"}, {"verdict": "disagree"}, {"verdict": "agree", "id": "7"}):
@@ -286,6 +318,22 @@ def test_without_a_model_the_page_says_so_before_anybody_asks(desk):
     assert client.post("/models", data={"key": key}).status_code == 200
     assert client.post("/", data={"sample": "0"}).status_code == 200
     assert "in use" in client.get("/models").text
+
+
+def test_runs_that_cannot_be_used_are_listed_with_why(bare, tmp_path):
+    damaged = tmp_path / "phantoms" / "runs" / "damaged-1"
+    damaged.mkdir(parents=True)
+    (damaged / "record.json").write_text("{")
+    page = bare.get("/models")
+    assert page.status_code == 200
+    assert "damaged-1</span>: Its record is damaged." in page.text
+
+
+def test_a_verdict_with_a_part_that_is_no_text_gets_a_sentence(bare):
+    given = {"content": b'{"\\ud800": ""}', "headers": {"content-type": "application/json"}}
+    answer = bare.post("/api/cells/1/verdict", **given)
+    assert answer.status_code == 400
+    assert answer.json()["problem"].startswith("A verdict has")
 
 
 def test_the_exports_are_read_back(client, tmp_path):
