@@ -204,8 +204,8 @@ class Service:
         if distance > 1:
             warnings.insert(
                 0,
-                f"It is unlike the training cells: its distance is {distance:.2f}, and that of 99 "
-                "in 100 validation cells is below 1.",
+                "It is unlike the training cells: 99 in 100 validation cells are nearer to them "
+                f"(its distance is {np.ceil(100 * distance) / 100:.2f}; theirs is at most 1).",
             )
         if prepare.sharpness(cell.crop) < known.sharp:
             warnings.append("It is out of focus: 99 in 100 training cells are sharper.")
