@@ -192,7 +192,7 @@ def test_beside_colabs_versions_everything_resolves(uv_environment, tmp_path, py
         "--no-header",
         "--no-annotate",
     ]
-    options = ["--python-version", python, "-c", str(held), "--extra", "grid"]
+    options = ["--python-version", python, "-c", str(held), "--extra", "grid", "--extra", "app"]
     done = subprocess.run(
         [*command, *options, str(ROOT / "pyproject.toml")],
         env=uv_environment,
