@@ -13,10 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from helpers.base.errors import ImageError
-from helpers.base.image_files import open_image
-
-_FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
-_ORIENTATION = 0x0112
+from helpers.base.image_files import FORMATS, ORIENTATION, open_image
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def read(content: bytes, limits: Limits | None = None) -> np.ndarray:
     if image is None:  # a plain BMP, of which only the header was read
         image = Image.open(io.BytesIO(content), formats=("BMP",)).convert("RGB")
     if (turn := _turn(content)) != 1:
-        image.getexif()[_ORIENTATION] = turn
+        image.getexif()[ORIENTATION] = turn
         image = ImageOps.exif_transpose(image)
     return np.array(image)
 
@@ -87,7 +84,7 @@ def read(content: bytes, limits: Limits | None = None) -> np.ndarray:
 def _require_one_small_picture(content: bytes, limits: Limits) -> None:
     """Raise an ImageError for several pictures or too many pixels, judged by the header."""
     try:
-        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
         width, height = image.size
     except Exception:  # no header that Pillow understands: `open_image` says what the file is
         return
@@ -105,7 +102,7 @@ def _require_one_small_picture(content: bytes, limits: Limits) -> None:
 def _turn(content: bytes) -> int:
     """Return the EXIF orientation, 1 (upright) where there is none."""
     with contextlib.suppress(Exception):  # damaged metadata turn nothing
-        turn = Image.open(io.BytesIO(content), formats=_FORMATS).getexif().get(_ORIENTATION)
+        turn = Image.open(io.BytesIO(content), formats=FORMATS).getexif().get(ORIENTATION)
         return turn if turn in range(1, 9) else 1
     return 1
 

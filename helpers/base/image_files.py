@@ -32,7 +32,8 @@ IMAGE_ENDINGS = {
 }
 #: Larger images are refused: a small file may unpack to more pixels than fit into memory.
 MOST_PIXELS = 100_000_000
-_FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
+#: The formats that the course reads, by Pillow's names.
+FORMATS = ("BMP", "JPEG", "PNG", "TIFF")
 _TOO_LARGE = f"more than {MOST_PIXELS // 1_000_000} megapixels"
 _CUT_OFF = "cut off before its end"
 _DAMAGED = "damaged: its header is sound, but not all of its pixels can be decoded"
@@ -41,7 +42,8 @@ _DARK = (
     "(multiply them by 16 and save the image again)"
 )
 _TEXT = string.printable.encode()
-_ORIENTATION = 0x0112
+#: The EXIF tag that says how an image is turned.
+ORIENTATION = 0x0112
 #: Colour models that have no single translation into RGB, or a rare layout of the pixels.
 _REFUSED = {
     "CMYK": "in printing colours (CMYK); save it as RGB",
@@ -128,7 +130,7 @@ def open_image(file: BinaryIO) -> Opened:
         warnings.filterwarnings("ignore", module=_NO_WARNINGS[3].pattern)
     file.seek(0)
     try:
-        image = Image.open(file, formats=_FORMATS)
+        image = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError:
         return Opened(_TOO_LARGE)
     except Exception as error:  # on damaged headers, Pillow's parsers raise errors of many kinds
@@ -246,7 +248,7 @@ def _rgb(image: Image.Image, kind: str) -> Image.Image:
     """Return the decoded pixels as RGB: the high byte of 16 bits, on black where transparent."""
     layout = _layout(image)
     if kind == "TIFF":
-        image.getexif().pop(_ORIENTATION, None)  # else Pillow turns the image
+        image.getexif().pop(ORIENTATION, None)  # else Pillow turns the image
         with _silent_libtiff() if image.tile[0][0] == "libtiff" else contextlib.nullcontext():
             image.load()
         image = image.copy()  # with the size of the pixels, not that after a turn
