@@ -23,6 +23,13 @@ from helpers.course.runner import State, states
 #: File in the published folder with the run, the hash of what the book was built from, and
 #: the checksums of its files.
 _SEAL = ".course.json"
+#: What the folds of cells with these tags are called, closed and open.
+_FOLDS = {
+    "setup": ("Set-up: finds or installs the course's helpers", "Hide the set-up"),
+    "solution": ("Show the solution", "Hide the solution"),
+}
+#: What an exercise says until a student has answered it: no reader of the page needs that.
+_UNANSWERED = re.compile(r"\s*Exercise \d\d-[a-z]: not answered yet\.[^\n]*\s*")
 
 
 def build(project: Project, run: Parameters) -> None:
@@ -116,10 +123,14 @@ def page(source: dict, executed: dict, record: dict) -> dict:
             continue
         twin = next(ran)
         outputs = messages.without_noise(twin["outputs"])
+        outputs = [o for o in outputs if not _UNANSWERED.fullmatch("".join(o.get("text", "")))]
         cell |= {"outputs": outputs, "execution_count": twin["execution_count"]}
         if "setup" in staleness.tags_of(cell):
             # Readers of the page do not need it: it is folded.
             cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
+        for tag in _FOLDS.keys() & set(staleness.tags_of(cell)):
+            show, hide = _FOLDS[tag]
+            cell["metadata"]["mystnb"] = {"code_prompt_show": show, "code_prompt_hide": hide}
         if "parameters" in staleness.tags_of(cell):
             injected = next(ran)
             if _differs(cell, record):
