@@ -14,6 +14,7 @@ TESTS ?=
 OLDER_THAN ?=
 LIMIT ?=
 DRY_RUN ?=
+SOLUTIONS ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -28,7 +29,7 @@ SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE
 	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
 	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
-.PHONY: help book run verify test check clean clean-artifacts distclean
+.PHONY: help book run pdf verify test check clean clean-artifacts distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +39,7 @@ help:
 	@echo "                PROFILE=smoke|quick|full  SEED=24  ONLY=\"04 06\"  GPU=1"
 	@echo "                JOBS=2  chapters at a time; else as many as cores and memory allow"
 	@echo "make run        the same without building the book"
+	@echo "make pdf        the published book as PDF, by Chromium; SOLUTIONS=1: with solutions"
 	@echo "make verify     every executed chapter once more: its text outputs must come out the same"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"
 	@echo "make check      style of the code, anatomy of the chapters: seconds"
@@ -50,6 +52,10 @@ book: $(READY)
 
 run: $(READY)
 	@$(COURSE) run $(SETTINGS)
+
+pdf: $(READY)
+	@$(COURSE) pdf $(if $(SOLUTIONS),--solutions) \
+		$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
 verify: $(READY)
 	@$(COURSE) verify $(SETTINGS)

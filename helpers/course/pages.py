@@ -33,6 +33,15 @@ _REPLACED = {
     # A fold is called what it shows; a heading without words heads nothing.
     '<summary aria-label="Toggle hidden content">': "<summary>",
     "<th></th>": "<td></td>",
+    'search-button-field search-button__button pst-js-only" title="Search" aria-label="Search"': (
+        'search-button-field search-button__button pst-js-only" title="Search"'
+    ),
+    # The entries of the references are no list that a screen reader knows.
+    '<div role="list" class="citation-list">': '<div class="citation-list">',
+    ' role="doc-biblioentry"': "",
+    '<div id="pst-primary-sidebar" class="': (
+        '<div id="pst-primary-sidebar" role="complementary" aria-label="Book" class="'
+    ),
 }
 
 
