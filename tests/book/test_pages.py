@@ -8,7 +8,7 @@ import re
 import pytest
 
 from helpers.course import book, pages, repository, weight
-from tests.conftest import ROOT
+from tests.conftest import ROOT, course
 
 
 def write(folder, name, text):
@@ -131,7 +131,12 @@ class TestBuilt:
             for words in ("not answered yet", "# noqa", "# fmt:", "<td>NaN</td>", "p = 0.0000"):
                 assert words not in text, f"{name}: {words}"
             assert "<th></th>" not in text, name
-            assert not re.search(r">[^<]*\d (%|px)[^<]*</p>", text), name
+
+    def test_no_line_ends_between_a_number_and_its_unit(self, smoke_book):
+        text = (smoke_book / "book" / "intro.html").read_text(encoding="utf-8")
+        article = text.partition("<article")[2].partition("</article>")[0]
+        assert re.findall(r"\d\u00a0%", article)
+        assert not re.findall(r"\d %", article)
 
     def test_search_finds_both_chapters_on_fine_tuning(self, open_page):
         watched = open_page("search.html?q=fine-tuning")
@@ -164,17 +169,19 @@ class TestBuilt:
     def test_a_chapter_becomes_a_pdf_that_its_page_offers(self, smoke_build, tmp_path, chapters):
         import shutil
 
-        from helpers.course import pdf, project
-
         shutil.copytree(smoke_build / "html", tmp_path / "html")
         (tmp_path / "html" / book.SEAL).write_text(json.dumps({"files": {}}))
-        course = project.find(ROOT, tmp_path)
-        number = chapters[0].removeprefix("notebooks/")[:2]
-        (file,) = pdf.build(course, [number])
-        assert file.read_bytes().startswith(b"%PDF")
-        assert b"file:///" not in file.read_bytes()
+        name = chapters[0].removeprefix("notebooks/").removesuffix(".html")
+        file = tmp_path / "html" / "pdf" / f"{name}.pdf"
+        pages_of = {}
+        for words in ((), ("--solutions",)):
+            done = course("pdf", "--only", name, *words, build=tmp_path)
+            assert done.returncode == 0, done.stderr
+            printed = file.read_bytes()
+            assert printed.startswith(b"%PDF")
+            assert b"file:///" not in printed
+            pages_of[words] = len(re.findall(rb"/Type\s*/Page\b", printed))
+        assert pages_of[("--solutions",)] > pages_of[()] > 2
         text = (tmp_path / "html" / chapters[0]).read_text(encoding="utf-8")
-        assert f'href="../pdf/{file.name}"' in text
-        (longer,) = pdf.build(course, [number], solutions=True)
-        assert longer.stat().st_size > 0
+        assert f'href="../pdf/{name}.pdf"' in text
         assert not (tmp_path / "html" / "notebooks" / ".print.html").exists()
