@@ -16,6 +16,7 @@ LIMIT ?=
 DRY_RUN ?=
 MODEL ?=
 PORT ?=
+SOLUTIONS ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
@@ -30,7 +31,7 @@ SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE
 	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
 	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
-.PHONY: help book run verify app test check clean clean-artifacts distclean
+.PHONY: help book run pdf verify app test check clean clean-artifacts distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -40,6 +41,7 @@ help:
 	@echo "                PROFILE=smoke|quick|full  SEED=24  ONLY=\"04 06\"  GPU=1"
 	@echo "                JOBS=2  chapters at a time; else as many as cores and memory allow"
 	@echo "make run        the same without building the book"
+	@echo "make pdf        the published book as PDF, by Chromium; SOLUTIONS=1: with solutions"
 	@echo "make verify     every executed chapter once more: its text outputs must come out the same"
 	@echo "make app        the web app: upload a cell, see the answer, verify it; MODEL=run  PORT=7860"
 	@echo "make test       environment and every test; TESTS=tests/unit for a part of them"
@@ -53,6 +55,10 @@ book: $(READY)
 
 run: $(READY)
 	@$(COURSE) run $(SETTINGS)
+
+pdf: $(READY)
+	@$(COURSE) pdf $(if $(SOLUTIONS),--solutions) \
+		$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
 verify: $(READY)
 	@$(COURSE) verify $(SETTINGS)

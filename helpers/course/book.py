@@ -22,7 +22,14 @@ from helpers.course.runner import State, states
 
 #: File in the published folder with the run, the hash of what the book was built from, and
 #: the checksums of its files.
-_SEAL = ".course.json"
+SEAL = ".course.json"
+#: What the folds of cells with these tags are called, closed and open.
+_FOLDS = {
+    "setup": ("Set-up: finds or installs the course's helpers", "Hide the set-up"),
+    "solution": ("Show the solution", "Hide the solution"),
+}
+#: What an exercise says until a student has answered it: no reader of the page needs that.
+_UNANSWERED = re.compile(r"\s*Exercise \d\d-[a-z]: not answered yet\.[^\n]*\s*")
 
 
 def build(project: Project, run: Parameters) -> None:
@@ -77,7 +84,7 @@ def build(project: Project, run: Parameters) -> None:
             (built / ".nojekyll").touch()  # else GitHub Pages drops folders that begin with _
             files = sorted(path for path in built.rglob("*") if path.is_file())
             sums = {str(path.relative_to(built)): checksum(path) for path in files}
-            write_json(built / _SEAL, {**seal, "files": sums})
+            write_json(built / SEAL, {**seal, "files": sums})
             _publish(built, project.html)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -91,6 +98,9 @@ def _stage(project: Project, pages: dict[str, dict], records: list[dict], folder
     (folder / "_config.yml").write_text(_staged_config(config), encoding="utf-8")
     shutil.copy(project.root / "_toc.yml", folder)
     shutil.copytree(project.root / "book", folder / "book")
+    for path in folder.glob("book/*.md"):  # as long as there is no address, no line names it
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_text(path, "".join(line for line in lines if repository.PLACEHOLDER not in line))
     (folder / "notebooks").mkdir()
     for name, notebook in pages.items():
         text = json.dumps(notebook, ensure_ascii=False, indent=1)
@@ -116,10 +126,14 @@ def page(source: dict, executed: dict, record: dict) -> dict:
             continue
         twin = next(ran)
         outputs = messages.without_noise(twin["outputs"])
+        outputs = [o for o in outputs if not _UNANSWERED.fullmatch("".join(o.get("text", "")))]
         cell |= {"outputs": outputs, "execution_count": twin["execution_count"]}
         if "setup" in staleness.tags_of(cell):
             # Readers of the page do not need it: it is folded.
             cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
+        for tag in _FOLDS.keys() & set(staleness.tags_of(cell)):
+            show, hide = _FOLDS[tag]
+            cell["metadata"]["mystnb"] = {"code_prompt_show": show, "code_prompt_hide": hide}
         if "parameters" in staleness.tags_of(cell):
             injected = next(ran)
             if _differs(cell, record):
@@ -164,8 +178,10 @@ def _shown(cell: dict, record: dict) -> dict:
 def _staged_config(config: str) -> str:
     """Return the settings with which the book is built.
 
-    Execution is off, because the chapters were executed already. There are no launch
-    buttons while the repository's address is the placeholder: they would lead nowhere.
+    Execution is off, because the chapters were executed already. There are no buttons
+    while the repository's address is the placeholder: they would lead nowhere. With an
+    address, the book says that it is published on the repository's GitHub Pages, unless
+    ``html.baseurl`` names another place.
     """
     import yaml
 
@@ -175,6 +191,10 @@ def _staged_config(config: str) -> str:
     if address == repository.PLACEHOLDER:
         values.pop("repository", None)
         values.get("launch_buttons", {}).pop("colab_url", None)
+        values["html"] = {k: v for k, v in values["html"].items() if not k.startswith("use_")}
+    else:
+        owner, name = address.rstrip("/").split("/")[-2:]
+        values["html"].setdefault("baseurl", f"https://{owner.lower()}.github.io/{name}/")
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
@@ -229,7 +249,7 @@ def _recover(html: Path) -> None:
 def _is_published(html: Path, seal: dict) -> bool:
     """Return whether the book of `seal` is in `html`, with all its files as they were built."""
     try:
-        published = json.loads((html / _SEAL).read_text(encoding="utf-8"))
+        published = json.loads((html / SEAL).read_text(encoding="utf-8"))
         files = published.pop("files")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False

@@ -167,6 +167,25 @@ def verify(
 
 
 @app.command()
+def pdf(
+    only: Only = None,
+    solutions: Annotated[
+        bool, typer.Option("--solutions", help="With the solutions and the answers of the quiz.")
+    ] = False,
+    build: Build = None,
+    root: Root = None,
+) -> None:
+    """Print the published book by Chromium: one PDF of each chapter and one of the book."""
+    from helpers.course import pdf as printing
+    from helpers.course import project, runner
+
+    course = project.find(root, build)
+    with runner.locked(course):
+        files = printing.build(course, only or (), solutions)
+    print(f"{len(files)} PDFs are in {course.html / 'pdf'}.")
+
+
+@app.command()
 def clean(
     older_than: Annotated[
         float | None, typer.Option(help="Remove what was not used for this many days.")

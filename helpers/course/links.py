@@ -19,6 +19,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 _CHAPTER = re.compile(r"notebooks/(\d\d)_")
 _AND = r"(?: \([^)]*\))?(?:, and|, or|,| and| or| to)"
 _CITED = re.compile(rf"\b[Cc]hapters? \d\d(?:{_AND} \d\d)*\b")
+_UNITS = r"%|px|pixels?|µm|nm|mm|cm|ms|s|min|h|KB|[kMGT]B"
+_BEFORE_UNIT = re.compile(rf"(?<=\d) (?=(?:{_UNITS})(?![\w/]))")
 _NUMBER = re.compile(r"(?:[Cc]hapters? )?\d\d")
 #: Terms of the glossary that a page also uses as plain words ("a group of
 #: people", "the width of the figure"): they lead there only where they stand in italics.
@@ -44,6 +46,21 @@ class NumberTitle(SphinxTransform):
         title = next(self.document.findall(nodes.title), None)
         if chapter and title is not None:
             title.insert(0, nodes.inline("", f"{chapter[1]} ", classes=["chapter-number"]))
+
+
+class KeepUnits(SphinxTransform):
+    """Let no line end between a number and its unit."""
+
+    default_priority = 501
+
+    def apply(self, **kwargs: Any) -> None:
+        """Change the spaces in the texts of the page."""
+        for text in list(self.document.findall(nodes.Text)):
+            if isinstance(text.parent, (nodes.literal, nodes.literal_block, nodes.raw)):
+                continue
+            new = _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
+            if new != text:
+                text.parent.replace(text, nodes.Text(new))
 
 
 class LinkChapters(SphinxPostTransform):
@@ -129,6 +146,7 @@ def _link(shown: str, kind: str, target: str, page: str) -> addnodes.pending_xre
 def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_transform(NumberTitle)
+    app.add_transform(KeepUnits)
     app.add_post_transform(LinkChapters)
     app.add_post_transform(LinkGlossary)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -15,6 +15,10 @@ FIGURES = """() => [...document.querySelectorAll('article img')].map(image => ({
     src: image.getAttribute('src'), alt: image.alt, natural: image.naturalWidth,
     shown: image.checkVisibility() ? image.getBoundingClientRect().width : null}))"""
 
+# Figures further down are loaded when the reader comes near; one that is damaged throws.
+LOAD_ALL = """() => Promise.all([...document.querySelectorAll('article img')].map(image => {
+    image.loading = 'eager'; return image.decode(); }))"""
+
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(d => d.open = true)"
 
 # Tables and texts that are wider than their box: one must scroll sideways to read them.
@@ -72,6 +76,7 @@ def test_every_page_loads_without_a_fault_and_shows_its_figures(open_page, pages
     for name in pages:
         watched.page.goto(f"{site}/{name}", wait_until="load")
         watched.page.evaluate("() => document.fonts.ready")
+        watched.page.evaluate(LOAD_ALL)
         for figure in watched.page.evaluate(FIGURES):
             assert figure["natural"] > 0, f"{name}: {figure}"
             assert figure["shown"] is None or figure["shown"] > 20, f"{name}: {figure}"
