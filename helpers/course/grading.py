@@ -303,7 +303,8 @@ def _answer(exercise: Exercise, cells: list[dict], ids: set[str]) -> list[str]:
     """Return the cells of a student's answer, whatever was done to the cells around them.
 
     They are the answer cell (by its id) and the student's own cells below the heading of the
-    exercise. The chapter's other cells, `ids`, are the instructor's business.
+    exercise. The chapter's other cells, `ids`, are the instructor's business. What the
+    instructor's answer cell gives comes first, in case that the student removed it.
     """
     found, inside = [], False
     for cell in cells:
@@ -319,8 +320,7 @@ def _answer(exercise: Exercise, cells: list[dict], ids: set[str]) -> list[str]:
             inside and own and not (checks and not re.search(r"(?m)^answer\b", source))
         ):
             found.append(source)
-    # A cell that was left as it was may stand below its copy with the answer.
-    return sorted(found, key=lambda source: source not in exercise.asked)
+    return [*exercise.asked, *(source for source in found if source not in exercise.asked)]
 
 
 class _Worker:
