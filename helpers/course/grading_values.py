@@ -93,12 +93,23 @@ def _encode_layer(keras: Any, value: Any, refer: Callable[[Any], int]) -> dict:
         return {"own": [refer(getattr(value, name, None)) for name in _METHODS], "network": network}
 
 
+class Function:
+    """In the checker's process: a function of the student's, which runs over there."""
+
+    def __init__(self, call: Callable[..., Any], number: int) -> None:
+        self._call, self._number = call, number
+
+    def __call__(self, *given: Any, **more: Any) -> Any:
+        """Call it."""
+        return self._call("call", self._number, given, more)
+
+    def each(self, values: list) -> list:
+        """Call it for each of many values; one after the other they would travel too long."""
+        return self._call("each", self._number, (values,), {})
+
+
 def decode(data: Any, call: Callable[..., Any]) -> Any:
-    """Return the value of `encode`; a function becomes one that asks ``call(number, ...)``."""
-
-    def function(number: int) -> Callable:
-        return lambda *given, **more: call(number, *given, **more)
-
+    """Return the value of `encode`; for a `Function`, `call` asks the student's process."""
     if not isinstance(data, dict):
         return data
     kind, held = next(iter(data.items()))
@@ -130,7 +141,7 @@ def decode(data: Any, call: Callable[..., Any]) -> Any:
         array[:] = [decode(one, call) for one in held]
         return array.reshape(data["shape"])
     if kind == "function":
-        return function(held)
+        return Function(call, held)
     import keras
 
     if kind == "keras":
@@ -141,7 +152,8 @@ def decode(data: Any, call: Callable[..., Any]) -> Any:
         return network if data["network"] else network.layers[0]
     base = keras.Model if data["network"] else keras.layers.Layer
     methods = {
-        name: staticmethod(function(number)) for name, number in zip(_METHODS, held, strict=True)
+        name: staticmethod(Function(call, number))
+        for name, number in zip(_METHODS, held, strict=True)
     }
     return type("Own", (base,), methods)()
 

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import psutil
 
 from helpers.course import grading_values
@@ -328,7 +329,7 @@ class Student:
             what, *rest = self.request()
             try:
                 done = getattr(self, what)(*rest)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 kinds = [kind.__name__ for kind in type(error).__mro__]
                 done = {"error": kinds, "text": _told(error).partition(": ")[2]}
             self.tell(**done)
@@ -352,6 +353,11 @@ class Student:
         answer = self.chapter.shell.user_ns.get("answer", ...)
         return {"value": grading_values.encode(answer, self.refer)}
 
+    def each(self, number: int, given: tuple, more: dict) -> dict:
+        """Call a function of the student's for each of many values."""
+        values = [self.kept[number](value) for value in given[0]]
+        return {"value": grading_values.encode(values, self.refer)}
+
     def call(self, number: int, given: tuple, more: dict) -> dict:
         """Call a function of the student's; tell also which arguments it changed."""
 
@@ -362,13 +368,22 @@ class Student:
             return None
 
         before = [state(part) for part in given]
-        try:
-            value = self.kept[number](*given, **more)
-        except SystemExit as error:
-            raise RuntimeError(f"it called exit({error})") from None
+        value = self.kept[number](*given, **more)
         after = [state(part) for part in given]
         changed = {place: new for place, new in enumerate(after) if new != before[place]}
         return {"value": grading_values.encode(value, self.refer), "changed": changed}
+
+
+def _map_at_once() -> None:
+    """Let pandas call a student's function for the rows of a column in one message."""
+    one_by_one = pd.Series.map
+
+    def at_once(self: pd.Series, function: Any, *given: Any, **more: Any) -> pd.Series:
+        if not isinstance(function, grading_values.Function):
+            return one_by_one(self, function, *given, **more)
+        return pd.Series(function.each(self.tolist()), index=self.index)
+
+    pd.Series.map = at_once
 
 
 class _Pickler(pickle.Pickler):
@@ -418,9 +433,9 @@ class Checker:
             raise type(str(names[0]), (known[0] if known else Exception,), {})(message["text"])
         return message
 
-    def call(self, number: int, *given: Any, **more: Any) -> Any:
+    def call(self, what: str, number: int, given: tuple, more: dict) -> Any:
         """Call a function of the student's."""
-        self.request("call", number, given, more)
+        self.request(what, number, given, more)
         message = self.result()
         for place, new in message.get("changed", {}).items():
             grading_values.update(given[int(place)], grading_values.decode(new, self.call))
@@ -429,6 +444,7 @@ class Checker:
     def check(self, chapter: Chapter, asked: list[str], check: str) -> list[str]:
         """Run an exercise's cells as the instructor has them, with the student's answer."""
         _limit(8)
+        _map_at_once()
         if chapter.lacks([*asked, check]):
             chapter.finish()
         for cell in asked:

@@ -53,11 +53,11 @@ HOSTILE = {
         "Stopped: its process ended",
     ),
     "exits": ("raise SystemExit(0)", "SystemExit: 0"),
-    "exits_in_check": ("import sys\nanswer = lambda name: sys.exit(0)", "it called exit(0)"),
+    "exits_in_check": ("import sys\nanswer = lambda name: sys.exit(0)", "SystemExit: 0"),
     "memory": ("answer = bytearray(2**36)", "MemoryError"),
     "large": ("answer = lambda name: 'x' * 2**28", "Stopped: its answer has 256 MB"),
     "forks": ("import os\nwhile os.fork(): pass\nwhile True: pass", "Stopped"),
-    "own_check": (f"def check(*_, **__): print({FORGED!r})\n{WRONG}", "It reads a subject"),
+    "own_check": (f"def check(*_, **__): print({FORGED!r})\n{WRONG}", "1 and H1"),
     "prints": (
         f"print({FORGED!r})\ndef answer(name):\n    print({FORGED!r})\n    return '1'",
         "It reads a subject",
@@ -79,7 +79,7 @@ HOSTILE = {
         f"checking.check = helpers.exercises.check = lambda *_: print({FORGED!r})\n"
         "sys.modules['helpers.exercises.chapter_01'] = checking\n"
         f"pandas.Series.all = lambda *_: True\n{WRONG}",
-        "It reads a subject",
+        "1 and H1",
     ),
     "descriptors": (
         "import os\nfor number in range(3, 200):\n    try:\n        "
