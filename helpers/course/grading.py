@@ -339,6 +339,7 @@ class _Worker:
             "PYTHONHASHSEED": "0",
             "COURSE_ARTIFACTS": str(project.artifacts),
             "COURSE_OFFLINE": "1",
+            "KERAS_HOME": os.environ.get("KERAS_HOME", str(Path.home() / ".keras")),
             **{name: self.home.name for name in ("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR")},
         }
         self.process = subprocess.Popen(
@@ -441,10 +442,12 @@ def _marked(
 
 
 def _hidden(project: Project, returned: Path) -> list[str]:
-    """Return the folders that no answer may see: solutions, and what others returned."""
+    """Return what no answer may see: where solutions are, and what others returned."""
+    places = [*(project.root / name for name in ("notebooks", "tests", ".git")), project.build]
     needed = [project.helpers, Path(sys.prefix), Path(tempfile.gettempdir())]
-    keeps = not returned.is_dir() or any(path.is_relative_to(returned) for path in needed)
-    return [str(project.root / "notebooks"), *([] if keeps else [str(returned)])]
+    if returned.is_dir() and not any(path.is_relative_to(returned) for path in needed):
+        places.append(returned)
+    return [str(place) for place in places if place.exists()]
 
 
 # The table.

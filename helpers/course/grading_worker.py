@@ -259,7 +259,10 @@ def _shut_in(folder: str, hidden: list[str]) -> list[str]:
     if not (private and done):
         open_to_it.append("files outside its folder")
     for place in (*hidden, "/dev/shm", folder):
-        empty = libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, b"size=256m") == 0
+        if os.path.isfile(place):
+            empty = libc.mount(b"/dev/null", os.fsencode(place), None, 0x1000, None) == 0  # MS_BIND
+        else:
+            empty = libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, b"size=256m") == 0
         if not empty and place in hidden:
             open_to_it.append("the chapters with their solutions")
     libc.unshare(users | mounts)  # again: what was mounted before cannot be undone in there
