@@ -68,6 +68,11 @@ class Submission:
         """Hash of the file."""
         return hashlib.sha256(self.content).hexdigest()
 
+    def assignment(self, wanted: Chapter | None = None) -> str:
+        """Return the name of its chapter, or else of the wanted one."""
+        chapter = self.chapter or wanted
+        return chapter.name if chapter else ""
+
 
 def grade(
     project: Project,
@@ -89,8 +94,8 @@ def grade(
     returned : path-like
         A notebook, or a folder with notebooks, with a folder or a zip file for each student.
     out : path-like
-        The table, as CSV. One that is there is continued: a notebook that has not changed
-        is not marked again.
+        The table, as CSV. One that is there is continued: other students and chapters stay,
+        and a notebook that has not changed is not marked again.
     only : str
         A chapter by number or name: notebooks of other chapters get no points.
     jobs : int, optional
@@ -120,37 +125,39 @@ def grade(
     if not submissions:
         raise RunError(f"{returned} has no notebook (.ipynb), also not in folders or zip files.")
     _note_twins(submissions)
-    kept = {} if force else _kept(out)
+    before = _read(out)
+    now = {(one.assignment(wanted), one.student) for one in submissions}
+    rest = [row for key, found in before.items() if key[:2] not in now for row in found]
     rows: dict[int, list[dict]] = {}
     for number, one in enumerate(submissions):
         if one.problem:
-            assignment = one.chapter or wanted
-            names = [each.name for each in _parts(assignment)[1]] if assignment else [""]
+            chapter = one.chapter or wanted
+            names = [each.name for each in _parts(chapter)[1]] if chapter else [""]
             results = [_result(name, reason=f"Not marked: {one.problem}.") for name in names]
-            rows[number] = _rows(one, assignment, results)
-        elif same := kept.get((one.chapter.name, one.student, one.notebook, one.sha256)):
+            rows[number] = _rows(one, chapter, results)
+        elif not force and (
+            same := before.get((one.assignment(), one.student, one.notebook, one.sha256))
+        ):
             rows[number] = same
     left = [number for number in range(len(submissions)) if number not in rows]
     print(f"{len(left)} of {len(submissions)} notebooks are marked now.", flush=True)
     limits = {"seconds": cell_timeout, "memory": memory, "hidden": _hidden(project, returned)}
     jobs = jobs or min(2, os.cpu_count() or 1)
     open_to_them: set[str] = set()
-    for chapter in {
-        submissions[number].chapter.name: submissions[number].chapter for number in left
-    }.values():
+    for chapter in project.chapters:
         of_it = {n: submissions[n] for n in left if submissions[n].chapter == chapter}
+        if not of_it:
+            continue
         for number, results in _marked(project, chapter, of_it, limits, min(jobs, len(of_it))):
             rows[number] = _rows(submissions[number], chapter, results)
             open_to_them |= {what for result in results for what in result["open"]}
-            _write(out, rows)
+            _write(out, rest, rows)
             solved = sum(result["solved"] for result in results)
             print(f"{submissions[number].student}: {solved} of {len(results)}", flush=True)
     if open_to_them:
-        print(
-            f"Open to the answers on this system: {', '.join(sorted(open_to_them))}.",
-            file=sys.stderr,
-        )
-    table = _write(out, rows)
+        what = ", ".join(sorted(open_to_them))
+        print(f"On this system the answers could reach: {what}.", file=sys.stderr)
+    table = _write(out, rest, rows)
     look = [found for found in rows.values() if any(_needs_a_look(row) for row in found)]
     return table, len(look)
 
@@ -188,7 +195,8 @@ def _submissions(project: Project, returned: Path, wanted: Chapter | None) -> It
         if any(part.startswith((".", "__MACOSX")) for part in Path(name).parts):
             continue
         for inner, content, problem in _contents(name, path):
-            one = Submission(_student(inner, project), inner, content, problem=problem)
+            student = _plain(_student(inner, project))
+            one = Submission(student, _plain(inner), content, problem=problem)
             if not problem:
                 try:
                     one.chapter, one.cells, one.problem = _recognised(project, one)
@@ -354,7 +362,9 @@ class _Worker:
         self.send(task)
         begun = self.receive()
         if "failed" in begun:
+            self.end()
             raise RunError(f"{task['chapter']} does not run here: {begun['failed']}.")
+        self.alone = begun["alone"]
 
     def send(self, message: object) -> None:
         """Send a line."""
@@ -406,10 +416,12 @@ def _marked(
         cells.append(source_of(cell))
         if "parameters" in tags_of(cell):
             cells += [f"{name} = {value!r}" for name, value in parameters.items()]
-    task = {"chapter": chapter.name, "cells": cells, "limits": limits}
+    task = {"chapter": chapter.name, "cells": cells, "limits": limits, "alone": None}
     ids = {cell["id"] for cell in read_notebook(chapter.path)["cells"]}
+    workers = [_Worker(project, task)]
+    task["alone"] = workers[0].alone  # the others need not find out too
     idle: SimpleQueue[_Worker] = SimpleQueue()
-    workers: list[_Worker] = []
+    idle.put(workers[0])
 
     def mark(number: int) -> tuple[int, list[dict]]:
         asked = [
@@ -457,12 +469,12 @@ def _rows(one: Submission, chapter: Chapter | None, results: list[dict]) -> list
     return [
         {
             "assignment": chapter.name if chapter else "",
-            "student_id": _plain(one.student),
+            "student_id": one.student,
             "exercise": result["exercise"],
             "score": int(result["solved"]),
             "max_score": 1,
             "reason": _plain(result["reason"]),
-            "notebook": _plain(one.notebook),
+            "notebook": one.notebook,
             "sha256": one.sha256,
         }
         for result in results
@@ -475,8 +487,8 @@ def _plain(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def _write(out: Path, rows: dict[int, list[dict]]) -> list[dict]:
-    table = [row for number in sorted(rows) for row in rows[number]]
+def _write(out: Path, rest: list[dict], rows: dict[int, list[dict]]) -> list[dict]:
+    table = [*rest, *(row for number in sorted(rows) for row in rows[number])]
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -485,7 +497,7 @@ def _write(out: Path, rows: dict[int, list[dict]]) -> list[dict]:
     return table
 
 
-def _kept(out: Path) -> dict[tuple, list[dict]]:
+def _read(out: Path) -> dict[tuple, list[dict]]:
     """Return the rows of a table of marks by assignment, student, notebook and its hash."""
     if not out.exists():
         return {}

@@ -12,7 +12,7 @@ import builtins
 import io
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def encode(value: Any, refer: Callable[[Any], int]) -> Any:
         return _encode_layer(keras, value, refer)
     if callable(value):
         return {"function": refer(value)}
-    if isinstance(value, Iterator) or type(value).__name__.startswith("dict_"):
+    if isinstance(value, Iterator | KeysView | ValuesView | ItemsView | range):
         return {"list": several(value)}
     if isinstance(value, np.generic | np.ndarray) or hasattr(value, "__array__"):
         array = np.asarray(value)

@@ -147,17 +147,35 @@ class Chapter:
                 raise RuntimeError(f"{error}, in the cell that begins {cell.splitlines()[0]!r}")
         self.complete = True
 
-    def begin(self) -> None:
+    def begin(self, alone: int | None = None) -> int:
         """Run the cells as long as this process has one thread, then imports and definitions.
 
-        A forked process finds out how far that is. It runs the whole chapter, so that all
-        which is computed once and kept is there.
+        Parameters
+        ----------
+        alone : int, optional
+            How many cells that are. Without it, a forked process finds out: it runs the
+            whole chapter, so that all which is computed once and kept is there.
+
+        Returns
+        -------
+        int
+            How many cells.
 
         Raises
         ------
         RuntimeError
             When a cell fails.
         """
+        alone = self._alone() if alone is None else alone
+        for cell in self.cells[:alone]:
+            self.run(cell)
+        for cell in self.cells[alone:]:
+            for definition in _definitions(cell):
+                self.run(definition)
+        self.complete = alone == len(self.cells)
+        return alone
+
+    def _alone(self) -> int:
         inside, outside = os.pipe()
         if os.fork() == 0:
             with _leaving():
@@ -165,27 +183,16 @@ class Chapter:
                     error = self.run(cell)
                     threads = len(os.listdir("/proc/self/task"))
                     os.write(outside, (json.dumps([threads, error]) + "\n").encode())
-                    if error:
-                        break
         os.close(outside)
         with os.fdopen(inside) as lines:
             told = [json.loads(line) for line in lines]
         os.wait()
-        if len(told) < len(self.cells) or told[-1][1]:
-            number, error = (
-                (len(told) - 1, told[-1][1]) if told and told[-1][1] else (len(told), "")
-            )
-            begins = self.cells[number].splitlines()[0]
-            raise RuntimeError(
-                f"{error or 'its process ended'}, in the cell that begins {begins!r}"
-            )
-        alone = next((n for n, (threads, _) in enumerate(told) if threads > 1), len(told))
-        for cell in self.cells[:alone]:
-            self.run(cell)
-        for cell in self.cells[alone:]:
-            for definition in _definitions(cell):
-                self.run(definition)
-        self.complete = alone == len(self.cells)
+        errors = [*(error for _, error in told), "its process ended"]
+        failed = next(number for number, error in enumerate(errors) if error)
+        if failed < len(self.cells):
+            begins = self.cells[failed].splitlines()[0]
+            raise RuntimeError(f"{errors[failed]}, in the cell that begins {begins!r}")
+        return next((n for n, (threads, _) in enumerate(told) if threads > 1), len(told))
 
     def lacks(self, sources: list[str]) -> bool:
         """Return whether sources use names of the chapter that are not there yet."""
@@ -623,11 +630,10 @@ def main() -> None:
     task = json.loads(next(given))
     chapter = Chapter(task["cells"])
     try:
-        chapter.begin()
+        tell(alone=chapter.begin(task["alone"]))
     except RuntimeError as error:
         tell(failed=str(error))
         return
-    tell(complete=chapter.complete)
     for line in given:
         with tempfile.TemporaryDirectory() as folder:
             for row in grade(chapter, json.loads(line), {**task["limits"], "folder": folder}):

@@ -322,6 +322,8 @@ def test_run_goes_on_where_it_was_and_marks_are_the_same_alone(marked, clone, tm
     table, _ = grading.grade(clone, some, marks)
     assert "1 of 4 notebooks" in capsys.readouterr().out
     assert {int(row["score"]) for row in table if row["student_id"] == "wrong"} == {1}
+    table, _ = grading.grade(clone, some / "right.ipynb", marks)
+    assert len(table) == 8, "the others stay in the table"
 
 
 def test_bad_input_is_refused(clone, tmp_path):
