@@ -101,7 +101,8 @@ def grade(
     jobs : int, optional
         Notebooks at a time; by default two, or one on a single core.
     cell_timeout : int
-        Longest time of an answer, and of its check, in seconds.
+        Longest time of an answer, and of its check, in seconds; waiting for the processor
+        does not count.
     memory : float
         What an answer may take, in GiB.
     force : bool
