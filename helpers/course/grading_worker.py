@@ -31,7 +31,6 @@ import struct
 import symtable
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
