@@ -256,6 +256,48 @@ def student(
 
 
 @app.command()
+def grade(
+    returned: Annotated[
+        Path, typer.Argument(help="A notebook, or a folder: a notebook, folder or zip a student.")
+    ],
+    out: Annotated[Path, typer.Option(help="The table of marks; it is continued.")] = Path(
+        "marks.csv"
+    ),
+    chapter: Annotated[str, typer.Option(help="Only this chapter counts (number or name).")] = "",
+    jobs: Annotated[int | None, typer.Option(help="Notebooks at a time.", min=1)] = None,
+    cell_timeout: Annotated[
+        int, typer.Option(help="Longest time of an answer, and of its check, in seconds.", min=1)
+    ] = 60,
+    memory: Annotated[float, typer.Option(help="Memory of an answer, in GB.", min=0.1)] = 4,
+    force: Annotated[bool, typer.Option("--force", help="Mark again what was marked.")] = False,
+    root: Root = None,
+) -> None:
+    """Mark returned notebooks: their answers, run in your own copy of the chapter."""
+    from helpers.course import grading, project
+
+    course = project.find(root)
+    try:
+        table, look = grading.grade(
+            course,
+            returned,
+            out,
+            only=chapter,
+            jobs=jobs,
+            cell_timeout=cell_timeout,
+            memory=memory,
+            force=force,
+        )
+    except KeyboardInterrupt:
+        print("\nStopped. The next run continues from here.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print(grading.summary(table))
+    print(f"The marks are in {out}.")
+    if look:
+        print(f"{look} notebooks need a look: see their reasons there.", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@app.command()
 def repository(
     url: Annotated[
         str, typer.Argument(help="https://github.com/owner/name; without it, print the address.")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -47,6 +51,33 @@ _FROM_FOLDER = (
     "You need Python 3.11 to 3.13, Jupyter, and the course's package `helpers`, which your "
     "instructor gives you: in its folder, `pip install . jupyterlab`, then `jupyter lab`."
 )
+_FROM_WHEEL = """\
+On your own machine, with Python 3.11 to 3.13, in this folder:
+
+```bash
+pip install jupyterlab {wheel}
+jupyter lab
+```
+
+On Google Colab, upload a chapter and, in its Files pane, the file `{wheel}`; then run the chapter \
+from the top."""
+# In the place of the chapters' set-up cell, which may need a repository that students cannot read.
+_SETUP = """\
+# Set-up: this installs the course's package from the file that came with this notebook.
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("helpers") is None:
+    places = [Path.cwd(), *Path.cwd().parents, Path("/content/drive/MyDrive")]
+    wheels = [wheel for place in places for wheel in sorted(place.glob("wbc_cancer_course-*.whl"))]
+    if not wheels:
+        raise ModuleNotFoundError(
+            "The course's package is missing. Ask your instructor for the student edition: put its "
+            "file wbc_cancer_course-...-any.whl beside this notebook and run this cell again."
+        )
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(wheels[0])], check=True)"""
 _FROM_REPOSITORY = """\
 On Google Colab, upload a chapter and run it from the top: its first cell installs what it needs. \
 On your own machine, with Python 3.11 to 3.13:
@@ -58,7 +89,7 @@ jupyter lab
 
 
 def write_student_edition(out: str | Path, root: str | Path | None = None) -> list[Path]:
-    """Write the chapters without solutions, and a README, to the folder `out`.
+    """Write the chapters without solutions, a README and a wheel of `helpers` to the folder `out`.
 
     Parameters
     ----------
@@ -71,13 +102,14 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
     Returns
     -------
     list of pathlib.Path
-        The files written: chapters in reading order, then the README.
+        The files written: chapters in reading order, then the README and the wheel, which
+        holds no solution: those are in the notebooks only.
 
     Raises
     ------
     RunError
-        When `out` contains something else, or a line of a solution is also in
-        another cell.
+        When `out` contains something else, a line of a solution is also in
+        another cell, or the wheel cannot be built.
     """
     project = find(root)
     out = Path(out).expanduser().resolve()
@@ -90,18 +122,23 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
         tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch,
     ):
         new = Path(scratch) / "edition"
+        new.mkdir()
+        wheel = _build_wheel(project, Path(scratch), new)
         titles = {}
         for chapter in project.chapters:
             notebook = nbformat.read(chapter.path, as_version=4)
             edition = without_solutions(notebook, chapter.name)
+            for cell in edition.cells if wheel else []:
+                if "setup" in cell.metadata.get("tags", []):
+                    cell.source = _SETUP
             write_text(new / chapter.path.name, nbformat.writes(edition) + "\n")
             titles[chapter.path.name] = book.title_of(notebook)
-        write_text(new / "README.md", _readme(project, titles))
+        write_text(new / "README.md", _readme(project, titles, wheel))
         write_text(new / MARK, "Made by `course student`, which may replace this folder.\n")
         if out.exists():
             out.rename(Path(scratch) / "former")
         new.rename(out)
-    return [out / name for name in [*titles, "README.md"]]
+    return [out / name for name in [*titles, "README.md", *filter(None, [wheel])]]
 
 
 def without_solutions(
@@ -185,10 +222,34 @@ def _check_free(out: Path) -> None:
         raise RunError(f"{out} is not a folder: name another one.")
 
 
-def _readme(project: Project, titles: dict[str, str]) -> str:
+def _build_wheel(project: Project, scratch: Path, out: Path) -> str:
+    """Build a wheel of the clone's helpers in `out`; return its name, "" where there are none."""
+    if not (project.root / "helpers").is_dir():
+        return ""
+    source = scratch / "source"  # the build writes beside the sources, and the clone stays as it is
+    kept = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(project.root / "helpers", source / "helpers", ignore=kept)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(project.root / name, source)
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(out)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", build],
+        cwd=source,
+        env={**os.environ, "SOURCE_DATE_EPOCH": "315532800"},  # the same bytes each time
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RunError(f"The wheel of helpers could not be built ({reason}).")
+    (wheel,) = out.glob("*.whl")
+    return wheel.name
+
+
+def _readme(project: Project, titles: dict[str, str], wheel: str) -> str:
     address = repository.url(project.root)
-    how = _FROM_REPOSITORY.format(address=address)
+    how = _FROM_FOLDER if address == repository.PLACEHOLDER else _FROM_REPOSITORY
     return _README.format(
         chapters="\n".join(f"- `{name}`: {title}" for name, title in titles.items()),
-        how=_FROM_FOLDER if address == repository.PLACEHOLDER else how,
+        how=(_FROM_WHEEL if wheel else how).format(address=address, wheel=wheel),
     )

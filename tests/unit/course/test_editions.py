@@ -1,5 +1,7 @@
+import importlib.util
 import json
 import re
+import zipfile
 
 import nbformat
 import pytest
@@ -156,6 +158,53 @@ def test_real_chapters_leak_nothing(tmp_path):
         sources = [cell.source for cell in left.cells]
         assert all(any(f'check("{name}"' in s for s in sources) for name in names)
         assert sum(bool(re.search(r"(?m)^answer = \.\.\.", s)) for s in sources) >= len(names)
+
+
+@pytest.fixture(scope="module")
+def real_edition(tmp_path_factory):
+    """The course's own edition, by the endings of its files."""
+    written = write_student_edition(tmp_path_factory.mktemp("real") / "edition")
+    return {
+        suffix: [p for p in written if p.suffix == suffix] for suffix in (".ipynb", ".md", ".whl")
+    }
+
+
+def test_wheel_comes_with_the_edition_and_holds_no_solution(real_edition):
+    (wheel,) = real_edition[".whl"]
+    assert f"pip install jupyterlab {wheel.name}" in real_edition[".md"][0].read_text()
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    assert "helpers/exercises/chapter_05.py" in files
+    assert not any(name.endswith((".ipynb", ".pyc")) for name in files)
+    shipped = b"\n".join(files.values()).decode("utf-8", "replace")
+    for chapter in find().chapters:
+        cells = nbformat.read(chapter.path, as_version=4).cells
+        marks = [(c.source, "solution" in c.metadata.get("tags", [])) for c in cells]
+        page = "\n".join(source for source, solution in marks if not solution)
+        for source in (source for source, solution in marks if solution):
+            own = [ln.strip() for ln in source.splitlines() if ln.startswith(" ") and len(ln) > 24]
+            own = [line for line in own if line not in page]
+            there = [line for line in own if line in shipped]
+            assert len(there) <= len(own) / 2, f"{chapter.name}: {there}"
+
+
+def test_set_up_cell_of_the_edition_says_whom_to_ask(real_edition, tmp_path, monkeypatch):
+    for path in real_edition[".ipynb"]:
+        (setup,) = (
+            cell.source
+            for cell in nbformat.read(path, as_version=4).cells
+            if "setup" in cell.metadata.get("tags", [])
+        )
+        assert "OWNER" not in setup
+    asked = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("subprocess.run", lambda command, check: asked.append(command))
+    with pytest.raises(ModuleNotFoundError, match="Ask your instructor"):
+        exec(setup, {})
+    (tmp_path / "wbc_cancer_course-9-py3-none-any.whl").touch()
+    exec(setup, {})
+    assert asked[0][-1] == str(tmp_path / "wbc_cancer_course-9-py3-none-any.whl")
 
 
 @pytest.mark.slow

@@ -1,0 +1,177 @@
+"""What may pass from a student's process to the checker's: data, networks, calls; never code.
+
+Nothing is unpickled here, because unpickling runs what the sender wants. A value becomes JSON;
+an array NumPy's own format; a network made of Keras's layers Keras's own. Of a function, only a
+number passes: the checker's process calls it, and it runs where it was made.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import io
+import sys
+import tempfile
+from collections.abc import Callable, ItemsView, Iterator, KeysView, ValuesView
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: Methods of a student's own layer or network that a checker may call.
+_METHODS = ("__call__", "predict", "predict_on_batch", "count_params")
+
+
+def encode(value: Any, refer: Callable[[Any], int]) -> Any:
+    """Return `value` as JSON can hold it; `refer` keeps a function and returns its number.
+
+    Raises
+    ------
+    TypeError
+        When the value is neither data nor a function, a layer or a network.
+    """
+
+    def several(values: Any) -> list:
+        return [encode(one, refer) for one in values]
+
+    keras = sys.modules.get("keras")
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if value is ... or value is pd.NA:
+        return {"nothing": "..." if value is ... else "NA"}
+    for kind in (tuple, list, set, frozenset):
+        if isinstance(value, kind):
+            return {kind.__name__: several(value)}
+    if isinstance(value, dict):
+        return {"dict": [several(pair) for pair in value.items()]}
+    if isinstance(value, pd.DataFrame):
+        columns = [_encode_column(column, refer) for _, column in value.items()]
+        index = encode(np.asarray(value.index), refer)
+        return {"table": columns, "names": several(value.columns), "index": index}
+    if isinstance(value, pd.Series):
+        index = encode(np.asarray(value.index), refer)
+        return {"column": _encode_column(value, refer), "index": index}
+    if isinstance(value, np.random.Generator):
+        return {"random": encode(value.bit_generator.state, refer)}
+    if isinstance(value, Path | str):
+        return str(value)
+    if keras and isinstance(value, keras.layers.Layer):
+        return _encode_layer(keras, value, refer)
+    if callable(value):
+        return {"function": refer(value)}
+    if isinstance(value, Iterator | KeysView | ValuesView | ItemsView | range):
+        return {"list": several(value)}
+    if isinstance(value, np.generic | np.ndarray) or hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.dtype == object:
+            return {"objects": several(array.ravel()), "shape": array.shape}
+        file = io.BytesIO()
+        np.save(file, array, allow_pickle=False)
+        bare = isinstance(value, np.generic)
+        return {"array": base64.b64encode(file.getvalue()).decode(), "bare": bare}
+    if isinstance(value, int):  # a subclass, such as an Enum
+        return int(value)
+    raise TypeError(f"a value of the type {type(value).__name__} cannot be checked")
+
+
+def _encode_column(column: pd.Series, refer: Callable[[Any], int]) -> list:
+    values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column.astype(object)
+    return [encode(np.asarray(values), refer), str(column.dtype)]
+
+
+def _encode_layer(keras: Any, value: Any, refer: Callable[[Any], int]) -> dict:
+    """Return a layer or network by its settings and weights, one with own code by a number."""
+    network = isinstance(value, keras.Model)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "network.keras")
+            (value if network else keras.Sequential([value])).save(file)
+            keras.saving.load_model(file)  # fails where it has a layer of the student's own
+            return {"keras": base64.b64encode(file.read_bytes()).decode(), "network": network}
+    except Exception:
+        return {"own": [refer(getattr(value, name, None)) for name in _METHODS], "network": network}
+
+
+class Function:
+    """In the checker's process: a function of the student's, which runs over there."""
+
+    def __init__(self, call: Callable[..., Any], number: int) -> None:
+        self._call, self._number = call, number
+
+    def __call__(self, *given: Any, **more: Any) -> Any:
+        """Call it."""
+        return self._call("call", self._number, given, more)
+
+    def each(self, values: list) -> list:
+        """Call it for each of many values; one after the other they would travel too long."""
+        return self._call("each", self._number, (values,), {})
+
+
+def decode(data: Any, call: Callable[..., Any]) -> Any:
+    """Return the value of `encode`; for a `Function`, `call` asks the student's process."""
+    if not isinstance(data, dict):
+        return data
+    kind, held = next(iter(data.items()))
+    if kind == "nothing":
+        return ... if held == "..." else pd.NA
+    if kind in ("tuple", "list", "set", "frozenset"):
+        return getattr(builtins, kind)(decode(one, call) for one in held)
+    if kind == "dict":
+        return {decode(key, call): decode(value, call) for key, value in held}
+    if kind in ("table", "column"):
+        index = decode(data["index"], call)
+        columns = [
+            pd.Series(decode(values, call), index=index).astype(dtype)
+            for values, dtype in (held if kind == "table" else [held])
+        ]
+        if kind == "column":
+            return columns[0]
+        table = pd.DataFrame(dict(enumerate(columns)), index=index)
+        return table.set_axis([decode(name, call) for name in data["names"]], axis=1)
+    if kind == "random":
+        generator = np.random.default_rng()
+        generator.bit_generator.state = decode(held, call)
+        return generator
+    if kind == "array":
+        array = np.load(io.BytesIO(base64.b64decode(held)), allow_pickle=False)
+        return array[()] if data["bare"] else array
+    if kind == "objects":
+        array = np.empty(len(held), dtype=object)
+        array[:] = [decode(one, call) for one in held]
+        return array.reshape(data["shape"])
+    if kind == "function":
+        return Function(call, held)
+    import keras
+
+    if kind == "keras":
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "network.keras")
+            file.write_bytes(base64.b64decode(held))
+            network = keras.saving.load_model(file, safe_mode=True)
+        return network if data["network"] else network.layers[0]
+    base = keras.Model if data["network"] else keras.layers.Layer
+    methods = {
+        name: staticmethod(Function(call, number))
+        for name, number in zip(_METHODS, held, strict=True)
+    }
+    return type("Own", (base,), methods)()
+
+
+def update(old: Any, new: Any) -> None:
+    """Make a list, dictionary, array or generator equal to `new`, as the student's code left it."""
+    if isinstance(old, np.random.Generator):
+        old.bit_generator.state = new.bit_generator.state
+    elif isinstance(old, np.ndarray):
+        old[...] = new
+    elif isinstance(old, list):
+        old[:] = new
+    elif isinstance(old, dict):
+        for key in [key for key in old if key not in new]:
+            del old[key]
+        for key, value in new.items():
+            same = isinstance(old.get(key), np.ndarray) and np.shape(value) == old[key].shape
+            if same:
+                old[key][...] = value
+            else:
+                old[key] = value
