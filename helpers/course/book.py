@@ -188,13 +188,14 @@ def _staged_config(config: str) -> str:
     values = yaml.safe_load(config)
     values["execute"] = {**values.get("execute", {}), "execute_notebooks": "off"}
     address = values.get("repository", {}).get("url", repository.PLACEHOLDER)
+    html = values.setdefault("html", {})
     if address == repository.PLACEHOLDER:
         values.pop("repository", None)
         values.get("launch_buttons", {}).pop("colab_url", None)
-        values["html"] = {k: v for k, v in values["html"].items() if not k.startswith("use_")}
+        values["html"] = {k: v for k, v in html.items() if not k.startswith("use_")}
     else:
         owner, name = address.rstrip("/").split("/")[-2:]
-        values["html"].setdefault("baseurl", f"https://{owner.lower()}.github.io/{name}/")
+        html.setdefault("baseurl", f"https://{owner.lower()}.github.io/{name}/")
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
