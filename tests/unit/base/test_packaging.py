@@ -319,8 +319,13 @@ def test_chapters_run_on_colab_and_move_none_of_its_packages(colab, tmp_path):
     after = installed(colab)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) == {PYPROJECT["name"], *NOT_ON_COLAB}
-    helpers = [colab / "env" / "bin" / "python", "-c", "import helpers; print(helpers.__file__)"]
-    assert str(colab) in subprocess.check_output(helpers, cwd=content, env=environment, text=True)
+    said = subprocess.check_output(
+        [colab / "env" / "bin" / "course", "data", "all_idb"],
+        env=environment,
+        cwd=content,
+        text=True,
+    )
+    assert "DATASET=all_idb" in said
 
 
 @pytest.mark.parametrize("folder", ["/tmp/teacher's cells", "/tmp/a 'b' c"])

@@ -213,3 +213,16 @@ def test_the_book_has_its_own_links_and_no_badge(tmp_path):
     assert any("A [line](../book/intro.md)." in source for source in sources)
     assert "colab" not in str(sources)
     assert len(page["cells"]) == len(plain["cells"]) + 1  # the banner
+
+
+def test_the_page_of_the_book_speaks_of_what_the_chapters_have():
+    page = (ROOT / "book" / "colab.md").read_text(encoding="utf-8")
+    setup, parameters = cell("setup"), cell("parameters")
+    for name in ("KEEP_IN_DRIVE", "wbc_cancer_course-", "Colab Notebooks"):
+        assert name in page
+        assert name in setup
+    for name in ("What to run", *checks.DEFAULTS.keys() - {"SEED"}):
+        assert name in page
+        assert name in parameters
+    assert "wbc-cancer-course" in page
+    assert "book/colab" in (ROOT / "_toc.yml").read_text(encoding="utf-8")
