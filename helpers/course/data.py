@@ -141,9 +141,7 @@ def phantom_fields(
 def _next_step(name: str, folder: Path) -> None:
     """Print what to do with the data: in a clone for `make`, elsewhere for a notebook."""
     if course_root() is None:
-        typer.echo(
-            "Now set in the notebook, in the cell *What to run*, then run it and those below:"
-        )
+        typer.echo("Now put these lines into a cell below *What to run*, and go on from there:")
         typer.echo(f"DATASET = {name!r}\nDATA_DIR = {str(folder)!r}")
         return
     quoted = shlex.quote(str(folder).replace("$", "$$"))  # for the shell, and for make

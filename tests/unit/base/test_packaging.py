@@ -257,6 +257,7 @@ def colab(uv_environment, tmp_path_factory):
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     path = [os.environ["PATH"], *map(str, sorted(pyenv.glob("3.1[23].*/bin"), reverse=True))]
     environment = {**uv_environment, "PATH": os.pathsep.join(path)}
+    environment["UV_CACHE_DIR"] = str(folder / "cache")
 
     def uv(*arguments):
         command = [sys.executable, "-m", "uv", *arguments]
@@ -280,7 +281,7 @@ def colab(uv_environment, tmp_path_factory):
     kernel = ["-m", "ipykernel", "install", "--prefix", str(folder), "--name", "colab"]
     subprocess.run([python, *kernel], check=True, capture_output=True)
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)  # 2 GB
+    shutil.rmtree(folder, ignore_errors=True)  # several GB
 
 
 def installed(colab: Path) -> dict[str, str]:
