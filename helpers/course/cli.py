@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from helpers import __version__
 from helpers.base.errors import CourseError
 from helpers.course import data
 
@@ -312,6 +313,8 @@ def repository(
         return
     changed = addresses.set_repository(url, root)
     print(f"The address is set in {len(changed)} files." if changed else "It was set already.")
+    if addresses.url(root) != addresses.PLACEHOLDER:
+        print(f"On Colab, chapters install the tag v{__version__}: push it with your next commit.")
 
 
 @app.command("app")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from helpers.base import progress
 from helpers.base.errors import ModelError
 from helpers.models.layers import require_channels_last
 
@@ -125,7 +126,7 @@ def train(
     rng = np.random.default_rng(seed)
     truth = np.repeat([[1.0], [0.0]], BATCH, axis=0)  # the real ones first
     history = []
-    for step in range(steps):
+    for step in progress.bar(range(steps), desc="GAN", unit="step"):
         if watch and step % EVERY == 0:
             watch(step, draw)
         noise = rng.normal(size=(BATCH, LATENT)).astype("float32")

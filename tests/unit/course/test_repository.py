@@ -3,6 +3,7 @@ import subprocess
 
 import pytest
 
+import helpers
 from helpers.base import files
 from helpers.base.errors import RunError
 from helpers.course import colab, repository
@@ -60,7 +61,10 @@ def test_address_is_set_everywhere_at_once(clone):
     assert "google.com/github/somebody/blood-cells.course/blob/main" in readme
     assert f"git+{NEW}.git" in readme
     assert f"{OLD}-other" in readme, "another repository, whose name begins alike"
-    assert f'REPOSITORY = "0.1.0", "{NEW}"' in cells_of(clone / "notebooks/01_a.ipynb")["cell-1"]
+    assert (
+        f'REPOSITORY = "{helpers.__version__}", "{NEW}"'
+        in cells_of(clone / "notebooks/01_a.ipynb")["cell-1"]
+    )
 
 
 def test_badge_and_links_appear_with_the_address(clone):
@@ -98,6 +102,17 @@ def test_the_book_may_be_elsewhere_and_the_branch_have_another_name(clone):
     assert "blood-cells.course/blob/course/notebooks/01_a" in cells["colab-links-top"]
     repository.set_repository(OLD, clone)
     assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
+
+
+def test_the_command_says_which_tag_students_will_install(clone):
+    from typer.testing import CliRunner
+
+    from helpers.course.cli import app
+
+    for address, tag in ((NEW, True), (OLD, False)):
+        done = CliRunner().invoke(app, ["repository", address, "--root", str(clone)])
+        assert done.exit_code == 0
+        assert (f"the tag v{helpers.__version__}" in done.output) == tag
 
 
 def test_setting_it_again_changes_nothing_and_another_time_sets_the_other(clone):
