@@ -105,7 +105,8 @@ def dressed(paths: Sequence[Path], places: Places) -> Iterator[tuple[Path, dict,
             top = end = f"{places.badge(path.stem)} {page}"
             if index + 1 < len(paths):
                 name = paths[index + 1].stem
-                title = source_of(notebooks[index + 1]["cells"][0]).splitlines()[0].lstrip("# ")
+                first = "".join(map(source_of, notebooks[index + 1]["cells"][:1]))
+                title = first.partition("\n")[0].lstrip("# ")
                 end = f"[Next chapter: {name[:2]} *{title}*]({places.on_colab(name)})"
         yield path, notebook, _dressed(notebook, places, top, end)
 
@@ -127,7 +128,7 @@ def _dressed(notebook: dict, places: Places, top: str, end: str) -> dict:
     metadata |= {"colab": {"provenance": [], "toc_visible": True}}
     new["metadata"] = metadata | ({"accelerator": "GPU"} if gpu else {})
     if top:
-        cells = [cells[0], _link_cell("top", top), *cells[1:], _link_cell("end", end)]
+        cells = [*cells[:1], _link_cell("top", top), *cells[1:], _link_cell("end", end)]
     return {**new, "cells": cells}
 
 

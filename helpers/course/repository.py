@@ -112,7 +112,10 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
 
     folder = find(root).root
     names = toc_files(folder / "_toc.yml")
-    chapters = [folder / f"{name}.ipynb" for name in names if name.startswith("notebooks/")]
+    listed = [folder / f"{name.removesuffix('.ipynb')}.ipynb" for name in names]
+    notebooks = sorted(folder.glob("notebooks/*.ipynb"))
+    chapters = [path for path in listed if path in notebooks]
+    alone = [[path] for path in notebooks if path not in chapters]  # no page leads on to them
     leads = places(plain, {})
     old_name = url(folder).removeprefix(_HOST)
     new_name = plain.removeprefix(_HOST)
@@ -137,9 +140,12 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
                 new = _README.sub(f"<!-- colab -->{button}", new)
             if new != old:
                 changed[path] = new
-    for path, old, new in colab.dressed(chapters, leads):
-        if new != old:
-            changed[path] = json.dumps(new, indent=1, ensure_ascii=False) + "\n"
+    for group in (chapters, *alone):
+        for path, notebook, new in colab.dressed(group, leads):
+            before, text = (json.dumps(n, indent=1, ensure_ascii=False) for n in (notebook, new))
+            text = pattern.sub(lambda match: match[1] + new_name, text)
+            if text != before:
+                changed[path] = text + "\n"
     # pyproject.toml last: after an interruption, it still has the old address to replace.
     for path in sorted(changed, key=lambda p: p.name == "pyproject.toml"):
         try:

@@ -104,6 +104,14 @@ def test_the_book_may_be_elsewhere_and_the_branch_have_another_name(clone):
     assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
 
 
+def test_a_notebook_that_the_book_does_not_list_gets_the_address_too(clone):
+    (clone / "_toc.yml").write_text("root: book/intro\nchapters:\n- file: notebooks/01_a\n")
+    repository.set_repository(NEW, clone)
+    first, other = (cells_of(clone / f"notebooks/{name}.ipynb") for name in ("01_a", "02_b"))
+    assert NEW in other["cell-1"]
+    assert "02_b" not in str(first), "the last chapter of the book"
+
+
 def test_the_command_says_which_tag_students_will_install(clone):
     from typer.testing import CliRunner
 
