@@ -20,7 +20,7 @@ def clone(tmp_path):
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "book").mkdir()
     cells = [
-        minicourse.markdown("# Lines\n\nSee [a word](../book/intro.md#here)."),
+        minicourse.markdown(f"# Lines\n\nSee [a word](../book/intro.md#here) and <{OLD}/issues>."),
         minicourse.code("...", "setup"),
         minicourse.code(minicourse.PARAMETERS, "parameters"),
     ]
@@ -61,6 +61,7 @@ def test_address_is_set_everywhere_at_once(clone):
     assert "google.com/github/somebody/blood-cells.course/blob/main" in readme
     assert f"git+{NEW}.git" in readme
     assert f"{OLD}-other" in readme, "another repository, whose name begins alike"
+    assert f"<{NEW}/issues>" in cells_of(clone / "notebooks/01_a.ipynb")["cell-0"]
     assert (
         f'REPOSITORY = "{helpers.__version__}", "{NEW}"'
         in cells_of(clone / "notebooks/01_a.ipynb")["cell-1"]
@@ -184,10 +185,9 @@ def test_this_clone_says_the_same_address_everywhere():
     leads = repository.places_of(root)
     assert leads.repository == ("" if present == OLD else present)
     assert all(old == new for _, old, new in colab.dressed(chapters, leads))
-    holders -= {f"notebooks/{path.name}" for path in chapters}
     reached = {
         path.relative_to(root).as_posix()
-        for place in repository._FILES
+        for place in (*repository._FILES, "notebooks/*.ipynb")
         for path in root.glob(place)
     }
     assert holders <= reached, "set_repository would miss these"
