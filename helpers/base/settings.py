@@ -13,6 +13,8 @@ from helpers.base.files import told
 
 DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam", "folders")
 DEFAULT_SEED = 24
+#: Environment variable: a folder that outlasts the machine (Google Drive), for finished results.
+KEEP = "COURSE_KEEP"
 #: NumPy and Keras take no larger one.
 LARGEST_SEED = 2**32 - 1
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from helpers.base.errors import RunError
 from helpers.base.files import checksum, told, unchanged, write_json, write_text
-from helpers.course import banner, checks, messages, repository, staleness
+from helpers.course import banner, checks, colab, messages, repository, staleness
 from helpers.course.executor import copy_path
 from helpers.course.project import Parameters, Project
 from helpers.course.runner import State, states
@@ -120,17 +120,18 @@ def page(source: dict, executed: dict, record: dict) -> dict:
     """
     ran = iter([cell for cell in executed["cells"] if cell["cell_type"] == "code"])
     cells = []
-    for cell in copy.deepcopy(source["cells"]):
+    for cell in copy.deepcopy(colab.without_links(source["cells"])):
         cells.append(cell)
         if cell["cell_type"] != "code":
+            cell["source"] = colab.relative(staleness.source_of(cell))
             continue
         twin = next(ran)
         outputs = messages.without_noise(twin["outputs"])
         outputs = [o for o in outputs if not _UNANSWERED.fullmatch("".join(o.get("text", "")))]
         cell |= {"outputs": outputs, "execution_count": twin["execution_count"]}
         if "setup" in staleness.tags_of(cell):
-            # Readers of the page do not need it: it is folded.
-            cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
+            # Readers of the page do not need it: it is folded, with what it prints.
+            cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-cell"]
         for tag in _FOLDS.keys() & set(staleness.tags_of(cell)):
             show, hide = _FOLDS[tag]
             cell["metadata"]["mystnb"] = {"code_prompt_show": show, "code_prompt_hide": hide}
@@ -194,8 +195,7 @@ def _staged_config(config: str) -> str:
         values.get("launch_buttons", {}).pop("colab_url", None)
         values["html"] = {k: v for k, v in html.items() if not k.startswith("use_")}
     else:
-        owner, name = address.rstrip("/").split("/")[-2:]
-        html.setdefault("baseurl", f"https://{owner.lower()}.github.io/{name}/")
+        html["baseurl"] = repository.places(address, values).book
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
