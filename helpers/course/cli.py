@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from helpers.base.errors import CourseError
+from helpers.base.settings import DATASETS
 from helpers.course import data
 
 app = typer.Typer(
@@ -22,13 +23,16 @@ app = typer.Typer(
     help="Run, check and publish White-Blood-Cell Cancer Classification with CNNs.",
 )
 
-Dataset = Annotated[str, typer.Option(help="phantom, cnmc, taleqani, all_idb, snam or folders.")]
+Dataset = Annotated[str, typer.Option(help=f"One of {', '.join(DATASETS)}.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 DataDir = Annotated[str, typer.Option(help="Folder of a real data set.")]
 Positive = Annotated[str, typer.Option(help="With folders: the folder of the positive class.")]
 Only = Annotated[
     list[str] | None, typer.Option(help="A chapter by number or name; may be repeated.")
+]
+More = Annotated[
+    list[str] | None, typer.Argument(metavar="CHAPTER", help="The same: --only 01 05 07.")
 ]
 Jobs = Annotated[
     int | None,
@@ -70,6 +74,7 @@ Root = Annotated[Path | None, typer.Option(help="The clone; by default the one y
 @app.command("run")
 def execute(
     context: typer.Context,
+    more: More = None,
     dataset: Dataset = "phantom",
     profile: Profile = "quick",
     seed: Seed = 24,
@@ -94,6 +99,7 @@ def execute(
     from helpers.course import book, project, runner
 
     course = project.find(root, build)
+    only = [*(only or ()), *(more or ())]
     if not grid and (table or recipes or scheduler or test):
         raise RunError("--table, --recipes, --scheduler and --test need --grid.")
     if table and seeds != "0,1,2":
@@ -116,7 +122,7 @@ def execute(
                     raise typer.Exit(1)
                 return
             results = runner.run_chapters(
-                course, chosen, only=only or (), jobs=jobs, force=force, cell_timeout=cell_timeout
+                course, chosen, only=only, jobs=jobs, force=force, cell_timeout=cell_timeout
             )
             failures = [result.failure for result in results if result.failure]
             if failures:
@@ -124,7 +130,7 @@ def execute(
                 print(f"\n{len(failures)} of {len(results)} chapters failed.", file=sys.stderr)
                 raise typer.Exit(1)
             if context.info_name == "book":
-                book.build(course, chosen)
+                book.build(course, chosen, only)
     except KeyboardInterrupt:
         print("\nStopped. The next run continues from here.", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -132,6 +138,7 @@ def execute(
 
 @app.command()
 def verify(
+    more: More = None,
     dataset: Dataset = "phantom",
     profile: Profile = "quick",
     seed: Seed = 24,
@@ -152,7 +159,11 @@ def verify(
     try:
         with runner.locked(course):
             verdicts = again.verify(
-                course, chosen, only=only or (), jobs=jobs, cell_timeout=cell_timeout
+                course,
+                chosen,
+                only=[*(only or ()), *(more or ())],
+                jobs=jobs,
+                cell_timeout=cell_timeout,
             )
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -168,6 +179,7 @@ def verify(
 
 @app.command()
 def pdf(
+    more: More = None,
     only: Only = None,
     solutions: Annotated[
         bool, typer.Option("--solutions", help="With the solutions and the answers of the quiz.")
@@ -181,7 +193,7 @@ def pdf(
 
     course = project.find(root, build)
     with runner.locked(course):
-        files = printing.build(course, only or (), solutions)
+        files = printing.build(course, [*(only or ()), *(more or ())], solutions)
     print(f"{len(files)} PDFs are in {course.html / 'pdf'}.")
 
 
