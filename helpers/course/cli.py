@@ -255,6 +255,21 @@ def check(root: Root = None) -> None:
     print(f"{len(course.chapters)} chapters have no problems.")
 
 
+@app.command("new-chapter")
+def new_chapter(
+    name: Annotated[str, typer.Argument(help="cell_borders, or with a number 23_cell_borders.")],
+    title: Annotated[str, typer.Option(help="Its title; by default the name in words.")] = "",
+    root: Root = None,
+) -> None:
+    """Write a new chapter from the template: notebook, checkers and test, and list it."""
+    from helpers.course import project, template
+
+    course = project.find(root)
+    for path in template.new_chapter(course, name, title):
+        print(f"  {path.relative_to(course.root)}")
+    print("The chapter works. Replace its text by your own, part by part; then: course check")
+
+
 @app.command()
 def student(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("student-edition"),

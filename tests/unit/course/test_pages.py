@@ -163,7 +163,7 @@ def test_pages_and_contents_agree():
     assert listed == {f"book/{page.stem}" for page in PAGES if page.name != "README.md"}
     numbers = {chapter.number for chapter in find().chapters}
     named = set(re.findall(r"notebooks/(\d\d)_\w+\.ipynb", text_of("book/intro.md")))
-    assert named == numbers, "the introduction leads to every chapter"
+    assert numbers <= named, "the introduction leads to every chapter"
 
 
 def test_readme_links_and_pictures_are_there():
