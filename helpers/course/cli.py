@@ -198,6 +198,29 @@ def pdf(
 
 
 @app.command()
+def slides(
+    chapter: Annotated[str, typer.Argument(help="A chapter by number or name.")],
+    dataset: Dataset = "phantom",
+    profile: Profile = "quick",
+    seed: Seed = 24,
+    data_dir: DataDir = "",
+    positive: Positive = "",
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; by default in _build/slides.")
+    ] = None,
+    build: Build = None,
+    root: Root = None,
+) -> None:
+    """Write slides of an executed chapter: its headings, figures and questions, in one file."""
+    from helpers.course import project
+    from helpers.course import slides as deck
+
+    course = project.find(root, build)
+    chosen = project.parameters(dataset, profile, seed, data_dir, positive)
+    print(f"The slides are in {deck.build(course, chosen, chapter, out)}.")
+
+
+@app.command()
 def clean(
     older_than: Annotated[
         float | None, typer.Option(help="Remove what was not used for this many days.")
