@@ -73,7 +73,9 @@ def _html(deck: nbformat.NotebookNode) -> str:
     texts = {key: (files / name).read_text(encoding="utf-8") for key, name in names.items()}
     texts["theme"] = re.sub(r"@import [^;]+;", "", texts["theme"])  # fonts: the system's own
     exporter = SlidesExporter(
-        template_file="slides.html.j2", extra_template_paths=[str(_ASSETS)], embed_images=True
+        template_file="slides.html.j2",
+        extra_template_paths=[str(_ASSETS)],
+        exclude_anchor_links=True,
     )
     return exporter.from_notebook_node(deck, resources={"presentation": texts})[0]
 
@@ -81,16 +83,16 @@ def _html(deck: nbformat.NotebookNode) -> str:
 def _cells(shown: dict, record: dict) -> Iterator[nbformat.NotebookNode]:
     """Return the slides: the title, then each heading with its figures and questions."""
     cells = iter(shown["cells"])
-    title = source_of(next(cells))
+    title = source_of(next(cells)).replace("# ", f"# {record['chapter'][:2]} ", 1)
     yield _slide(f"{title}\n\n{banner.banner(record)}", "slide")
-    heading, level = "", "slide"
+    heading, level = title_of(shown), "slide"
     for cell in cells:
         if cell["cell_type"] == "markdown":
             for mark, name, text in _parts(source_of(cell)):
                 if mark:
-                    level = "slide" if mark == "##" else "subslide"
+                    level = "slide" if mark == "##" else level
                     heading = name
-                questions = list(_questions(name if mark else heading, text))
+                questions = list(_questions(name, text))
                 if mark and name.endswith("?") and not questions:
                     questions = [""]
                 for question in questions:
