@@ -122,7 +122,7 @@ def test_slides_open_move_show_figures_and_load_nothing(built, chromium):
     (width,) = page.evaluate("[...document.querySelectorAll('img')].map(i => i.naturalWidth)")
     assert width == 600
     assert page.get_attribute("img", "alt") == "A line that rises"
-    assert page.evaluate("document.querySelectorAll('a[href]').length") == 0
+    assert page.evaluate("document.querySelectorAll('section a[href]').length") == 0
     page.goto(f"{file.as_uri()}?print-pdf", wait_until="load")
     page.wait_for_selector(".pdf-page")
     assert page.locator(".pdf-page").count() == 6

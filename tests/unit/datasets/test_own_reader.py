@@ -105,7 +105,8 @@ def test_the_book_of_the_new_data_set(clone, images, tmp_path):
     assert "Cells of our laboratory" in page
     assert "The images are real. A subject is a patient." in page
     data = (build / "html/book/datasets.html").read_text(encoding="utf-8")
-    assert "Take <code" in data.split("Cells of our laboratory")[-1]
+    assert "<h2>Cells of our laboratory" in data
+    assert "DATASET=ourlab" in data
     for path in (build / "executed").rglob("*.ipynb"):
         sources = json.dumps(json.loads(path.read_text(encoding="utf-8")))
         assert "healthy" in sources, path.name
