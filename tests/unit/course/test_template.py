@@ -22,7 +22,7 @@ def clone(tmp_path):
     root = tmp_path / "course"
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     shutil.copytree(ROOT / "book", root / "book")
-    for name in ("_toc.yml", "_config.yml", "requirements.lock"):
+    for name in ("_toc.yml", "_config.yml", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, root)
     return find(root)
 
