@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import re
 import sys
 import types
@@ -55,7 +56,7 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(runtime, "gpu", lambda: "")
     monkeypatch.setattr("subprocess.run", pip)
-    monkeypatch.delenv(settings.KEEP, raising=False)
+    monkeypatch.setenv(settings.KEEP, "")  # so that it is put back, whatever a test sets
     return machine
 
 
@@ -132,6 +133,24 @@ def test_elsewhere_than_on_colab_keeping_in_drive_is_refused_in_words(machine, c
     assert "needs Colab" in capsys.readouterr().out
 
 
+def test_with_a_tick_drive_is_mounted_and_keeps_finished_runs(
+    machine, monkeypatch, capsys, tmp_path
+):
+    """On Colab: a module `google.colab` and the folder /content."""
+    mounted = []
+    drive = types.SimpleNamespace(mount=mounted.append)
+    for name, module in {"google": {}, "google.colab": {"drive": drive}}.items():
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(**module))
+    monkeypatch.setattr(ending, "DRIVE", tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    source = cell("setup").replace("KEEP_IN_DRIVE = False", "KEEP_IN_DRIVE = True")
+    exec(source.replace('Path("/content")', f'Path("{tmp_path}")'), {})
+    assert mounted == ["/content/drive"]
+    assert os.environ[settings.KEEP] == str(tmp_path / "wbc-cancer-course")
+    assert "Finished runs are kept in" in capsys.readouterr().out
+    assert settings.read(profile="smoke").folder("runs").resolve().is_relative_to(tmp_path)
+
+
 def test_the_set_up_is_titled_folded_and_not_longer_than_a_screen():
     lines = cell("setup", ADDRESS).splitlines()
     assert lines[0].startswith("# @title Set-up")
@@ -197,3 +216,16 @@ def test_the_book_has_its_own_links_and_no_badge(tmp_path):
     assert any("A [line](../book/intro.md)." in source for source in sources)
     assert "colab" not in str(sources)
     assert len(page["cells"]) == len(plain["cells"]) + 1  # the banner
+
+
+def test_the_page_of_the_book_speaks_of_what_the_chapters_have():
+    page = (ROOT / "book" / "colab.md").read_text(encoding="utf-8")
+    setup, parameters = cell("setup"), cell("parameters")
+    for name in ("KEEP_IN_DRIVE", "wbc_cancer_course-", "Colab Notebooks"):
+        assert name in page
+        assert name in setup
+    for name in ("What to run", *checks.DEFAULTS.keys() - {"SEED"}):
+        assert name in page
+        assert name in parameters
+    assert "wbc-cancer-course" in page
+    assert "book/colab" in (ROOT / "_toc.yml").read_text(encoding="utf-8")
