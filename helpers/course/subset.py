@@ -43,7 +43,8 @@ def absent(project: Project, chapters: list[Chapter]) -> dict[str, str]:
     titles = {}
     for path in sorted((project.root / "notebooks").glob("[0-9][0-9]_*.ipynb")):
         if f"notebooks/{path.stem}" not in held:
-            titles[f"notebooks/{path.stem}"] = title_of(read_notebook(path))
+            title = title_of(read_notebook(path))
+            titles[f"notebooks/{path.stem}"] = f"{path.name[:2]} {title}"
     for path in sorted((project.root / "book").glob("*.md")):
         if f"book/{path.stem}" not in listed:
             heading = re.search(r"(?m)^#\s+(.+?)\s*$", path.read_text(encoding="utf-8"))

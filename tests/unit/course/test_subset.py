@@ -66,7 +66,7 @@ def test_a_chapter_is_lacking_when_the_clone_or_a_page_has_it(tmp_path):
     course = Project(root, root / "_build")
     assert not subset.lacking(course, list(course.chapters))
     assert subset.lacking(course, list(course.chapters[:1]))
-    assert subset.absent(course, list(course.chapters[:1])) == {"notebooks/02_files": "Files"}
+    assert subset.absent(course, list(course.chapters[:1])) == {"notebooks/02_files": "02 Files"}
     (root / "book" / "more.md").write_text("# More\n\n[](../notebooks/03_away.ipynb)\n")
     assert subset.lacking(course, list(course.chapters))
     assert subset.absent(course, list(course.chapters)) == {"book/more": "More"}
