@@ -194,7 +194,7 @@ def pdf(
     course = project.find(root, build)
     with runner.locked(course):
         files = printing.build(course, [*(only or ()), *(more or ())], solutions)
-    print(f"{len(files)} PDFs are in {course.html / 'pdf'}.")
+    print(f"{course.html / 'pdf'}: {', '.join(file.name for file in files)}")
 
 
 @app.command()

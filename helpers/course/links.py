@@ -20,7 +20,8 @@ _CHAPTER = re.compile(r"notebooks/(\d\d)_")
 _AND = r"(?: \([^)]*\))?(?:, and|, or|,| and| or| to)"
 _CITED = re.compile(rf"\b[Cc]hapters? \d\d(?:{_AND} \d\d)*\b")
 _UNITS = r"%|px|pixels?|µm|nm|mm|cm|ms|s|min|h|KB|[kMGT]B"
-_BEFORE_UNIT = re.compile(rf"(?<=\d) (?=(?:{_UNITS})(?![\w/]))")
+#: The space between a number and its unit, where no line may end.
+BEFORE_UNIT = re.compile(rf"(?<=\d) (?=(?:{_UNITS})(?![\w/]))")
 _NUMBER = re.compile(r"(?:[Cc]hapters? )?\d\d")
 #: Terms of the glossary that a page also uses as plain words ("a group of
 #: people", "the width of the figure"): they lead there only where they stand in italics.
@@ -58,7 +59,7 @@ class KeepUnits(SphinxTransform):
         for text in list(self.document.findall(nodes.Text)):
             if isinstance(text.parent, (nodes.literal, nodes.literal_block, nodes.raw)):
                 continue
-            new = _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
+            new = BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
             if new != text:
                 text.parent.replace(text, nodes.Text(new))
 
