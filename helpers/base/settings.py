@@ -12,7 +12,12 @@ from pathlib import Path
 from helpers.base.errors import CourseError
 from helpers.base.files import told
 
-DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam", "folders")
+#: The data sets: each is a module of this name, so another one is one file more.
+DATASETS = tuple(
+    sorted(
+        path.stem for path in (Path(__file__).parents[1] / "datasets" / "readers").glob("[a-z]*.py")
+    )
+)
 DEFAULT_SEED = 24
 #: Environment variable: a folder that outlasts the machine (Google Drive), for finished results.
 KEEP = "COURSE_KEEP"
@@ -138,7 +143,7 @@ def read(
     Parameters
     ----------
     dataset : str
-        One of ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``, ``folders``.
+        One of `DATASETS`.
     profile : str
         One of ``smoke``, ``quick``, ``full``.
     seed : int

@@ -15,8 +15,8 @@ import nbformat
 
 from helpers.base.errors import RunError
 from helpers.base.files import told, write_text
-from helpers.course import book, colab, repository
-from helpers.course.project import Project, find
+from helpers.course import colab, repository
+from helpers.course.project import Project, find, title_of
 
 #: Marks a folder as made by this module, which may then replace it.
 MARK = ".student-edition"
@@ -113,7 +113,7 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
             notebook = nbformat.read(chapter.path, as_version=4)
             edition = without_solutions(notebook, chapter.name)
             write_text(new / chapter.path.name, nbformat.writes(edition) + "\n")
-            titles[chapter.path.name] = book.title_of(notebook)
+            titles[chapter.path.name] = title_of(notebook)
         write_text(new / "README.md", _readme(project, titles, wheel))
         write_text(new / MARK, "Made by `course student`, which may replace this folder.\n")
         if out.exists():

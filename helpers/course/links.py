@@ -20,7 +20,8 @@ _CHAPTER = re.compile(r"notebooks/(\d\d)_")
 _AND = r"(?: \([^)]*\))?(?:, and|, or|,| and| or| to)"
 _CITED = re.compile(rf"\b[Cc]hapters? \d\d(?:{_AND} \d\d)*\b")
 _UNITS = r"%|px|pixels?|µm|nm|mm|cm|ms|s|min|h|KB|[kMGT]B"
-_BEFORE_UNIT = re.compile(rf"(?<=\d) (?=(?:{_UNITS})(?![\w/]))")
+#: The space between a number and its unit, where no line may end.
+BEFORE_UNIT = re.compile(rf"(?<=\d) (?=(?:{_UNITS})(?![\w/]))")
 _NUMBER = re.compile(r"(?:[Cc]hapters? )?\d\d")
 #: Terms of the glossary that a page also uses as plain words ("a group of
 #: people", "the width of the figure"): they lead there only where they stand in italics.
@@ -58,7 +59,7 @@ class KeepUnits(SphinxTransform):
         for text in list(self.document.findall(nodes.Text)):
             if isinstance(text.parent, (nodes.literal, nodes.literal_block, nodes.raw)):
                 continue
-            new = _BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
+            new = BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", text)
             if new != text:
                 text.parent.replace(text, nodes.Text(new))
 
@@ -85,6 +86,42 @@ class LinkChapters(SphinxPostTransform):
             yield nodes.Text(text[at:])
 
         _replace(self.document, parts)
+
+
+class UnlinkAbsent(SphinxPostTransform):
+    """Make links to what the book does not hold plain text: a book may hold some chapters only.
+
+    A page counts as absent when the build names it so (``absent_pages``: page -> title), or
+    when the book has no chapter of its number. Any other link that leads nowhere stays a fault.
+    """
+
+    default_priority = 4  # before MyST and Sphinx resolve the references
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace links of the page."""
+        found = self.env.found_docs
+        numbers = {match[1] for name in found if (match := _CHAPTER.match(name))}
+        titles = self.config.absent_pages
+        no_terms = all(kind != "term" for kind, _ in self.env.get_domain("std").objects)
+        for link in list(self.document.findall(addnodes.pending_xref)):
+            name = self._page(link)
+            chapter = _CHAPTER.match(name)
+            if name in titles or (chapter and chapter[1] not in numbers):
+                shown = link.astext() or titles.get(name) or f"chapter {chapter[1]}"
+            elif link["reftype"] == "term" and no_terms:
+                shown = link.astext()
+            else:
+                continue
+            link.replace_self(nodes.inline("", shown))
+
+    def _page(self, link: addnodes.pending_xref) -> str:
+        """Return the page that a MyST link leads to, as Sphinx names it."""
+        if link["reftype"] != "myst":
+            return ""
+        target = link["reftarget"].split("#")[0]
+        if link.get("refdomain") != "doc" and target:
+            target = self.env.relfn2path(target, link["refdoc"])[0]
+        return re.sub(r"\.(md|ipynb)$", "", target)
 
 
 class LinkGlossary(SphinxPostTransform):
@@ -147,6 +184,8 @@ def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_transform(NumberTitle)
     app.add_transform(KeepUnits)
+    app.add_config_value("absent_pages", {}, "env")
+    app.add_post_transform(UnlinkAbsent)
     app.add_post_transform(LinkChapters)
     app.add_post_transform(LinkGlossary)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

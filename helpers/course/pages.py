@@ -1,8 +1,9 @@
 """A Sphinx extension that finishes the HTML of the book: lighter, easier to use and to find.
 
 Sphinx, the theme and MyST-NB write the pages. What they leave open is done on the finished files:
-figures as WebP with their size, names of folds that are what one reads, a description for those
-who share a page, a page for addresses that lead nowhere.
+figures as WebP with their size, names of folds that are what one reads, tables without needless
+numbers, chapters to download, a description for those who share a page, a page for addresses that
+lead nowhere.
 """
 
 from __future__ import annotations
@@ -12,15 +13,25 @@ import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from docutils import nodes
 from docutils.utils.math import latex2mathml
 from PIL import Image
 
-from helpers.course import weight
+from helpers.base.files import write_text
+from helpers.course import editions, weight
+from helpers.course.links import BEFORE_UNIT
 
 #: A figure wider than this many pixels can be enlarged on a telephone.
 WIDE = 600
 _IMAGE = re.compile(r'(<a\b[^>]*image-reference[^>]*>)?(<img\b[^>]*?src="([^"]+)"[^>]*?) ?/?>')
+_OUTPUT = re.compile(r'<div class="output (?:stream|text_plain)\b.*?</pre>', re.S)
+_TABLE = re.compile(r'<table border="1" class="dataframe">.*?</table>', re.S)
+_SOURCE = re.compile(r'<li><a href="([^"]+)\.ipynb"[^>]*btn-download-source-button.*?</li>', re.S)
+_DOWNLOAD = '<li><a class="btn btn-sm dropdown-item" href="{}.ipynb" download>{}</a></li>\n'
+#: The top bar, which the book does not show. The theme's script would find its buttons first and
+#: leave the ones that readers see without effect; it needs the bar itself.
+_TOP_BAR = re.compile(r'(<header id="pst-header"[^>]*>).*?(?=</header>)', re.S)
 _NOT_FOUND = """<h1>This page is not here</h1>
 <p>The address may be old or mistyped. <a href="book/intro.html">Begin at the introduction</a>,
 choose a chapter from the contents, or <a href="search.html">search the book</a>.</p>"""
@@ -65,10 +76,13 @@ def finish(folder: Path, base: str = "") -> None:
     for path, text in pages.items():
         for old, new in _REPLACED.items():
             text = text.replace(old, new)
+        text = _TOP_BAR.sub(r"\1", text)
         if 'id="exercises"' in text:
             skip = '<a href="#main-content">Skip to main content</a>'
             text = text.replace(skip, skip + '<a href="#exercises">Skip to the exercises</a>')
-        pages[path] = _with_sizes(path, text, sizes)
+        text = _OUTPUT.sub(lambda output: BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", output[0]), text)
+        text = _SOURCE.sub(lambda entry, page=path: _downloads(page, entry[1]), text)
+        pages[path] = _with_sizes(path, _TABLE.sub(_table, text), sizes)
     for picture in sizes:
         if picture.suffix == ".png":
             picture.unlink()
@@ -81,6 +95,32 @@ def finish(folder: Path, base: str = "") -> None:
         names = [path.relative_to(folder).as_posix() for path in pages if path.parent != folder]
         places = [f"<url><loc>{html.escape(base + name)}</loc></url>\n" for name in names]
         (folder / "sitemap.xml").write_text(_SITEMAP.format("".join(places)), encoding="utf-8")
+
+
+def _downloads(path: Path, source: str) -> str:
+    """Write the chapter for who wants to work on it; return the entries of the download menu."""
+    executed = path.parent / f"{source}.ipynb"
+    notebook = nbformat.read(executed, as_version=4)
+    shown = ("run-banner", "injected-parameters")  # what the run added
+    notebook.cells = [cell for cell in notebook.cells if cell.get("id") not in shown]
+    exercise = editions.without_solutions(notebook, path.stem)
+    write_text(executed.with_suffix(".exercise.ipynb"), nbformat.writes(exercise) + "\n")
+    entries = {".exercise": "Exercise: no solutions (.ipynb)", "": "Executed (.ipynb)"}
+    return "".join(_DOWNLOAD.format(source + end, words) for end, words in entries.items())
+
+
+def _table(match: re.Match) -> str:
+    """Return a table of pandas without row numbers that tell nothing; numbers keep their units."""
+    text = BEFORE_UNIT.sub("\N{NO-BREAK SPACE}", match[0])
+    numbers = re.findall(r"<tr>\s*<th>(.*?)</th>", text)  # a named index has a row of its own
+    unnamed = re.search(r"<tr[^>]*>\s*<td></td>", text)
+    if not unnamed or numbers != [str(number) for number in range(len(numbers))]:
+        return text
+    text = re.sub(r"(<tr[^>]*>\s*)(?:<td></td>|<th>\d+</th>)\s*", r"\1", text)
+    first = re.findall(r"<tr>\s*<td>(.*?)</td>", text)
+    if any(re.fullmatch(r"[-+.\d]+", entry) for entry in first):
+        return text
+    return re.sub(r"(<tr>\s*)<td>(.*?)</td>", r"\1<th>\2</th>", text)
 
 
 def _with_sizes(path: Path, text: str, sizes: dict[Path, tuple[int, int]]) -> str:

@@ -65,3 +65,12 @@ def open_page(chromium, site):
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, which tests a page for people who use assistive technology."""
+    package = pytest.importorskip("axe_playwright_python")
+    from importlib.resources import files
+
+    return (files(package) / "axe.min.js").read_text(encoding="utf-8")

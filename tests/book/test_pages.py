@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from helpers.course import book, pages, repository, weight
@@ -64,6 +65,30 @@ def test_figures_are_webp_with_size_and_all_but_the_first_wait(small):
     assert text.count('<a class="enlarge" href="../_images/figure.webp">') == 2
     assert not list(small.rglob("*.png"))
     assert "<th></th>" not in text
+
+
+def test_row_numbers_that_tell_nothing_are_not_shown():
+    table = pd.DataFrame({"image": ["a", "b"], "at 5 %": [1, 2]})
+
+    def shown(table):
+        html = table.to_html().replace("<th></th>", "<td></td>")  # as `finish` leaves it
+        return pages._TABLE.sub(pages._table, html)
+
+    text = shown(table)
+    assert re.findall(r"<th>(.*?)</th>", text) == ["image", "at 5\u00a0%", "a", "b"]
+    assert "<td></td>" not in text
+    assert re.findall(r"<td>(.*?)</td>", shown(table[["at 5 %"]])) == ["1", "2"]
+    for kept in (table.rename_axis("run"), table.set_index("image"), table[1:], table.T):
+        assert f"<th>{kept.index[0]}</th>" in shown(kept)
+
+
+def test_outputs_keep_numbers_and_units_together(small):
+    page = small / "book" / "one.html"
+    output = '<div class="output stream highlight"><div><pre>5 % of 20 px, 3 people</pre></div>'
+    page.write_text(page.read_text().replace("<h1>", f"{output}<pre>x = 5 % 2</pre><h1>"))
+    pages.finish(small)
+    assert "5\u00a0% of 20\u00a0px, 3 people" in page.read_text()
+    assert "x = 5 % 2" in page.read_text()
 
 
 def test_a_published_book_has_a_sitemap_and_its_lost_page_finds_home(small):

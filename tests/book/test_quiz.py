@@ -8,15 +8,6 @@ pytestmark = pytest.mark.slow
 QUIZ = "section[id^='quiz']"
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The source of axe-core, which tests a page for people who use assistive technology."""
-    package = pytest.importorskip("axe_playwright_python")
-    from importlib.resources import files
-
-    return (files(package) / "axe.min.js").read_text(encoding="utf-8")
-
-
 def test_each_chapter_asks_four_questions_with_one_right_answer(open_page, chapters):
     for name in chapters:
         page = open_page(name).page

@@ -412,6 +412,7 @@ DIRECT = {
     "cells/field_crops.py": "the file of `kept`",
     "course/book.py": "the folder that the book is built from",
     "course/editions.py": "a copy in the folder that is renamed once it is whole",
+    "course/grading.py": "what the marking process reads: a pipe",
     "course/grading_values.py": "a temporary folder",
     "course/grading_worker.py": "no file on a disk: the process's own namespace",
     "course/pages.py": "pages of a book that is moved once it is whole",
