@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("15-a")
 def a_coins_worth(answer: float) -> Iterator[Point]:
     """Check the prevalence at which half of those called positive are ill."""
     share = float(answer)
-    yield Required(0 < share < 1, "It is a share of people, above 0 and below 1.")
+    yield 0 < share < 1, "It is a share of people, above 0 and below 1."
     rng = np.random.default_rng(15)
     ill = rng.random(1_000_000) < share
     called = rng.random(len(ill)) < np.where(ill, 0.95, 0.10)
@@ -70,9 +70,7 @@ def a_diagnosis(answer: Callable) -> Iterator[Point]:
         pair = (look, lambda shown, look=look: 1 - look(shown))  # what is high may be low
         told[name] = [answer(network, images.copy()) for network in pair]
     words = {word for answers in told.values() for word in answers}
-    yield Required(
-        words <= set(networks), 'The answer is one of the three words "cell", "ground", "size".'
-    )
+    yield (words <= set(networks), 'The answer is one of the three words "cell", "ground", "size".')
     yield len(words) > 1, "The answer depends on the network."
     for name, about in (
         ("ground", "changes its scores when only the ground is changed"),
