@@ -20,14 +20,12 @@ def plan(answer: Sequence[int]) -> Iterator[Point]:
     yield whole, "All three are whole numbers: nobody can make half a copy."
     if size in (757, 103):
         yield False, "Both classes change: the goal is neither of the two old sizes."
-        return
     yield (
         sealed("03-a", size) == "4e4f5a70f569",
         "As many images of `all` are left out as copies of `hem` are added.",
     )
     if fewest * 103 > size - 103 and fewest * 103 <= size:
         yield False, "You seem to count the originals as well: count only the copies of an image."
-        return
     yield (
         sealed("03-a", size, fewest) == "7044e028cd23",
         "With the fewest copies for each of the 103 images there are not more copies than are "

@@ -77,7 +77,6 @@ def threshold(answer: int, frame: np.ndarray, noisy: np.ndarray) -> Iterator[Poi
         result = cropping.find_cell(noisy, int(answer))
     except ImageError:
         yield False, "Some pixels of the cell are above the threshold."
-        return
     clean = cropping.find_cell(frame)
     yield (
         result.width >= clean.width - 6 and result.height >= clean.height - 6,

@@ -45,7 +45,6 @@ def count_the_votes(answer: Callable) -> Iterator[Point]:
         yield answer(*given) == expected, f"It is right: {sentence}.", expected
         if given != (list(votes), list(doubt)):
             yield False, "The lists that it was given are unchanged."
-            return
 
 
 @checker("13-b")

@@ -59,14 +59,11 @@ def one_draw(answer: Callable) -> Iterator[Point]:
         rows = np.asarray(answer(subjects.copy(), rng))
         if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
             yield False, "You seem to return names; return the row numbers of their images."
-            return
         if len(rows) and (rows.min() < 0 or rows.max() >= len(subjects)):
             yield False, "Each row number is a row of the table."
-            return
         often = np.bincount(rows, minlength=len(subjects))
         if (often != often[first][person]).any():
             yield False, "You seem to draw images; draw subjects, each with all of its images."
-            return
         seen.append(often[first])
     seen = np.array(seen)
     yield True, "A subject comes with all of its images, each as often as the others."

@@ -55,7 +55,6 @@ def for_a_specificity(answer: Callable) -> Iterator[Point]:
             seem_to_count_positives |= not fulfilled and above.mean() >= wanted
     if seem_to_count_positives and not enough:
         yield False, "You seem to count positive images; specificity is about the negative ones."
-        return
     yield enough, "The specificity is at least the wanted one, also where scores are equal."
     yield best, "No other threshold with this specificity has a higher sensitivity."
 
