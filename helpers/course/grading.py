@@ -110,8 +110,8 @@ def grade(
     jobs : int, optional
         Notebooks at a time; by default two, or one on a single core.
     cell_timeout : int
-        Longest time of an answer, and of its check, in seconds; waiting for the processor
-        does not count.
+        Longest time of an answer, and of its check, in seconds; on a busy machine up to ten
+        times as long.
     memory : float
         What an answer may take, in GiB.
     force : bool
@@ -169,16 +169,11 @@ def grade(
 
 def summary(table: list[dict]) -> str:
     """Return how many points each exercise got, and how many each student."""
-    lines = []
+    marks, lines = pd.DataFrame(table).astype({"score": float}), []
     for column in ("exercise", "student_id"):
-        scores: dict[tuple, list[float]] = {}
-        for row in table:
-            scores.setdefault((row["assignment"], row[column]), []).append(float(row["score"]))
         lines += ["", f"{'assignment':<32} {column:<24} points"]
-        lines += [
-            f"{assignment:<32} {name:<24} {sum(points):g} of {len(points)}"
-            for (assignment, name), points in sorted(scores.items())
-        ]
+        for (assignment, name), scores in marks.groupby(["assignment", column])["score"]:
+            lines.append(f"{assignment:<32} {name:<24} {scores.sum():g} of {len(scores)}")
     return "\n".join(lines[1:])
 
 

@@ -129,28 +129,29 @@ class Chapter:
         own = {name: value for name, value in self.names.items()
                if value is not self.begun.get(name, self)}  # fmt: skip
         self.later = set()
+        for _ in self._each():
+            pass
+        self.names |= own
+
+    def _each(self) -> Iterator[None]:
+        """Run one cell after the other."""
         for cell in self.cells:
             if error := self.run(cell):
                 raise RuntimeError(f"{error}, in the cell that begins {cell.splitlines()[0]!r}")
-        self.names |= own
+            yield
 
     def _try(self, told: Connection) -> None:
         """Tell how many cells need one thread, what the others set, and the seconds of all."""
-        alone, before = 0, {}
+        alone, before = 0, dict(self.names)
         try:
-            for cell in self.cells:
+            for _ in self._each():
                 if len(os.listdir("/proc/self/task")) == 1:
-                    before = dict(self.names)
-                if error := self.run(cell):
-                    raise RuntimeError(f"{error}, in the cell that begins {cell.splitlines()[0]!r}")
-                alone += len(os.listdir("/proc/self/task")) == 1
-            if alone == len(self.cells):
-                told.send((alone, set(), 0.0))
-                return
-            later = {name for name, value in self.names.items() if value is not before.get(name)}
-            told.send((alone, later, time.process_time()))
+                    alone, before = alone + 1, dict(self.names)
         except RuntimeError as error:
             told.send(str(error))
+        else:
+            later = {name for name, value in self.names.items() if value is not before.get(name)}
+            told.send((alone, later, time.process_time() if alone < len(self.cells) else 0.0))
 
 
 def _definitions(source: str) -> Iterator[str]:

@@ -106,6 +106,9 @@ def run(
     found = {each: trials.stored(artifacts, each) for each in jobs}
     waiting = [each for each, result in found.items() if result is None]
     print(f"{len(jobs)} trials, {len(waiting)} of them to run.", flush=True)
+    same, differ = _settings(list(jobs.values()))
+    if same:
+        print(f"All of them: {', '.join(same)}.", flush=True)
     futures = {
         client.submit(_land, each, jobs[each], compute, key, key=f"trial-{each}"): each
         for each in waiting
@@ -125,7 +128,7 @@ def run(
             passed = time.monotonic() - begin
             left = duration(passed / done * (len(waiting) - done))
             print(
-                f"[{done}/{len(waiting)}] {_told(jobs[each], result)}; about {left} left",
+                f"[{done}/{len(waiting)}] {_told(jobs[each], differ, result)}; about {left} left",
                 flush=True,
             )
     finally:
@@ -203,13 +206,21 @@ def _sentence(error: Exception) -> str:
     return kind + (" ".join(str(error).split()) or "no reason is given")
 
 
-def _told(trial: Trial, result: dict) -> str:
-    values = dataclasses.asdict(trial)
-    settings = [
-        f"{name} {values[name]}"
-        for name, field in FIELDS.items()
-        if name in ("fold", "seed") or (name != "recipe" and values[name] != field.default)
+def _settings(chosen: list[Trial]) -> tuple[list[str], list[str]]:
+    """Return what all trials share and is not the default, in words; the names of the rest."""
+    first = dataclasses.asdict(chosen[0]) if chosen else {}
+    values = {name: {getattr(trial, name) for trial in chosen} for name in first}
+    differ = [name for name in first if name in ("fold", "seed") or len(values[name]) > 1]
+    same = [
+        f"{name} {value}"
+        for name, value in first.items()
+        if name not in ("recipe", *differ) and value != FIELDS[name].default
     ]
+    return same, [name for name in differ if name != "recipe"]
+
+
+def _told(trial: Trial, differ: list[str], result: dict) -> str:
+    settings = [f"{name} {getattr(trial, name)}" for name in differ]
     name = f"{trial.recipe}, {', '.join(settings)}"
     if "error" in result:
         return f"{name}: FAILED, {result['error']}"

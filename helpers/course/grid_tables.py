@@ -50,9 +50,13 @@ def read_table(path: Path, defaults: Mapping[str, Any]) -> list[Trial]:
         raise RunError(f"{path} {what}; the columns may be {', '.join(FIELDS)}.")
     if table.empty:
         raise RunError(f"{path} has no rows.")
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    lines = [number for number, line in enumerate(text.splitlines(), start=1) if line.strip()][1:]
+    if len(lines) != len(table):  # an entry in quotation marks has lines of its own
+        lines = range(2, len(table) + 2)
     return _distinct(
         (f"{path}, line {line}", {**defaults, **{k: v for k, v in row.items() if v}})
-        for line, row in enumerate(table.to_dict("records"), start=2)
+        for line, row in zip(lines, table.to_dict("records"), strict=True)
     )
 
 
@@ -60,6 +64,9 @@ def product(recipes: str, seeds: str, defaults: Mapping[str, Any]) -> list[Trial
     """Return the trials of all recipes, in all folds, with all seeds; names are split at commas."""
     folds = range(max(1, defaults["folds"]))  # a trial refuses less than 3
     parts = [[name.strip() for name in names.split(",")] for names in (recipes, seeds)]
+    for option, names in zip(("--recipes", "--seeds"), parts, strict=True):
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise RunError(f"{option} has {twice[0]!r} more than once; name it once.")
     return _distinct(
         ("--recipes and --seeds", {**defaults, "recipe": recipe, "fold": fold, "seed": seed})
         for recipe, fold, seed in itertools.product(parts[0], folds, parts[1])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.catalog import splitting
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("02-a")
@@ -21,7 +21,7 @@ def known_already(answer: Callable) -> Iterator[Point]:
         return float(answer(pd.DataFrame({"subject": list(subjects), "split": split})))
 
     def near(value: float, expected: float) -> bool:
-        return abs(value - expected) < 1e-9
+        return abs(value - expected) < 1e-6
 
     first = share("aabbbb", "teeeee")
     for wrong, advice in (
@@ -31,7 +31,7 @@ def known_already(answer: Callable) -> Iterator[Point]:
         (20, "A share is a number from 0 to 1, not a percentage."),
     ):
         if near(first, wrong):
-            yield Required(False, advice)
+            yield False, advice
     yield near(first, 0.2), "It is right for one known image among five test images."
     yield near(share("aabb", "tete"), 1), "It is 1 where every subject is in training."
     yield near(share("aabb", "ttee"), 0), "It is 0 where people are kept together."
@@ -45,7 +45,7 @@ def voices_split(answer: Callable) -> Iterator[Point]:
     table = _recordings()
     parts = np.asarray(answer(table.copy()), dtype=object)
     fits = parts.shape == (len(table),) and set(parts) <= {"train", "test"}
-    yield Required(fits, 'It returns "train" or "test" for each row.')
+    yield fits, 'It returns "train" or "test" for each row.'
     test, speaker = parts == "test", table["speaker"].to_numpy()
     together = not set(speaker[test]) & set(speaker[~test]) - {""}
     yield together, "No speaker is in both parts (are the speakers passed as `groups`?)."
@@ -80,9 +80,9 @@ _KEPT = {"train": 3433, "val": 2419}
 def repaired(answer: pd.DataFrame, official: pd.DataFrame) -> Iterator[Point]:
     """Check the official folds after rows that are linked across them were cleared."""
     table = isinstance(answer, pd.DataFrame) and {"image_id", "split"} <= set(answer)
-    yield Required(table, "It is a catalog.")
+    yield table, "It is a catalog."
     same = sorted(answer["image_id"]) == sorted(official["image_id"])
-    yield Required(same, "It has all rows of `official`: cleared rows stay in the table.")
+    yield same, "It has all rows of `official`: cleared rows stay in the table."
     before = splitting.link_subjects(official).set_index("image_id")
     after = answer.set_index("image_id")["split"].reindex(before.index)
     test = before["split"] == "test"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from helpers.base.errors import ImageError
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 from helpers.images import cropping
 
 
@@ -27,9 +27,9 @@ def share_left(answer: Callable[[np.ndarray], float]) -> Iterator[Point]:
     """Check a function from a frame to the share of its pixels that the square crop has."""
     shares = [float(answer(_frame((20, 30, *sides)))) for sides in ((30, 30), (30, 60), (60, 20))]
     yield (
-        Required(all(0 <= share <= 1 for share in shares), "It is a share, from 0 to 1.")
+        (all(0 <= share <= 1 for share in shares), "It is a share, from 0 to 1.")
         if max(shares) <= 100
-        else Required(False, "You seem to count pixels; divide by the pixels of the frame.")
+        else (False, "You seem to count pixels; divide by the pixels of the frame.")
     )
     yield abs(shares[0] - 1 / 12) < 1e-6, "It is right for a cell whose box is a square."
     box = abs(shares[1] - 1 / 6) < 1e-6
@@ -52,9 +52,7 @@ def with_margin(answer: Callable) -> Iterator[Point]:
     crops = [np.asarray(answer(frame.copy(), margin)) for margin in margins]
     sides = [50 + 2 * margin for margin in margins]
     square = all(crop.shape == (side, side, 3) for crop, side in zip(crops, sides, strict=True))
-    yield Required(
-        square, "The side is the longer side of the box plus twice the margin (0, 1, 12)."
-    )
+    yield (square, "The side is the longer side of the box plus twice the margin (0, 1, 12).")
     yield all(crop.dtype == np.uint8 for crop in crops), "The pixels are 8-bit numbers (uint8)."
     inside = [
         crop[margin + 10 : margin + 40, margin : margin + 50]
@@ -73,13 +71,12 @@ def with_margin(answer: Callable) -> Iterator[Point]:
 def threshold(answer: int, frame: np.ndarray, noisy: np.ndarray) -> Iterator[Point]:
     """Check a threshold that finds the same box after JPEG compression."""
     whole = not isinstance(answer, bool) and isinstance(answer, int | np.integer)
-    yield Required(whole, "It is a whole number.")
+    yield whole, "It is a whole number."
     yield 0 <= answer <= 255, "It is a brightness, from 0 to 255."
     try:
         result = cropping.find_cell(noisy, int(answer))
     except ImageError:
         yield False, "Some pixels of the cell are above the threshold."
-        return
     clean = cropping.find_cell(frame)
     yield (
         result.width >= clean.width - 6 and result.height >= clean.height - 6,
@@ -98,7 +95,7 @@ def has_two_cells(answer: Callable[[np.ndarray], bool]) -> Iterator[Point]:
     """Check a function that says whether the second largest contour is large as well."""
     alone = answer(_frame((30, 40, 30, 50)))
     kind = isinstance(alone, bool | np.bool_)
-    yield Required(kind, "It returns True or False, for a frame with one contour as well.")
+    yield kind, "It returns True or False, for a frame with one contour as well."
     yield not alone, "One cell alone is not two cells."
     yield not answer(_frame((5, 5, 4, 4), (30, 40, 30, 50))), "A speck is not a second cell."
     many = _frame(*((5, column, 20, 20) for column in (5, 27, 49, 71, 93)), (30, 20, 50, 90))

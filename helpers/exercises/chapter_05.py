@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Network, Point, Required, checker, gives_logits
+from helpers.exercises.checking import Hint, Network, Point, checker, gives_logits
 
 
 @checker("05-a")
@@ -15,7 +15,7 @@ def own_predictor(answer: Callable) -> Iterator[Point]:
     image = np.full((8, 8, 3), 200, dtype=np.uint8)
     sure = Network(lambda _: 0.9)
     got = answer(sure, image, 0.5)
-    yield Required(
+    yield (
         isinstance(got, str) and got in ("positive", "negative"),
         'It returns "positive" or "negative", nothing else.',
     )
@@ -45,8 +45,10 @@ def own_predictor(answer: Callable) -> Iterator[Point]:
 def early_stopping(answer: Callable) -> Iterator[Point]:
     """Check a function from losses and patience to the best and the last epoch."""
     result = tuple(int(value) for value in np.ravel(answer([3, 2, 1], 2)))
-    yield Required(len(result) == 2, "It returns two numbers: the best epoch and the last one.")
-    yield result != (2, 2), "Epochs are counted from 1. (From 0, as Python counts, is wrong here.)"
+    yield len(result) == 2, "It returns two numbers: the best epoch and the last one."
+    yield Hint(
+        result != (2, 2), "Epochs are counted from 1. (From 0, as Python counts, is wrong here.)"
+    )
     cases = (
         ("a loss that always falls is trained to its end", [3, 2, 1], 2, (3, 3)),
         ("after the stop nothing is seen, however low it is", [3, 2, 2.5, 2.6, 1], 2, (2, 4)),
@@ -58,7 +60,7 @@ def early_stopping(answer: Callable) -> Iterator[Point]:
     for sentence, losses, patience, expected in cases:
         result = answer(list(losses), patience)
         right = np.size(result) == 2 and tuple(int(value) for value in result) == expected
-        yield right, f"It is right where this holds: {sentence}."
+        yield right, f"It is right where this holds: {sentence}.", expected
 
 
 @checker("05-c")
@@ -68,16 +70,16 @@ def lighter_network(answer: Callable) -> Iterator[Point]:
 
     network, larger = answer(54), answer(96)
     both = isinstance(network, keras.Model) and isinstance(larger, keras.Model)
-    yield Required(both, "It returns a new Keras network for each size.")
+    yield both, "It returns a new Keras network for each size."
     kinds = [type(layer).__name__ for layer in network.layers]
-    yield "Flatten" not in kinds, "There is no Flatten in it."
-    yield "GlobalAveragePooling2D" in kinds, "The mean of each map is taken."
+    mean = "Flatten" not in kinds and "GlobalAveragePooling2D" in kinds
+    yield mean, "There is no Flatten in it. The mean of each map is taken."
     yield kinds.count("Conv2D") == 4, "The four convolutions are still there."
     yield (
         network.count_params() == larger.count_params(),
         "It has as many parameters for large images as for small ones.",
     )
-    yield Required(
+    yield (
         tuple(network.output_shape) == (None, 1),
         "It gives one number for each image: the last layer is Dense(1).",
     )
@@ -113,9 +115,10 @@ def diagnosis(answer: Callable) -> Iterator[Point]:
     )
     words = {name for name, *_ in cases}
     first = answer(*map(np.array, cases[0][1:4]))
-    yield Required(
-        isinstance(first, str) and first in words, "It returns one of the four words of the list."
+    yield (
+        isinstance(first, str) and first in words,
+        "It returns one of the four words of the list.",
     )
     for expected, losses, val_losses, scores, what in cases:
         got = answer(np.array(losses), np.array(val_losses), np.array(scores))
-        yield got == expected, f"It knows a training where this happens: {what}."
+        yield got == expected, f"It knows a training where this happens: {what}.", expected

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from helpers.exercises.checking import Point, Required, checker, gives_logits
+from helpers.exercises.checking import Point, checker, gives_logits
 
 
 @checker("06-a")
@@ -17,7 +17,7 @@ def schedule(answer: Callable) -> Iterator[Point]:
     steps, warm, peak = 100, 20, 0.5
     rates = [answer(step, steps, warm, peak) for step in range(steps + 1)]
     numbers = all(np.ndim(value) == 0 and np.isfinite(value) for value in rates)
-    yield Required(numbers, "It returns one number for each step.")
+    yield numbers, "It returns one number for each step."
     rates = np.array(rates, dtype=float)
     yield abs(rates[0]) < 1e-9, "The rate is 0 at step 0: the warm-up begins there."
     yield abs(rates[warm] - peak) < 1e-9, "It is `peak` at step `warm`, neither earlier nor later."
@@ -42,9 +42,7 @@ def schedule(answer: Callable) -> Iterator[Point]:
 def signal_to_noise(answer: Callable) -> Iterator[Point]:
     """Check a function from several results to Taguchi's ratio."""
     ones = answer([1.0, 1.0])
-    yield Required(
-        np.ndim(ones) == 0 and np.isfinite(ones), "It returns one number for several results."
-    )
+    yield (np.ndim(ones) == 0 and np.isfinite(ones), "It returns one number for several results.")
     yield abs(ones) < 1e-9, "Results of 1 have a ratio of 0: the logarithm of 1."
     ten = answer([10.0, 10.0])
     yield ten > ones, "A larger result has a larger ratio. (Mind the sign.)"
@@ -73,8 +71,8 @@ def mended_network(answer: Callable) -> Iterator[Point]:
     import keras
 
     network = answer()
-    yield Required(isinstance(network, keras.Model), "It returns a Keras network.")
-    yield Required(
+    yield isinstance(network, keras.Model), "It returns a Keras network."
+    yield (
         network.input_shape == (None, 32, 32, 3) and network.output_shape == (None, 1),
         "It takes images of 32 x 32 pixels and gives one number for each.",
     )
@@ -109,7 +107,7 @@ def orthogonal(answer: Callable) -> Iterator[Point]:
     """Check a function that tells orthogonal plans from others."""
     full = pd.DataFrame(itertools.product("ab", "xyz"), columns=["one", "other"])
     got = answer(full)
-    yield Required(isinstance(got, bool | np.bool_), "It returns True or False.")
+    yield isinstance(got, bool | np.bool_), "It returns True or False."
     yield bool(got), "All combinations of two factors are orthogonal."
     half = pd.DataFrame([(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)], columns=list("abc"))
     yield bool(answer(half)), "Four runs for three factors of two levels can be orthogonal."

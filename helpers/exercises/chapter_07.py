@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Hint, Point, checker, whole
 
 
 @checker("07-a")
 def depth(answer: Callable) -> Iterator[Point]:
     """Check a function that computes the depth of a ResNet from the blocks of each stage."""
-    number = operator.index(answer((3, 4, 6, 3)))
-    yield number != 16, "Blocks are not layers: each has several."
-    yield number not in (48, 49), "The first convolution and the dense layer count too."
-    yield number not in (53, 54), "Projections are not counted."
+    number = whole(answer((3, 4, 6, 3)))
+    yield Hint(number != 16, "Blocks are not layers: each has several.")
+    yield Hint(number not in (48, 49), "The first convolution and the dense layer count too.")
+    yield Hint(number not in (53, 54), "Projections are not counted.")
     yield number == 50, "ResNet50 has 50 layers."
     others = {(3, 4, 23, 3): 101, (3, 8, 36, 3): 152, (1,): 5}
     yield (
@@ -48,12 +47,12 @@ def block_parameters(answer: Callable) -> Iterator[Point]:
     cases = [(inputs, channels, False), (64, 64, True)]
     others = [(512, 128, False), (128, 24, True), (8, 3, True), (12, 3, False)]
     right, projected, *more = _counted(cases + others)
-    number = operator.index(answer(inputs, channels, False))
+    number = whole(answer(inputs, channels, False))
     maps = channels + channels + 4 * channels
-    yield number != right - 5 * maps, "Biases and batch normalisation are counted."
-    yield number != right - 4 * maps, "Batch normalisation is counted."
-    yield number != right - maps, "Each convolution has a bias."
-    yield number != right - 2 * maps, "The two numbers that are not trained are counted too."
+    yield Hint(number != right - 5 * maps, "Biases and batch normalisation are counted.")
+    yield Hint(number != right - 4 * maps, "Batch normalisation is counted.")
+    yield Hint(number != right - maps, "Each convolution has a bias.")
+    yield Hint(number != right - 2 * maps, "The two numbers that are not trained are counted too.")
     yield number == right, "It is right for the second block of ResNet50."
     yield answer(64, 64, True) == projected, "It is right for a block with a projection."
     yield [answer(*case) for case in others] == more, "It is right for other blocks."
@@ -95,7 +94,7 @@ def _prepared(faults: set[str], sigmoid: bool = False) -> object:
 def diagnose(answer: Callable) -> Iterator[Point]:
     """Check a function that finds what is wrong with a network prepared for fine-tuning."""
     found = answer(_prepared(set()))
-    yield Required(isinstance(found, set), "It returns a set.")
+    yield isinstance(found, set | frozenset), "It returns a set."
     yield not found, "It finds nothing wrong with a network that is well prepared (its rate: 1e-4)."
     yield not answer(_prepared(set(), True)), "A sigmoid is right where the loss expects scores."
     for fault, sentence in _FAULTS.items():

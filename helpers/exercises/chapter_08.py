@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Hint, Point, checker, whole
 from helpers.models import cost
 
 
@@ -31,21 +30,21 @@ def _counted(size: int, inputs: int, channels: int, expansion: int, stride: int)
 def block_work(answer: Callable) -> Iterator[Point]:
     """Check a function that counts the multiply-adds of an inverted residual."""
     plain = _counted(14, 64, 64, 6, 1)
-    number = operator.index(answer(14, 64, 64, 6, 1))
+    number = whole(answer(14, 64, 64, 6, 1))
     without = {name: plain["first"] + plain["depthwise"] + plain["last"] - work
                for name, work in plain.items()}  # fmt: skip
-    yield number != without["depthwise"], "You count the depthwise convolution."
-    yield (
+    yield Hint(number != without["depthwise"], "You count the depthwise convolution.")
+    yield Hint(
         number not in (without["first"], without["last"]),
         "You count both convolutions with kernels of one pixel.",
     )
-    yield number < 2 * sum(plain.values()), "A depthwise kernel works on one map only."
+    yield Hint(number < 2 * sum(plain.values()), "A depthwise kernel works on one map only.")
     yield number == sum(plain.values()), "It is right for a block with a skip connection."
     strided = _counted(56, 24, 32, 6, 2)
     number = answer(56, 24, 32, 6, 2)
     everywhere_small = strided["first"] // 4 + strided["depthwise"] + strided["last"]
-    yield number != everywhere_small, "The first convolution works before the stride."
-    yield (
+    yield Hint(number != everywhere_small, "The first convolution works before the stride.")
+    yield Hint(
         number != 4 * sum(strided.values()) - 3 * strided["first"],
         "After a stride of 2 the maps are half as wide and half as high.",
     )
@@ -70,7 +69,7 @@ def merge(answer: Callable) -> Iterator[Point]:
     for k, c, m, n in ((3, 4, 1, 6), (5, 3, 1, 2), (3, 4, 2, 5)):
         depthwise, pointwise = rng.normal(size=(k, k, c, m)), rng.normal(size=(1, 1, c * m, n))
         kernel = np.asarray(answer(depthwise.copy(), pointwise.copy()))
-        yield Required(kernel.shape == (k, k, c, n), f"The kernel has the shape {(k, k, c, n)}.")
+        yield kernel.shape == (k, k, c, n), f"The kernel has the shape {(k, k, c, n)}."
         patch = rng.normal(size=(k, k, c))
         merged = np.einsum("ijc,ijcn->n", patch, kernel)
         swapped = pointwise.reshape(1, 1, m, c, n).swapaxes(2, 3).reshape(pointwise.shape)
@@ -80,9 +79,7 @@ def merge(answer: Callable) -> Iterator[Point]:
                 "The pointwise kernel begins with all new maps of map 0, then those of map 1.",
             )
         same = np.allclose(merged, _in_two_steps(patch, depthwise, pointwise))
-        yield Required(
-            same, f"It gives the output of the two kernels, for a depth multiplier of {m}."
-        )
+        yield (same, f"It gives the output of the two kernels, for a depth multiplier of {m}.")
 
 
 @checker("08-c")
@@ -126,7 +123,7 @@ def eight_bits(answer: Callable) -> Iterator[Point]:
     values = rng.normal(size=5000) + 0.3
     values[:50] = 0.0
     got = np.asarray(answer(values.copy()), dtype=float)
-    yield Required(got.shape == values.shape, "It returns an array of the same shape.")
+    yield got.shape == values.shape, "It returns an array of the same shape."
     levels = np.unique(np.round(got, 9))
     yield len(levels) <= 256, "There are at most 256 different values."
     yield len(levels) >= 200, "It uses nearly all of the 256 values that eight bits can hold."

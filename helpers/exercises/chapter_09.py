@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Hint, Point, checker, whole
 
 
 @checker("09-a")
@@ -24,7 +23,7 @@ def own_preprocessing(answer: Callable) -> Iterator[Point]:
     before = image.copy()
     result = {way: np.asarray(answer(image, way)) for way in known}
     yield (
-        Required(
+        (
             all(found.shape == image.shape for found in result.values()),
             "The shape of the image is kept.",
         )
@@ -75,7 +74,7 @@ def worth_the_price(answer: Callable) -> Iterator[Point]:
     )
     for sentence, costs, scores, expected in cases:
         result = [int(index) for index in answer(list(costs), list(scores))]
-        yield result == expected, f"It is right: {sentence}."
+        yield result == expected, f"It is right: {sentence}.", expected
 
 
 @checker("09-c")
@@ -83,8 +82,8 @@ def attention_behind_vgg16(answer: tuple[int, int]) -> Iterator[Point]:
     """Check the parameters that both kinds of attention add to VGG16, against live layers."""
     from helpers.models import attention
 
-    yield Required(np.size(answer) == 2, "It is a pair.")
-    squeeze, eca = (operator.index(number) for number in answer)
+    yield np.size(answer) == 2, "It is a pair."
+    squeeze, eca = (whole(number) for number in answer)
     maps = (64, 64, 128, 128, 256, 256, 256, *[512] * 6)
 
     def added(kind: type) -> list[int]:
@@ -98,11 +97,15 @@ def attention_behind_vgg16(answer: tuple[int, int]) -> Iterator[Point]:
         added(attention.EfficientChannelAttention),
     )
     yield squeeze > eca > 0, "Squeeze-and-excitation comes first; its number is the larger one."
-    yield 2 * squeeze != sum(by_squeeze), "Squeeze-and-excitation has two matrices of weights."
-    yield squeeze != sum(set(by_squeeze)), "You count each of the thirteen convolutions."
+    yield Hint(
+        2 * squeeze != sum(by_squeeze), "Squeeze-and-excitation has two matrices of weights."
+    )
+    yield Hint(squeeze != sum(set(by_squeeze)), "You count each of the thirteen convolutions.")
     yield squeeze == sum(by_squeeze), "The number for squeeze-and-excitation is right."
     yield eca % 2 == 1, "Thirteen odd numbers have an odd sum."
-    yield eca != min(by_eca) * len(maps), "The kernel of ECA is longer for layers with more maps."
+    yield Hint(
+        eca != min(by_eca) * len(maps), "The kernel of ECA is longer for layers with more maps."
+    )
     yield eca == sum(by_eca), "The number for ECA is right."
 
 
@@ -114,13 +117,13 @@ def attention_to_places(answer: Callable) -> Iterator[Point]:
     rng = np.random.default_rng(9)
     maps = rng.uniform(0.5, 1.5, (2, 9, 8, 16)).astype("float32")
     layer = answer()
-    yield Required(isinstance(layer, keras.layers.Layer), "It makes a layer of Keras.")
+    yield isinstance(layer, keras.layers.Layer), "It makes a layer of Keras."
 
     def out(given: np.ndarray) -> np.ndarray:
         return np.asarray(keras.ops.convert_to_numpy(layer(given)))
 
     found = out(maps)
-    yield Required(found.shape == maps.shape, "The shape of the maps is kept.")
+    yield found.shape == maps.shape, "The shape of the maps is kept."
     share = found / maps
     yield ((share > 0) & (share < 1)).all(), "Each weight is between 0 and 1."
     spread = np.ptp(share, axis=-1).max()

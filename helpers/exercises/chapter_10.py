@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("10-a")
@@ -15,7 +15,7 @@ def length_of_a_sequence(answer: Callable) -> Iterator[Point]:
     from helpers.models import cnn_lstm
 
     sides = (27, 48, 96, 97, 104)
-    yield Required(all(np.size(answer(side)) == 2 for side in sides), "It returns two numbers.")
+    yield all(np.size(answer(side)) == 2 for side in sides), "It returns two numbers."
     found = {side: tuple(float(number) for number in answer(side)) for side in sides}
     wanted = {
         side: cnn_lstm.build(side).get_layer("by_rows").output.shape[1:] for side in (48, 96, 97)
@@ -39,7 +39,7 @@ def attention_pooling(answer: Callable) -> Iterator[Point]:
     cells, importance = rng.normal(size=(7, 3)), rng.normal(size=7)
     before = cells.copy(), importance.copy()
     found = np.asarray(answer(cells, importance), dtype=float)
-    yield Required(found.shape == (3,), "It returns one number for each column.")
+    yield found.shape == (3,), "It returns one number for each column."
     yield (
         np.array_equal(cells, before[0]) and np.array_equal(importance, before[1]),
         "What it was given is unchanged.",
@@ -74,9 +74,9 @@ def without_the_lstm(answer: Callable) -> Iterator[Point]:
 
     keras.utils.set_random_seed(10)
     model = answer(48)
-    yield Required(isinstance(model, keras.Model), "It returns a network of Keras.")
-    yield Required(tuple(model.input_shape) == (None, 48, 48, 3), "It takes raw images.")
-    yield Required(tuple(model.output_shape) == (None, 1), "It gives one number for each image.")
+    yield isinstance(model, keras.Model), "It returns a network of Keras."
+    yield tuple(model.input_shape) == (None, 48, 48, 3), "It takes raw images."
+    yield tuple(model.output_shape) == (None, 1), "It gives one number for each image."
     found = list(layers_of(model).values())
     kinds = [type(layer).__name__ for layer in found]
     if "Flatten" in kinds:
@@ -108,7 +108,7 @@ def one_strange_cell(answer: Callable) -> Iterator[Point]:
 
     keras.utils.set_random_seed(10)
     model = answer(6)
-    yield Required(isinstance(model, keras.Model), "It returns a network of Keras.")
+    yield isinstance(model, keras.Model), "It returns a network of Keras."
     rng = np.random.default_rng(10)
 
     def ask(bag: np.ndarray) -> float:
@@ -117,7 +117,7 @@ def one_strange_cell(answer: Callable) -> Iterator[Point]:
 
     bag = rng.normal(size=(10, 6))
     several = keras.ops.convert_to_numpy(model(np.stack([bag, bag]).astype("float32")))
-    yield Required(several.size == 2, "It gives one number for each bag.")
+    yield several.size == 2, "It gives one number for each bag."
     here = ask(bag)
     yield (
         all(abs(ask(rng.permutation(bag)) - here) < 1e-4 for _ in range(3)),
@@ -134,9 +134,9 @@ def one_strange_cell(answer: Callable) -> Iterator[Point]:
         return np.array([ask(np.concatenate([plain, cell[None]])) - ask(plain) for cell in strange])
 
     few, many = change(10), change(100)
-    yield Required(np.abs(few).max() > 1e-3, "A strange cell changes the answer.")
+    yield np.abs(few).max() > 1e-3, "A strange cell changes the answer."
     if np.abs(many).max() < 0.5 * np.abs(few).max():
-        yield False, "You seem to take a mean: among a hundred cells the strange one is lost."
+        yield False, "You seem to take a mean: among a hundred cells the strange cell is lost."
     yield (
         np.allclose(few, many, atol=1e-4),
         "A strange cell counts the same in small and large bags.",

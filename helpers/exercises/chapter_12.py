@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker, gives_logits
+from helpers.exercises.checking import Point, checker, gives_logits
 
 
 @checker("12-a")
@@ -24,7 +24,7 @@ def epochs_of_iterations(answer: Callable) -> Iterator[Point]:
         ("rounding errors do not cost an image", (100, 7, 10, 0.3), 100.0),
     )
     for sentence, case, expected in cases:
-        yield np.isclose(answer(*case), expected), f"It is right: {sentence}."
+        yield np.isclose(answer(*case), expected), f"It is right: {sentence}.", expected
 
 
 @checker("12-b")
@@ -102,26 +102,26 @@ def train_square(answer: Callable) -> Iterator[Point]:
     rows, labels = _rows(5, 240, seed=1)
     given = rows.copy(), labels.copy()
     network = answer(*given)
-    yield Required(isinstance(network, keras.Model), "It returns a Keras network.")
+    yield isinstance(network, keras.Model), "It returns a Keras network."
     same = np.array_equal(given[0], rows) and np.array_equal(given[1], labels)
     yield same, "The arrays that it was given are unchanged."
-    yield Required(tuple(network.input_shape) == (None, 5), "It takes a row of `count` numbers.")
+    yield tuple(network.input_shape) == (None, 5), "It takes a row of `count` numbers."
     convolutions = [each for each in network.layers if isinstance(each, keras.layers.Conv2D)]
-    yield Required(len(convolutions) == 2, "There are two convolutions.")
-    yield Required(tuple(network.output_shape) == (None, 1), "It gives one number for each row.")
-    yield Required(*gives_logits(network))
+    yield len(convolutions) == 2, "There are two convolutions."
+    yield tuple(network.output_shape) == (None, 1), "It gives one number for each row."
+    yield gives_logits(network)
     numbers = rows[:4]
     square = keras.Model(network.inputs, convolutions[0].input).predict(numbers, verbose=0)
-    yield Required(square.shape == (4, 3, 3, 1), "Five numbers lie on a square of three by three.")
+    yield square.shape == (4, 3, 3, 1), "Five numbers lie on a square of three by three."
     row = square.reshape(4, -1)
     unit = row[0, 0] / numbers[0, 0]
     upright = np.allclose(row[:, :5], unit * numbers, rtol=1e-4)
     if not upright and np.allclose(square[:, :, 0, 0] / unit, numbers[:, :3], rtol=1e-4):
-        yield Required(False, "You seem to fill the square column by column; fill it row by row.")
-    yield Required(not row[:, 5:].any(), "The rest of the square is filled with zeros.")
-    yield Required(upright, "The numbers lie row by row, in their order.")
+        yield False, "You seem to fill the square column by column; fill it row by row."
+    yield not row[:, 5:].any(), "The rest of the square is filled with zeros."
+    yield upright, "The numbers lie row by row, in their order."
     scaled = row.max() <= 1.001
-    yield Required(scaled, "The network takes raw numbers and scales them itself.")
+    yield scaled, "The network takes raw numbers and scales them itself."
     yield from _learned(network, 5)
     full = answer(*_rows(9, 240, seed=2))
     first = next(each for each in full.layers if isinstance(each, keras.layers.Conv2D))

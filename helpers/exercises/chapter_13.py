@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("13-a")
@@ -42,17 +42,16 @@ def count_the_votes(answer: Callable) -> Iterator[Point]:
     )
     for sentence, votes, doubt, expected in cases:
         given = list(votes), list(doubt)
-        yield answer(*given) == expected, f"It is right: {sentence}."
+        yield answer(*given) == expected, f"It is right: {sentence}.", expected
         if given != (list(votes), list(doubt)):
             yield False, "The lists that it was given are unchanged."
-            return
 
 
 @checker("13-b")
 def worse_than_the_worst(answer: Sequence[Sequence[float]]) -> Iterator[Point]:
     """Check scores of three models whose majority vote is as wrong as possible."""
     rows = [len(row) for row in answer] if isinstance(answer, list | tuple | np.ndarray) else []
-    yield Required(rows == [10, 10, 10], "There are three lists of ten scores.")
+    yield rows == [10, 10, 10], "There are three lists of ten scores."
     scores = np.asarray(answer, dtype=float)
     yield ((scores >= 0) & (scores <= 1)).all(), "Every score is from 0 to 1."
     yield (scores != 0.5).all(), "No score is 0.5."
@@ -112,7 +111,7 @@ def choose_members(answer: Callable) -> Iterator[Point]:
     result = [int(row) for row in answer(given, target.copy(), 8)]
     yield np.array_equal(given, scores), "The scores that it was given are unchanged."
     rows = len(result) == 8 and set(result) <= set(range(4))
-    yield Required(rows, "It returns one row number for each step.")
+    yield rows, "It returns one row number for each step."
     if len(set(result[:4])) == 4 and result[4:] == result[:4]:
         yield False, "You seem to sort the models once; look for the best one anew in each step."
     yield result[0] == 0, "The first is the best single model."

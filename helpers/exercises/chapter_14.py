@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("14-a")
@@ -20,7 +20,7 @@ def figures_from_counts(answer: Callable) -> Iterator[Point]:
         called = np.repeat([1, 0, 0, 1], (tp, fn, tn, fp))
         results.append(np.asarray(answer(tp, fn, tn, fp), dtype=float))
         if results[-1].shape != (3,):
-            yield Required(False, "The function returns three numbers.")
+            yield False, "The function returns three numbers."
         expected.append(
             (
                 max(truth.mean(), 1 - truth.mean()),
@@ -59,14 +59,11 @@ def one_draw(answer: Callable) -> Iterator[Point]:
         rows = np.asarray(answer(subjects.copy(), rng))
         if rows.ndim != 1 or not np.issubdtype(rows.dtype, np.integer):
             yield False, "You seem to return names; return the row numbers of their images."
-            return
         if len(rows) and (rows.min() < 0 or rows.max() >= len(subjects)):
             yield False, "Each row number is a row of the table."
-            return
         often = np.bincount(rows, minlength=len(subjects))
         if (often != often[first][person]).any():
             yield False, "You seem to draw images; draw subjects, each with all of its images."
-            return
         seen.append(often[first])
     seen = np.array(seen)
     yield True, "A subject comes with all of its images, each as often as the others."
@@ -104,7 +101,7 @@ def an_honest_validation(answer: Callable) -> Iterator[Point]:
 def _scored(scores: np.ndarray, count: int) -> Iterator[Point]:
     """Yield a point only where there is not one finite score for each image."""
     if scores.shape != (count,) or not np.isfinite(scores).all():
-        yield Required(False, "There is one score for each image, in their order.")
+        yield False, "There is one score for each image, in their order."
 
 
 def _study(kind: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

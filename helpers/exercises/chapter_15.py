@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("15-a")
 def a_coins_worth(answer: float) -> Iterator[Point]:
     """Check the prevalence at which half of those called positive are ill."""
     share = float(answer)
-    yield Required(0 < share < 1, "It is a share of people, above 0 and below 1.")
+    yield 0 < share < 1, "It is a share of people, above 0 and below 1."
     rng = np.random.default_rng(15)
     ill = rng.random(1_000_000) < share
     called = rng.random(len(ill)) < np.where(ill, 0.95, 0.10)
@@ -55,7 +55,6 @@ def for_a_specificity(answer: Callable) -> Iterator[Point]:
             seem_to_count_positives |= not fulfilled and above.mean() >= wanted
     if seem_to_count_positives and not enough:
         yield False, "You seem to count positive images; specificity is about the negative ones."
-        return
     yield enough, "The specificity is at least the wanted one, also where scores are equal."
     yield best, "No other threshold with this specificity has a higher sensitivity."
 
@@ -70,9 +69,7 @@ def a_diagnosis(answer: Callable) -> Iterator[Point]:
         pair = (look, lambda shown, look=look: 1 - look(shown))  # what is high may be low
         told[name] = [answer(network, images.copy()) for network in pair]
     words = {word for answers in told.values() for word in answers}
-    yield Required(
-        words <= set(networks), 'The answer is one of the three words "cell", "ground", "size".'
-    )
+    yield (words <= set(networks), 'The answer is one of the three words "cell", "ground", "size".')
     yield len(words) > 1, "The answer depends on the network."
     for name, about in (
         ("ground", "changes its scores when only the ground is changed"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker, gives_logits
+from helpers.exercises.checking import Hint, Point, checker, gives_logits
 
 
 @checker("16-a")
@@ -15,8 +15,8 @@ def better_than_nothing(answer: Callable) -> Iterator[Point]:
     mask = np.zeros((4, 4), bool)
     mask[:2, :2] = True
     inside = answer(mask * 2.0, mask)
-    yield Required(np.ndim(inside) == 0, "It returns one number.")
-    yield (
+    yield np.ndim(inside) == 0, "It returns one number."
+    yield Hint(
         not np.isclose(inside, 1),
         "The share of the map is divided by the share of the image: a map that lies inside a "
         "mask of a quarter gets more than 1.",
@@ -46,14 +46,14 @@ def deletion_test(answer: Callable) -> Iterator[Point]:
         return float(np.asarray(given, float).mean())
 
     result = np.ravel(answer(logit, image, important.copy(), 4, 0))
-    yield Required(
+    yield (
         len(result) == 5,
         "It returns steps + 1 logits: that of the whole image, and one after each part.",
     )
     yield np.array_equal(image, before), "The image that it was given is unchanged: work on a copy."
     yield np.isclose(result[0], before.mean()), "The first logit is that of the whole image."
-    yield np.isclose(result[-1], 0), "In the end all pixels are covered."
     yield (np.diff(result) < 0).all(), "What is covered once stays covered."
+    yield np.isclose(result[-1], 0), "In the end all pixels are covered."
     sums = [int((given != before).any(axis=-1).sum()) for given in seen]
     yield sums == [0, 6, 12, 18, 24], "Each part has the same number of pixels."
     covered = (seen[1] != before).any(axis=-1) if len(seen) > 1 else np.zeros((4, 6), bool)
@@ -77,7 +77,7 @@ def sees_the_whole_cell(answer: Callable) -> Iterator[Point]:
     import keras
 
     network = answer(54)
-    yield Required(isinstance(network, keras.Model), "It returns a Keras network.")
+    yield isinstance(network, keras.Model), "It returns a Keras network."
     layers = list(network.layers)
     kernels = [layer.filters for layer in layers if isinstance(layer, keras.layers.Conv2D)]
     yield kernels == [32, 64, 128, 256], "It has the four convolutions, in their order."
@@ -89,7 +89,7 @@ def sees_the_whole_cell(answer: Callable) -> Iterator[Point]:
         network = answer(size)
         images = rng.integers(0, 256, (8, size, size, 3)).astype("float32")
         before = np.asarray(network.predict_on_batch(images))
-        yield Required(before.shape == (8, 1), f"It returns one number for each image of {size}.")
+        yield before.shape == (8, 1), f"It returns one number for each image of {size}."
         for name, edge in (
             ("first row", np.s_[:, 0]),
             ("last row", np.s_[:, -1]),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("17-a")
@@ -22,7 +22,7 @@ def clean_up(answer: Callable) -> Iterator[Point]:
     result = np.asarray(answer(mask, 20))
     yield np.array_equal(mask, before), "The mask that it was given is unchanged."
     same = result.shape == mask.shape and result.dtype == bool
-    yield Required(same, "The result is a bool array of the same shape.")
+    yield same, "The result is a bool array of the same shape."
     yield result[8:11, 8:11].all(), "The hole is filled."
     yield not result[20:24, 20:24].any(), "A piece that is too small is gone."
     yield result[30:35, 30:35].all(), "A piece that is large enough stays."
@@ -31,10 +31,10 @@ def clean_up(answer: Callable) -> Iterator[Point]:
     ring = np.zeros((12, 12), bool)
     ring[2:8, 2:8] = True
     ring[3:7, 3:7] = False
-    yield np.asarray(answer(ring, 30)).sum() == 36, "A ring is filled before it is measured."
     empty = np.zeros((6, 6), bool)
-    yield not np.asarray(answer(empty, 1)).any(), "An empty mask stays empty."
     yield not np.asarray(answer(empty, 0)).any(), "The background is not a piece, even for size 0."
+    yield not np.asarray(answer(empty, 1)).any(), "An empty mask stays empty."
+    yield np.asarray(answer(ring, 30)).sum() == 36, "A ring is filled before it is measured."
 
 
 @checker("17-b")
@@ -46,7 +46,7 @@ def otsu_by_hand(answer: Callable) -> Iterator[Point]:
     before = small.copy()
     got = answer(small)
     whole = isinstance(got, int | np.integer) and not isinstance(got, bool)
-    yield Required(whole, "It returns one whole number: int(...).")
+    yield whole, "It returns one whole number: int(...)."
     yield np.array_equal(small, before), "The array that it was given is unchanged."
     got = int(got)
     yield 12 <= got < 199, "Two groups of similar levels are separated between the groups."
@@ -75,7 +75,7 @@ def kinds_of_error(answer: Callable) -> Iterator[Point]:
     truth[4:14, 4:14], truth[4:14, 16:26], truth[16:26, 40:50] = 1, 2, 3
     got = answer(truth.copy(), truth.copy())
     right = isinstance(got, dict) and set(got) == set(names)
-    yield Required(right, "It returns a dictionary with the four names of the exercise.")
+    yield right, "It returns a dictionary with the four names of the exercise."
     yield not any(got.values()), "Where all nuclei are found exactly, all counts are 0."
     gone, ghost, one, cut, small = (truth.copy() for _ in range(5))
     gone[gone == 3] = 0
@@ -91,19 +91,20 @@ def kinds_of_error(answer: Callable) -> Iterator[Point]:
     wide[16:26, 40:60] = 3  # half of it lies outside
     cases = (
         ("A nucleus that was not found is missed.", gone, {"missed": 1}),
+        ("Two true nuclei in one found nucleus are merged, and none is missed.", one,
+         {"merged": 1}),
         ("A nucleus of which two fifths were found is missed, too.", small, {"missed": 1}),
         ("Exactly half is not enough: at most half means missed.", half, {"missed": 1}),
         ("A piece of background that was found is invented.", ghost, {"invented": 1}),
         ("A found nucleus of which just half is true is invented.", wide, {"invented": 1}),
-        ("Two true nuclei in one found nucleus are merged, and none is missed.", one,
-         {"merged": 1}),
         ("A true nucleus with two found ones inside is split, and not missed: together they "
          "cover it.", cut, {"split": 1}),
         ("The numbers of the nuclei may have gaps, and differ in the two arrays.", renamed, {}),
     )  # fmt: skip
     for sentence, found, expected in cases:
         got = answer(found.copy(), truth.copy())
-        yield all(got[name] == expected.get(name, 0) for name in names), sentence
+        wanted = {name: expected.get(name, 0) for name in names}
+        yield all(got[name] == wanted[name] for name in names), sentence, wanted
     empty = np.zeros_like(truth)
     got = answer(empty, truth.copy())
     yield [got[name] for name in names] == [3, 0, 0, 0], "If nothing is found, all are missed."

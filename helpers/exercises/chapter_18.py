@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Hint, Point, checker
 
 
 @checker("18-a")
@@ -17,16 +17,16 @@ def contrast_inside(answer: Callable) -> Iterator[Point]:
     grey = np.array([[10, 20, 90], [200, 190, 5]], np.uint8)
     mask = np.array([[True, True, False], [True, True, False]])
     result = float(answer(grey, mask))
-    yield (
+    yield Hint(
         not math.isclose(result, (100 + 246**2) / 2),
         "The differences can be negative, unlike uint8.",
     )
-    yield math.isclose(result, 100), "The differences of neighbours are squared."
     other = grey.copy()
     other[:, 2] = 255
     yield math.isclose(float(answer(other, mask)), result), "Pixels outside have no influence."
     gap = np.array([[True, False, True], [True, True, False]])
-    yield math.isclose(float(answer(grey, gap)), 100), "Pixels beside a gap are not neighbours."
+    yield math.isclose(float(answer(grey, gap)), result), "Pixels beside a gap are not neighbours."
+    yield math.isclose(result, 100), "The differences of neighbours are squared."
     alone = np.eye(3, dtype=bool)
     yield math.isnan(float(answer(np.zeros((3, 3), np.uint8), alone))), "No pairs give NaN."
     rng = np.random.default_rng(5)
@@ -58,16 +58,16 @@ def standardise_without_leak(answer: Callable) -> Iterator[Point]:
     kept = np.array_equal(train, before[0]) and np.array_equal(test, before[1])
     yield kept, "The arrays that it was given are unchanged."
     shapes = ours.shape == train.shape and theirs.shape == test.shape
-    yield Required(shapes, "The result has the training and the test images, in their shapes.")
+    yield shapes, "The result has the training and the test images, in their shapes."
     others = [0, 1, 3]
-    centred = np.allclose(ours[:, others].mean(axis=0), 0)
-    yield centred, "Each feature has mean 0 on the training images."
-    yield np.allclose(ours[:, others].std(axis=0), 1), "Each feature has deviation 1 on them."
     with np.errstate(all="ignore"):  # rows of which we know what becomes of them
         known = np.asarray(answer(train, 3 * train[:20] - 2 * train[20:40])[1], float)
     wanted = 3 * ours[:20] - 2 * ours[20:40]
     right = np.allclose(known[:, others], wanted[:, others])
     yield right, "The test images are shifted and scaled by the same numbers."
+    centred = np.allclose(ours[:, others].mean(axis=0), 0)
+    yield centred, "Each feature has mean 0 on the training images."
+    yield np.allclose(ours[:, others].std(axis=0), 1), "Each feature has deviation 1 on them."
     yield np.allclose(ours[:, 2], 0), "A constant feature becomes 0 on the training images."
     yield np.allclose(theirs[:, 2], test[:, 2] - 4), "For the test images it is only shifted."
     marked = test.copy()
@@ -84,8 +84,12 @@ def pair_of_features(answer: Callable) -> Iterator[Point]:
         numbers, target, subjects, good = _planted(20 + turn, names)
         before = numbers.copy()
         got = answer(numbers, target, subjects)
-        two = isinstance(got, tuple | list) and len(set(got)) == 2 and set(got) <= set(names)
-        yield Required(two, "It returns the names of two different columns.")
+        two = (
+            isinstance(got, tuple | list | np.ndarray | pd.Index)
+            and len(set(got)) == 2
+            and set(got) <= set(names)
+        )
+        yield two, "It returns the names of two different columns."
         yield numbers.equals(before), "The table that it was given is unchanged."
         yield (
             good[2] not in got,

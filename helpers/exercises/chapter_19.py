@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("19-a")
@@ -17,12 +17,12 @@ def reinhard_map(answer: Callable) -> Iterator[Point]:
     lab = rng.normal([60, 10, -10], [4, 6, 2], (400, 3))
     before = lab.copy()
     result = np.asarray(answer(lab, means, deviations), float)
-    yield Required(result.shape == lab.shape, "The shape is kept.")
+    yield result.shape == lab.shape, "The shape is kept."
     yield np.array_equal(lab, before), "The pixels that it was given are unchanged."
-    right = np.allclose(result.mean(axis=0), means)
-    yield right, "The means are those of the reference: add them after you have stretched."
     right = np.allclose(result.std(axis=0), deviations)
     yield right, "Each channel has its own deviation, that of the reference."
+    right = np.allclose(result.mean(axis=0), means)
+    yield right, "The means are those of the reference: add them after you have stretched."
     order = all(np.array_equal(np.argsort(result[:, c]), np.argsort(lab[:, c])) for c in range(3))
     yield order, "The order of the pixels, from dark to light, is kept."
     same = answer(lab, lab.mean(axis=0), lab.std(axis=0))
@@ -45,7 +45,7 @@ def amounts_of_dyes(answer: Callable) -> Iterator[Point]:
     pixels = np.rint(glass * np.exp(-truth @ dyes) - 1).astype(np.uint8)
     before = pixels.copy()
     result = np.asarray(answer(pixels, dyes, glass), float)
-    yield Required(result.shape == (300, 2), "There are two amounts for each pixel.")
+    yield result.shape == (300, 2), "There are two amounts for each pixel."
     yield np.array_equal(pixels, before), "The pixels that it was given are unchanged."
     yield np.isfinite(result).all(), "Every amount is a number."
     clear = np.full((1, 3), glass - 1, np.uint8)
@@ -81,10 +81,13 @@ def vary_the_stain(answer: Callable) -> Iterator[Point]:
     before = image.copy()
     result = np.asarray(answer(image, np.random.default_rng(1), 0.3))
     same = result.shape == image.shape and result.dtype == np.uint8
-    yield Required(same, "The result is a uint8 image of the same shape.")
+    yield same, "The result is a uint8 image of the same shape."
     yield np.array_equal(image, before), "The image that it was given is unchanged."
     black = ~image.any(axis=2)
     yield not result[black].any(), "Black ground stays black."
+    bright = np.full((8, 8, 3), 255, np.uint8)
+    glass = np.array_equal(answer(bright, np.random.default_rng(2), 0.5), bright)
+    yield glass, "White has no density, so it stays white: multiply the density, not the light."
     many = [np.asarray(answer(image, np.random.default_rng(seed), 0.5)) for seed in range(200)]
     kept = all(one[~black].any(axis=1).all() for one in many)
     yield kept, "No cell pixel becomes black, not even a dark one."
@@ -94,9 +97,6 @@ def vary_the_stain(answer: Callable) -> Iterator[Point]:
     yield np.array_equal(again, result), "The same generator gives the same image: draw from `rng`."
     flat = all(np.ptp(one[5:16, 5:25, 2]) == 0 for one in many)
     yield flat, "There is one factor for a channel, not one for each pixel."
-    bright = np.full((8, 8, 3), 255, np.uint8)
-    glass = np.array_equal(answer(bright, np.random.default_rng(2), 0.5), bright)
-    yield glass, "White has no density, so it stays white: multiply the density, not the light."
     grey = np.full((8, 8, 3), 90, np.uint8)
     drawn = [answer(grey, np.random.default_rng(seed), 0.2)[0, 0] for seed in range(400)]
     factors = np.log(np.array(drawn, float) / 255) / np.log(90 / 255)

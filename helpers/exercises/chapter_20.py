@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from helpers.catalog import augmentation
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("20-a")
@@ -17,7 +17,7 @@ def sieve_for_pale_spots(answer: Callable) -> Iterator[Point]:
     radii = [1, 2, 4, 6]
     flat = np.full((60, 60), 0.8, np.float32)
     result = np.asarray(answer(flat, radii), float)
-    yield Required(result.shape == (len(radii),), "There is one number for each radius.")
+    yield result.shape == (len(radii),), "There is one number for each radius."
     yield np.allclose(result, 0), "A uniform map has no spots."
     dark = flat.copy()
     cv2.circle(dark, (30, 30), 3, 1.5, -1)
@@ -51,17 +51,17 @@ def probabilities_of_five(answer: Callable) -> Iterator[Point]:
     first, second = (rng.dirichlet([1, 1, 1], 40) for _ in range(2))
     before = first.copy(), second.copy()
     result = np.asarray(answer(first, second), float)
-    yield Required(result.shape == (40, 5), "There are five probabilities for each cell.")
+    yield result.shape == (40, 5), "There are five probabilities for each cell."
     kept = np.array_equal(first, before[0]) and np.array_equal(second, before[1])
     yield kept, "The arrays that it was given are unchanged."
     yield ((result >= 0) & (result <= 1)).all(), "Every number lies between 0 and 1."
+    yield np.allclose(result[:, :2], first[:, :2]), "The first stage decides on the granular kinds."
     total = np.allclose(result.sum(axis=1), 1)
     yield (
         total,
         "The five add up to 1: the second stage shares out what the first gives to 'other', "
         "and no more.",
     )
-    yield np.allclose(result[:, :2], first[:, :2]), "The first stage decides on the granular kinds."
     sure = np.array([[1.0, 0, 0], [0, 0, 1]]), np.array([[0.2, 0.5, 0.3], [0.2, 0.5, 0.3]])
     found = np.asarray(answer(*sure), float)
     yield np.allclose(found[0], [1, 0, 0, 0, 0]), "A sure eosinophil stays one."
@@ -89,7 +89,7 @@ def copies_of_a_cell(answer: Callable) -> Iterator[Point]:
     before = images.copy()
     result = np.asarray(answer(images))
     right = result.shape == (len(images),) and np.issubdtype(result.dtype, np.integer)
-    yield Required(right, "There is one whole number for each image.")
+    yield right, "There is one whole number for each image."
     yield np.array_equal(images, before), "The images are unchanged."
     together = result[:, None] == result
     same = truth[:, None] == truth
@@ -101,8 +101,8 @@ def copies_of_a_cell(answer: Callable) -> Iterator[Point]:
     yield together[same].all(), "All eight copies of an image get one number."
     apart = not together[~same].any()
     yield apart, "Different cells get different numbers, even if only one pixel differs."
-    shifted = np.asarray(answer(np.stack([originals[1], originals[1][..., ::-1]])))
-    yield shifted[0] != shifted[1], "Swapped colours make another image: do not compare sums."
     scrambled = originals[2].reshape(-1, 3)[rng.permutation(144)].reshape(12, 12, 3)
     other = np.asarray(answer(np.stack([originals[2], scrambled])))
     yield other[0] != other[1], "The same pixels in another order are another image."
+    shifted = np.asarray(answer(np.stack([originals[1], originals[1][..., ::-1]])))
+    yield shifted[0] != shifted[1], "Swapped colours make another image: do not compare sums."

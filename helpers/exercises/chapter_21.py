@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Hint, Point, checker
 
 
 @checker("21-a")
@@ -21,22 +21,29 @@ def a_new_warning(answer: Callable) -> Iterator[Point]:
     crop = _disc(usual)
     before = crop.copy(), known.copy()
     result = answer(crop, known)
-    yield Required(isinstance(result, bool | np.bool_), "It returns True or False.")
+    yield isinstance(result, bool | np.bool_), "It returns True or False."
     kept = np.array_equal(crop, before[0]) and np.array_equal(known, before[1])
     yield kept, "The arrays that it was given are unchanged."
-    yield not result, "A cell of the usual colours gets no warning."
+    yield (
+        not result,
+        "A cell of the usual colours gets no warning: the black ground does not count.",
+    )
     small = answer(_disc(usual, radius=9), known)
-    yield not small, "Nor does a small cell: the black ground does not count."
+    yield not small, "Nor does a small cell."
     speckled = _disc(usual)
     speckled[:, :20] = 8
     yield not answer(speckled, known), "Ground that is nearly black does not count either."
-    yield answer(_disc(usual[::-1]), known), "Red and blue swapped: a warning."
+    yield answer(np.zeros_like(crop), known), "A black picture gets a warning."
+    alone = answer(_disc((218, 160, 230)), known)
+    yield alone, "One odd cell in `known` does not widen the range: take the percentiles."
+    swapped = answer(_disc(usual[::-1]), known)
+    yield (
+        swapped,
+        "Red and blue swapped: a warning. One colour is enough, and each has its own range.",
+    )
     for name, shift in (("red", (40, 0, 0)), ("green", (0, 40, 0)), ("blue", (0, 0, 40))):
         both = [answer(_disc(usual + sign * np.array(shift)), known) for sign in (1, -1)]
         yield all(both), f"One colour is enough: too much or too little {name} gives a warning."
-    alone = answer(_disc((218, 160, 230)), known)
-    yield alone, "One odd cell in `known` does not widen the range: take the percentiles."
-    yield answer(np.zeros_like(crop), known), "A black picture gets a warning."
 
 
 def _disc(colour: tuple | np.ndarray, radius: int = 30) -> np.ndarray:
@@ -65,35 +72,43 @@ def who_is_affected(answer: Callable) -> Iterator[Point]:
     results = pd.DataFrame(rows, columns=["subject", "probability"])
     results = results.sample(frac=1, random_state=21)
     before = results.copy()
-    found = answer(results.copy(), 0.5, 0.65)
+
+    def named(*thresholds: float) -> list:
+        found = answer(results.copy(), *thresholds)
+        sequence = isinstance(found, tuple | np.ndarray | pd.Series | pd.Index)
+        return list(found) if sequence else found
+
+    found = named(0.5, 0.65)
     listed = isinstance(found, list) and all(isinstance(one, str) for one in found)
-    yield Required(listed, "It returns a list of subjects.")
+    yield listed, "It returns a list of subjects."
     yield "p01" not in found, "A person whose cells are all below both thresholds is not named."
-    changed = "p12" not in found
-    yield changed, "A person of whom a single cell changes is not named if most others stay."
     yield (
         "p05" not in found,
         "Count cells: a mean of probabilities is another rule, and names another person.",
     )
+    changed = "p12" not in found
+    yield changed, "A person of whom a single cell changes is not named if most others stay."
     yield "p07" in found, "A person with most cells above only one of the thresholds is named."
     yield "p03" in found, "Half of the cells is enough, and a cell just at the threshold counts."
     yield "p09" not in found, "Cells just at the new threshold are still positive."
     yield found == sorted(found), "The list is sorted."
-    whole = answer(results.copy(), 0.65, 0.5) == found == _AFFECTED
+    whole = named(0.65, 0.5) == found == _AFFECTED
     yield whole, "From the new threshold back to the old one, the same people change."
-    yield answer(results.copy(), 0.5, 0.5) == [], "Nobody changes if the threshold stays."
+    yield named(0.5, 0.5) == [], "Nobody changes if the threshold stays."
     given = results.copy()
     answer(given, 0.5, 0.65)
     yield given.equals(before), "The table that it was given is unchanged."
 
 
 @checker("21-c")
-def where_it_fails(answer: Callable) -> Iterator[Point]:
+def where_it_fails(answer: Callable[[pd.DataFrame], str | None]) -> Iterator[Point]:
     """Check which subject is named in tables with one, with none, and with doubtful failures."""
     fine = {"a": (36, 40, 0), "b": (38, 40, 0)}
     found = answer(_verdicts({**fine, "many": (20, 60, 0), "large": (340, 400, 0)}))
-    yield Required(found is None or isinstance(found, str), "It returns a subject, or None.")
-    yield found != "large", "Many wrong cells among very many prove little: you seem to count them."
+    yield found is None or isinstance(found, str), "It returns a subject, or None."
+    yield Hint(
+        found != "large", "Many wrong cells among very many prove little: you seem to count them."
+    )
     yield found == "many", "The subject of whom 40 of 60 cells are wrong is found."
     found = answer(_verdicts({**fine, "few": (0, 2, 0), "many": (20, 60, 0)}))
     yield (
@@ -103,10 +118,10 @@ def where_it_fails(answer: Callable) -> Iterator[Point]:
     )
     found = answer(_verdicts({**fine, "doubt": (30, 32, 90), "many": (20, 60, 0)}))
     yield found == "many", "Cells of which the reader is unsure do not count as wrong."
-    doubtful = answer(_verdicts({**fine, "doubt": (30, 32, 90)})) is None
-    yield doubtful, "Nor do they make a subject fail whose other cells are right."
     even = answer(_verdicts({name: (18, 20, 0) for name in "abcd"})) is None
     yield even, "Where all subjects are alike, the answer is None."
+    doubtful = answer(_verdicts({**fine, "doubt": (30, 32, 90)})) is None
+    yield doubtful, "Nor do unsure cells make a subject fail whose other cells are right."
     yield answer(_verdicts({"a": (0, 0, 5)})) is None, "With no verdict at all, it is None."
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.exercises.checking import Point, Required, checker
+from helpers.exercises.checking import Point, checker
 
 
 @checker("22-a")
@@ -20,7 +20,7 @@ def training_only(answer: Callable) -> Iterator[Point]:
     before = {name: images.copy() for name, images in parts.items()}
     output = answer(parts, lambda images: images[:, ::-1])
     right_keys = isinstance(output, dict) and sorted(output) == sorted(before)
-    yield Required(right_keys, "The result has the three sets.")
+    yield right_keys, "The result has the three sets."
     yield len(output["train"]) == 8, "The training set has each image and its mirror image."
     halves = [(output["train"][:4], 1), (output["train"][4:], -1)]
     yield (
@@ -46,7 +46,7 @@ def only_images(answer: Callable) -> Iterator[Point]:
             for index in range(count):
                 (folder / label / f"{index}.bmp").write_bytes(b"BM")
         clean = answer(folder)
-        yield Required(isinstance(clean, dict), "It returns a dictionary.")
+        yield isinstance(clean, dict), "It returns a dictionary."
         yield clean == {"all": 5, "hem": 3}, "A clean folder is counted right."
         (folder / "all" / "9.BMP").write_bytes(b"BM")
         yield answer(folder) == {"all": 6, "hem": 3}, "A file name that ends in capitals counts."
@@ -98,7 +98,7 @@ def every_image_once(answer: Callable) -> Iterator[Point]:
 def can_be_together(answer: Callable) -> Iterator[Point]:
     """Check a function that says whether three rounded figures can come from two counts."""
     given = answer(10, 10, (0.85, 0.9, 0.8), 2)
-    yield Required(isinstance(given, bool | np.bool_), "It returns True or False.")
+    yield isinstance(given, bool | np.bool_), "It returns True or False."
     cases = (
         (True, "figures that come from 9 of 10 and 8 of 10", (10, 10, (0.85, 0.9, 0.8), 2)),
         (False, "a sensitivity of 0.85 cannot come from 10 images", (10, 20, (0.8, 0.85, 0.8), 2)),
@@ -120,7 +120,7 @@ def can_be_together(answer: Callable) -> Iterator[Point]:
         (True, "several counts fit one figure", (1000, 500, (0.83, 0.9, 0.7), 2)),
     )
     for expected, sentence, case in cases:
-        yield bool(answer(*case)) is expected, f"It is right: {sentence}."
+        yield bool(answer(*case)) is expected, f"It is right: {sentence}.", expected
 
 
 @checker("22-e")
@@ -137,10 +137,10 @@ def whole_study(answer: Callable) -> Iterator[Point]:
         found = answer(numbers.copy(), truth.copy(), subjects.copy(), seed)
         keys = isinstance(found, dict) and sorted(found) == ["C", "part", "test", "val"]
         if not keys:
-            yield Required(False, "The result has part, C, val and test, and nothing else.")
+            yield False, "The result has part, C, val and test, and nothing else."
         part = np.asarray(found["part"])
         if part.shape != truth.shape or set(part) != set(names):
-            yield Required(False, 'Each image is in "train", "val" or "test", and none is empty.')
+            yield False, 'Each image is in "train", "val" or "test", and none is empty.'
         who = [set(subjects[part == name]) for name in names]
         together &= sum(map(len, who)) == len(set(subjects))
         shares &= all(0.1 <= (part == name).mean() <= 0.3 for name in names[1:])

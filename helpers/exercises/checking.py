@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,15 +19,24 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
-#: What a checker yields: whether a point holds, and one sentence about it.
-Point = tuple[bool, str]
+#: What a checker yields: whether a point holds, one sentence about it, and perhaps what the
+#: function must return where it was called last.
+Point = tuple[bool, str] | tuple[bool, str, Any]
 
 
-class Required(NamedTuple):
-    """A point that the later ones need: where it does not hold, they are not checked."""
+class Hint(NamedTuple):
+    """A point about one mistake: who did not make it is not told, for much else may be wrong."""
 
     holds: bool
     sentence: str
+
+
+class _Scores(np.ndarray):
+    """Scores as `Network` gives them: an array that also has the method of a tensor."""
+
+    def numpy(self) -> np.ndarray:
+        """Return the plain array."""
+        return np.asarray(self)
 
 
 class Network:
@@ -35,12 +46,79 @@ class Network:
         self.score = score
         self.seen: list[np.ndarray] = []
 
-    def predict(self, batch: np.ndarray, **_: object) -> np.ndarray:
+    def predict(self, batch: np.ndarray, *_: object, **__: object) -> np.ndarray:
         """Return the scores of the images of a batch, float32, shape (n, 1)."""
         self.seen.append(np.asarray(batch))
-        return np.array([[self.score(image)] for image in self.seen[-1]], dtype=np.float32)
+        scores = np.array([[self.score(image)] for image in self.seen[-1]], dtype=np.float32)
+        return scores.view(_Scores)
 
     __call__ = predict_on_batch = predict
+
+
+class _Refused(Exception):
+    """An answer with which no point can be checked; the text says why."""
+
+
+class _Tried:
+    """A student's function, as a checker calls it: it knows its last call.
+
+    Parameters
+    ----------
+    function : callable
+        The answer.
+    may_be_none : bool
+        Whether None can be a right result.
+    """
+
+    def __init__(self, function: Callable, may_be_none: bool) -> None:
+        self.function, self.may_be_none = function, may_be_none
+        self.call = self.result = ""
+        self.error: Exception | None = None
+
+    def __call__(self, *given: Any, **more: Any) -> Any:
+        """Call it."""
+        arguments = [_shown(one) for one in given]
+        arguments += [f"{name}={_shown(one)}" for name, one in more.items()]
+        self.call, self.result, self.error = f"answer({', '.join(arguments)})", "", None
+        try:
+            inspect.signature(self.function).bind(*given, **more)
+        except TypeError as error:
+            raise _Refused(f"It is called as {self.call}, and that fails: {error}.") from None
+        except ValueError:  # a function of C has no signature that one can read
+            pass
+        try:
+            result = self.function(*given, **more)
+        except Exception as error:
+            self.error = error
+            raise
+        self.result = _shown(result)
+        if (result is None and not self.may_be_none) or result is NotImplemented or result is ...:
+            raise _Refused(f"{self.call} returned {self.result}: is a `return` missing?")
+        return result
+
+
+def _shown(value: Any) -> str:
+    """Return a value in a few words, which are the same on every run."""
+    kind, array = type(value).__name__, hasattr(value, "__array__")
+    if kind == "float":
+        return f"{value:.6g}"
+    if kind == "DataFrame":
+        return f"a table of {len(value)} rows"
+    if array and np.size(value) > 8:
+        return f"an array of shape {np.shape(value)}"
+    if array and not isinstance(value, type):
+        plain = np.asarray(value).tolist()
+        return f"array({_shown(plain)})" if np.ndim(value) else _shown(plain)
+    if kind in ("list", "tuple"):
+        inside = ", ".join([*map(_shown, value[:9]), *["..."] * (len(value) > 9)])
+        text = f"[{inside}]" if kind == "list" else f"({inside})"
+    elif kind == "dict":
+        text = f"{{{', '.join(f'{key!r}: {_shown(one)}' for key, one in value.items())}}}"
+    else:
+        text = " ".join(repr(value).split())
+    if isinstance(value, PurePath) or re.search(r"^<| at 0x", text):
+        return f"an {kind}" if kind[0] in "aeiouAEIOU" else f"a {kind}"
+    return text if len(text) <= 120 else f"{text[:120]}..."
 
 
 def sealed(name: str, *numbers: int) -> str:
@@ -69,9 +147,9 @@ def checker(name: str) -> Callable:
     """Register a generator of points as the checker of exercise `name` (``"05-a"``).
 
     It is called with the student's answer and with whatever the chapter passes on. It
-    yields a `Required` point where the later points make no sense without it. Where its
-    parameter `answer` is annotated as ``Callable``, *It is a function.* is such a point,
-    checked before its own.
+    yields its points in the order in which a student should look at them. Where its parameter
+    `answer` is annotated as ``Callable``, *It is a function.* is the first one, and None is no
+    result, unless the annotation names it.
 
     Raises
     ------
@@ -111,7 +189,8 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
 
     Notes
     -----
-    The last line printed is one of three: *solved.*, *not solved yet.* and
+    The first point that does not hold is the last one that is looked at: one mistake shall not
+    look like many. The last line printed is one of three: *solved.*, *not solved yet.* and
     *not answered yet*. An answer that makes the checker fail is reported, not
     raised: a wrong answer must not stop a notebook that runs from top to bottom.
 
@@ -124,21 +203,49 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
     if answer is ...:
         print(f"Exercise {name}: not answered yet. Replace the ... above and run this cell again.")
         return
-    points = 0
-    right = True
+    # Annotations are text: the checkers' modules import annotations from __future__.
+    kind = str(function.__annotations__.get("answer"))
+    tried = (
+        _Tried(answer, "None" in kind) if kind.startswith("Callable") and callable(answer) else None
+    )
+    points, missed = 0, ""
     try:
-        for point in _points(function, answer, *context, **more):
-            holds, sentence = point
+        if answer is None or answer is NotImplemented:
+            raise _Refused(f"The answer is {answer}: is a value or a `return` missing?")
+        if kind.startswith("Callable"):
+            if not tried:
+                raise _Refused("It is a function.")
+            print("✓ It is a function.")
+        for point in function(tried or answer, *context, **more):
+            holds, sentence, *expected = point
+            if holds and isinstance(point, Hint):
+                continue
             points += 1
-            right &= bool(holds)
-            print(f"{'✓' if holds else '✗'} {sentence}")
-            if not holds and isinstance(point, Required):
+            if not holds:
+                missed = sentence + _last_call(tried, *expected)
                 break
+            print(f"✓ {sentence}")
+    except _Refused as error:
+        missed = str(error)
     except Exception as error:
-        right = False
-        print(f"✗ Your answer could not be checked: {_described(error)}")
+        missed = _unchecked(error, answer, tried)
+    if missed:
+        print(f"✗ {missed}")
     # A checker without any point does not accept an answer.
-    print(f"Exercise {name}: {'solved.' if right and points else 'not solved yet.'}")
+    print(f"Exercise {name}: {'solved.' if points and not missed else 'not solved yet.'}")
+
+
+def whole(number: Any) -> int:
+    """Return a whole number, of whatever type it is.
+
+    Raises
+    ------
+    ValueError
+        When it is no whole number.
+    """
+    if int(number) != number:
+        raise ValueError(f"{_shown(number)} is no whole number")
+    return int(number)
 
 
 def gives_logits(network: keras.Model) -> Point:
@@ -150,11 +257,21 @@ def gives_logits(network: keras.Model) -> Point:
     )
 
 
-def _points(function: Callable, answer: Any, *context: Any, **more: Any) -> Iterator[Point]:
-    # Annotations are text: the checkers' modules import annotations from __future__.
-    if str(function.__annotations__.get("answer")).startswith("Callable"):
-        yield Required(callable(answer), "It is a function.")
-    yield from function(answer, *context, **more)
+def _last_call(tried: _Tried | None, *expected: Any) -> str:
+    """Return in a sentence what was tried, what came and what was expected."""
+    if not tried or not tried.result:
+        return ""
+    wanted = "".join(f" Expected: {_shown(one)}." for one in expected)
+    return f" Tried: {tried.call}. It returned: {tried.result}.{wanted}"
+
+
+def _unchecked(error: Exception, answer: Any, tried: _Tried | None) -> str:
+    """Return in sentences why an answer made its checker fail."""
+    text = f"Your answer could not be checked: {_described(error)}."
+    if tried and error is tried.error:
+        return f"{text} Your function raised this in {tried.call}."
+    what = f"{tried.call} returned {tried.result}" if tried else f"It is {_shown(answer)}"
+    return f"{text} {what}: is that the kind of value that the exercise asks for?"
 
 
 def _described(error: Exception) -> str:

@@ -60,7 +60,7 @@ function refuse(name, sentence) {
 
 async function sendGroup(files, options) {
   const body = new FormData();
-  for (const file of files) body.append("images", file, file.name);
+  for (const file of files) body.append("images", file, file.name.slice(-200)); // a longer name is refused
   for (const [name, value] of options) body.append(name, value);
   try {
     const [piece, answer] = await post("/", body);

@@ -100,7 +100,9 @@ def test_a_kept_answer_comes_with_its_class_and_the_notes_of_its_model(tmp_path)
     desk._facts["run"] = ModelFacts(*texts, *about, "")
     desk.store.add(picture(), "a.png", [kept("hem", probability=0.32)], "run", "net")
     client = TestClient(web.create(desk), base_url=HERE)
-    assert "<b>HEM</b> (32% ALL)" in client.get("/history").text
+    history = client.get("/history").text
+    assert "<b>HEM</b> (32% ALL)" in history
+    assert history.count("Drawn cells.") == 1
     page = client.get("/cell/1").text
     assert page.index("Drawn cells.") < page.index("32% ALL")
 

@@ -101,6 +101,7 @@ def test_a_killed_worker_is_replaced_and_each_result_lands_once(client, artifact
     assert told.count("A worker died; another one takes its trials") == 2
     assert "12 trials, 12 of them to run." in told
     assert "[12/12]" in told
+    assert told.count("profile smoke") == 1, "what all share is told once"
     assert "what a training prints" not in told
     assert len({worker for *_, worker in grid_rows.begun()}) == 4
 
@@ -240,6 +241,7 @@ def test_without_dask_one_sentence(monkeypatch):
         ("recipe,fold,seed\nplain,0,-1\n", "line 2: SEED is -1"),
         ("recipe,fold,seed\nplain,0,\n", "line 2: seed is empty"),
         ("recipe,fold,seed\nplain,0,1\nplain,1,1\nplain,0,1\n", "line 4: the same as .*line 2"),
+        ("recipe,fold,seed\n\n\nplain,0,1\n\nmagic,0,1\n", "line 6: There is no recipe 'magic'"),
         ("recipe,fold,seed,folds\nplain,0,1,2\n", "folds is 2, but must be 3 or more"),
         ("recipe,fold,seed,rate\nplain,0,1,nan\n", "rate is nan, but must be above 0"),
         ("recipe,fold,seed,rate\nvgg16_frozen,0,1,0.1\n", "vgg16_frozen sets rate by itself"),
@@ -272,7 +274,8 @@ def test_a_table_with_settings_and_gaps(tmp_path):
     [
         ("plain,magic", "0", "There is no recipe 'magic'"),
         ("plain", "0,x", "seed is 'x', but must be a number"),
-        ("plain,plain", "0", "the same as"),
+        ("plain,plain", "0", "--recipes has 'plain' more than once"),
+        ("plain", "0, 1,0", "--seeds has '0' more than once"),
         ("plain", "", "seed is '', but"),
     ],
 )

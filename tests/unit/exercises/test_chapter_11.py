@@ -172,12 +172,20 @@ WRONG = {
         lambda accuracies, drawn, real: (
             "judge wins" if np.mean(accuracies[-2:]) > 0.97
             else "collapsed" if drawn.std() < real.std() / 10 else "no failure found"),
+        lambda accuracies, drawn, real: (
+            "collapsed" if drawn.std(axis=0).max() < 2
+            else "judge wins" if min(accuracies[-2:]) > 0.97 else "no failure found"),
     ],
 }  # fmt: skip
 HINTS = {
     "11-a": {0: "count the limit itself", 1: "sort the other way round", 2: "more may be above"},
     "11-b": {0: "16 squared is 0", 1: "Equally near", 2: "not the mean", 3: "squared"},
-    "11-d": {0: "all drawn images are equal", 1: "beginning only", 2: "half of the drawn images"},
+    "11-d": {
+        0: "all drawn images are equal",
+        1: "beginning only",
+        2: "all drawn images are equal",
+        3: "half of the drawn images",
+    },
 }
 
 

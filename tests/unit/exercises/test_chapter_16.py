@@ -81,7 +81,8 @@ WRONG = {
         (lambda size: network(size, "valid"), "last row has influence"),
         (lambda size: network(size, activation="sigmoid"), "no sigmoid"),
         (lambda size: network(size, maps=(8, 8, 8, 8)), "four convolutions"),
-        (lambda size: None, "a Keras network"),
+        (lambda size: None, "is a `return` missing"),
+        (lambda size: size, "a Keras network"),
         (7, "It is a function"),
     ],
 }

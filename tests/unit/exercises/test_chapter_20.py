@@ -126,7 +126,12 @@ def as_they_are(images):
         ("a", not_taken_apart, "from the step before"),
         ("a", dark_spots, "Dark spots do not count"),
         ("a", turned_round, "is positive"),
-        ("a", lambda density, radii: np.zeros(len(radii)), "Most of small pale spots"),
+        ("a", lambda density, radii: np.zeros(len(radii)), "is positive"),
+        (
+            "a",
+            lambda density, radii: np.eye(len(radii))[0] * (density.min() < 0.5),
+            "Most of small pale spots",
+        ),
         ("b", side_by_side, "add up to 1"),
         ("b", halved, "decides on the granular kinds"),
         ("b", no_second_chance, "decides on the granular kinds"),

@@ -8,7 +8,7 @@ from helpers.course.project import find
 from helpers.course.staleness import read_notebook, source_of
 from helpers.exercises import check
 from helpers.exercises import checking as module
-from helpers.exercises.checking import checker, exercises
+from helpers.exercises.checking import Hint, checker, exercises
 
 SECRET = 4711
 
@@ -70,6 +70,37 @@ def test_checker_of_a_function_first_asks_for_a_function(capsys):
         "✓ It adds one.",
         "Exercise 99-b: solved.",
     ]
+
+
+def test_only_the_first_missed_point_is_told(capsys):
+    @checker("99-b")
+    def _(answer):
+        yield answer > 0, "It is positive."
+        yield answer > 1, "It is large."
+
+    assert told(capsys, "99-b", -1) == ["✗ It is positive.", "Exercise 99-b: not solved yet."]
+
+
+def test_a_hint_is_told_to_who_made_the_mistake_and_proves_nothing_to_others(capsys):
+    @checker("99-b")
+    def _(answer):
+        yield Hint(answer != 3, "You seem to count the zero.")
+
+    assert told(capsys, "99-b", 3)[0] == "✗ You seem to count the zero."
+    assert told(capsys, "99-b", 4) == ["Exercise 99-b: not solved yet."]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (0.1 + 0.2, "0.3"), (np.float32(0.5), "0.5"), (np.arange(3), "array([0, 1, 2])"),
+        (np.zeros((9, 2)), "an array of shape (9, 2)"), ((1, [2.0]), "(1, [2])"),
+        (list(range(20)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, ...]"), (object(), "an object"),
+        ({"a": np.zeros((3, 4))}, "{'a': an array of shape (3, 4)}"), (told, "a function"),
+    ],
+)  # fmt: skip
+def test_values_are_shown_in_a_few_words(value, words):
+    assert module._shown(value) == words
 
 
 def test_unanswered_is_neither_right_nor_wrong(capsys):
