@@ -248,7 +248,8 @@ def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFr
     ----------
     catalog : pandas.DataFrame
         It need not pass :func:`helpers.catalog.check`: this function also finds
-        the copies in a catalog that was balanced before it was split.
+        the copies in a catalog that was balanced before it was split. A table made by hand
+        may lack columns other than `image_id`: what cannot be tested then is printed.
     across : {"split", "fold", "subject", "image_id"}, optional
         The column whose values are the sides; rows with ``""`` there are on no side.
         By default ``split``; if it is empty, ``fold``; if that is empty too,
@@ -260,16 +261,24 @@ def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFr
         One row for each finding: `kind` (``subject``, ``identical file`` or ``augmented
         copy``), `name` (of the subject, of the file's sha256, of the original
         image), `sides` and `subjects` (tuples), `images` (how many) and
-        `image_ids` (tuple). Sorted by kind and name.
+        `image_ids` (tuple). Sorted by kind and name. ``attrs["untested"]`` has the sentences
+        that were printed.
 
     Raises
     ------
     CatalogError
-        When `across` is none of these columns.
+        When `across` is none of these columns, or no column says what the sides are.
     """
     columns = ("split", "fold", "subject", "image_id", "sha256", "original")
-    arguments.table(catalog, columns, "catalog", CatalogError)
-    catalog = arguments.text(catalog, columns, "catalog", CatalogError)
+    arguments.table(catalog, ("image_id",), "catalog", CatalogError)
+    there = [column for column in columns if column in list(catalog.columns)]
+    arguments.table(catalog, there, "catalog", CatalogError)
+    catalog = arguments.text(catalog, there, "catalog", CatalogError)
+    catalog = catalog.assign(**{column: "" for column in columns if column not in there})
+    if across is None and not (catalog[["split", "fold", "subject"]] != "").any(axis=None):
+        raise CatalogError(
+            "The catalog has no sides to compare: fill its column split, fold or subject."
+        )
     if across is None:
         across = next((c for c in ("split", "fold") if (catalog[c] != "").any()), "subject")
     if not isinstance(across, str) or across not in columns[:4]:
@@ -284,14 +293,36 @@ def audit_leakage(catalog: pd.DataFrame, across: str | None = None) -> pd.DataFr
     rows = rows[rows["side"] != ""].sort_values("image_id")
     findings = []
     if across not in ("subject", "image_id"):
-        findings += _crossing(rows, "subject", "subject")
+        findings += _crossing(rows[rows["subject"] != ""], "subject", "subject")
     files = rows[rows["sha256"] != ""]
     several = files.groupby("sha256")["root"].transform("nunique") > 1
     findings += _crossing(files[several], "sha256", "identical file")
     if across != "image_id":
         copied = rows.groupby("root")["copy"].transform("any")
         findings += _crossing(rows[copied], "root", "augmented copy")
-    return pd.DataFrame(findings, columns=_AUDIT_COLUMNS)
+    found = pd.DataFrame(findings, columns=_AUDIT_COLUMNS)
+    found.attrs["untested"] = _untested(rows, across)
+    for sentence in found.attrs["untested"]:
+        print(sentence)
+    return found
+
+
+def _untested(rows: pd.DataFrame, across: str) -> list[str]:
+    """Return what an audit of `rows` cannot find, because the table does not know it."""
+    if rows.empty:
+        return [f"Not tested: anything, because no image has an entry in the column {across}."]
+    sentences = []
+    nobody, unread = ((rows[column] == "").sum() for column in ("subject", "sha256"))
+    alone = nobody == 0 and (rows["subject"] == rows["root"]).all()
+    if across in ("split", "fold") and (nobody or alone):
+        why = "each image counts as a subject of its own"
+        if not alone:
+            why = f"{nobody:,} of {len(rows):,} images have no subject"
+        sentences.append(f"Not tested: whether a person is on two sides ({why}).")
+    if unread:
+        why = f"{unread:,} of {len(rows):,} images have no sha256"
+        sentences.append(f"Not tested: whether a file is on two sides under two names ({why}).")
+    return sentences
 
 
 def _crossing(rows: pd.DataFrame, key: str, kind: str) -> list[tuple]:

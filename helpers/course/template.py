@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ import jupytext
 import nbformat
 
 from helpers.base.errors import RunError
-from helpers.base.files import write_text
+from helpers.base.files import FileError, write_text
 from helpers.course.project import Project
 from helpers.course.staleness import tags_of
 
@@ -38,7 +39,8 @@ def new_chapter(project: Project, name: str, title: str = "") -> list[Path]:
     Raises
     ------
     RunError
-        When the name is of another form, or the number or the name is taken.
+        When the name is of another form, the number or the name is taken, or the clone cannot
+        be written to.
     """
     form = re.fullmatch(r"(?:(\d\d)_)?([a-z][a-z0-9_]*)", name)
     if not form:
@@ -64,9 +66,24 @@ def new_chapter(project: Project, name: str, title: str = "") -> list[Path]:
     texts = {path: _filled(asset, number, words) for path, asset in files.items()}
     path = project.root / "notebooks" / f"{number}_{form[2]}.ipynb"
     texts[path] = _notebook(project, number, words)
-    for target, text in texts.items():
-        write_text(target, text)
-    return [*texts, *_announce(project, path.stem, words)]
+    texts |= _announced(project, path.stem, words)
+    former = {path: path.read_bytes() for path in texts if path.exists()}
+    try:
+        for target, text in texts.items():
+            write_text(target, text)
+        return list(texts)
+    except FileError as error:
+        for target in texts:  # as it was before
+            with contextlib.suppress(OSError):
+                if target not in former:
+                    target.unlink(missing_ok=True)
+                elif target.read_bytes() != former[target]:
+                    target.write_bytes(former[target])
+        reason = getattr(error.__cause__, "strerror", None) or str(error)
+        raise RunError(
+            f"The chapter is not written ({reason}): it belongs into {project.root}, so take a "
+            "clone in which you may write."
+        ) from error
 
 
 def _filled(asset: str, number: str, title: str) -> str:
@@ -89,21 +106,18 @@ def _notebook(project: Project, number: str, title: str) -> str:
     return nbformat.writes(notebook) + "\n"
 
 
-def _announce(project: Project, name: str, title: str) -> list[Path]:
-    """Add the chapter to the table of contents and to the introduction, after the one before."""
+def _announced(project: Project, name: str, title: str) -> dict[Path, str]:
+    """Return the table of contents and the introduction with the chapter, after the one before."""
     before = [c for c in project.chapters if c.number < name[:2]] or [project.chapters[0]]
     toc, intro = project.root / "_toc.yml", project.root / "book" / "intro.md"
     lines = toc.read_text(encoding="utf-8").splitlines()
     place = next(i for i, line in enumerate(lines) if f"notebooks/{before[-1].name}" in line)
     indent = re.match(r"\s*", lines[place])[0]
     lines.insert(place + 1, f"{indent}- file: notebooks/{name}")
-    write_text(toc, "\n".join(lines) + "\n")
-    text = intro.read_text(encoding="utf-8")
-    link = f"What this chapter answers:\n[](../notebooks/{name}.ipynb)"
-    card = f"\n::::{{grid-item-card}} {title}\n{link}\n::::\n"
-    end = re.search(rf"(?s)notebooks/{before[-1].name}\.ipynb.*?\n::::\n", text)
-    changed = text[: end.end()] + card + text[end.end() :] if end else text
-    if changed == text:
-        return [toc]
-    write_text(intro, changed)
-    return [toc, intro]
+    texts = {toc: "\n".join(lines) + "\n"}
+    text = intro.read_text(encoding="utf-8") if intro.is_file() else ""
+    if end := re.search(rf"(?s)notebooks/{before[-1].name}\.ipynb.*?\n::::\n", text):
+        link = f"What this chapter answers:\n[](../notebooks/{name}.ipynb)"
+        card = f"\n::::{{grid-item-card}} {title}\n{link}\n::::\n"
+        texts[intro] = text[: end.end()] + card + text[end.end() :]
+    return texts

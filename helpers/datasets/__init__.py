@@ -30,6 +30,7 @@ from helpers.base.settings import (
 from helpers.catalog.table import UNLABELLED
 from helpers.datasets import files as data_files
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
+from helpers.datasets.origins import origin
 from helpers.datasets.sampling import take
 
 __all__ = ["DatasetError", "load", "load_with_report"]
@@ -179,9 +180,8 @@ def summary(report: pd.DataFrame, names: int = 3) -> str:
 
 def _where(name: str) -> str:
     """Say where the folder of a data set comes from."""
-    if name == "folders":
-        return "it has one folder of images for each of two classes"
-    return f"`course data {name}` fetches it or says how to get it"
+    about = origin(name)
+    return about.get or f"it comes from {about.source}"
 
 
 def _reader(name: str) -> ModuleType:

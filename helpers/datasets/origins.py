@@ -26,6 +26,8 @@ class Origin:
         What is known to be wrong or missing.
     who : str
         What a subject is, as a sentence of a page.
+    get : str
+        How to get it, as a part of a sentence; without it, the sentence names the source.
     banner : str
         Its name in the banner of a chapter; the title without it.
     """
@@ -37,6 +39,7 @@ class Origin:
     subjects: str
     know: tuple[str, ...] = ()
     who: str = "A subject is a person."
+    get: str = ""
     banner: str = ""
 
 

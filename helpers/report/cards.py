@@ -156,12 +156,13 @@ def data_sheet(catalog: pd.DataFrame, settings: Settings, traces: bool = True) -
     repeated = files.size()[files.size() > 1]
     across = (files["subject"].nunique()[repeated.index] > 1).sum()
     group_sizes = splitting.link_subjects(catalog).groupby("group")["subject"].nunique()
-    splits, leaks = [], {}
+    splits, leaks, untested = [], {}, []
     if (catalog["split"] != "").any():
         for part in catalogs.SPLITS:
             rows = catalog[catalog["split"] == part]
             splits.append([part, len(rows), rows["subject"].nunique(), rows["group"].nunique()])
-        leaks = splitting.audit_leakage(catalog, "split")["kind"].value_counts()
+        found = splitting.audit_leakage(catalog, "split")
+        leaks, untested = found["kind"].value_counts(), found.attrs["untested"]
     return render(
         "data_sheet.md.j2",
         settings=settings,
@@ -174,6 +175,7 @@ def data_sheet(catalog: pd.DataFrame, settings: Settings, traces: bool = True) -
         linked=sorted(group_sizes[group_sizes > 1].index),
         splits=splits,
         leaks=", ".join(f"{count} x {kind}" for kind, count in leaks.items()),
+        untested=" ".join(untested),
         fingerprint=catalogs.fingerprint(catalog, ("image_id", "sha256", "label")),
         traces=traces,
         date=_today(),

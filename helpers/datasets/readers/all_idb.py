@@ -22,6 +22,7 @@ ORIGIN = Origin(
     ("IDB2 is cropped from IDB1: never split across the two.",),
     who="The images are real. Nobody published whose they are: a subject is a block of "
     "files or a field, not a person.",
+    get="`course data all_idb` fetches it or says how to get it",
     banner="ALL-IDB",
 )
 SIZES = None  # fields came from two cameras

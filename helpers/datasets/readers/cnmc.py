@@ -30,6 +30,7 @@ ORIGIN = Origin(
         "One hospital, one stain, one microscope: nothing shows how a model fares elsewhere.",
     ),
     who="Each image shows one real cell of bone marrow; a subject is a person.",
+    get="`course data cnmc` fetches it or says how to get it",
     banner="C-NMC 2019 (frames of single cells)",
 )
 #: The positive class: lymphoblasts.

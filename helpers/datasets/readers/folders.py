@@ -35,6 +35,7 @@ ORIGIN = Origin(
         "Both classes may differ by where they were taken and not only by disease.",
     ),
     who="A subject is what the table of subjects says.",
+    get="it has one folder of images for each of two classes",
     banner="a folder of images, one folder per class",
 )
 SIZES = None  # images of any size

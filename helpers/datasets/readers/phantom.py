@@ -17,5 +17,6 @@ ORIGIN = Origin(
     ("Nobody's cells. Figures on them are about methods, not about leukaemia.",),
     who="The course draws these cells itself: no image shows a real cell, and no subject "
     "is a real person.",
+    get="without a folder, the course draws it",
     banner="phantom: cells drawn by the course itself, not photographed",
 )

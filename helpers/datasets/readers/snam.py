@@ -26,6 +26,7 @@ ORIGIN = Origin(
     "fields: which fields are of one patient is not told",
     ("Both classes may differ by laboratory and not only by disease.",),
     who="Nobody published whose images these are: a subject is a field, not a person.",
+    get="`course data snam` fetches it or says how to get it",
     banner="SN-AM (fields of many cells, ALL and MM)",
 )
 #: The positive class: multiple myeloma.

@@ -22,6 +22,7 @@ ORIGIN = Origin(
     ("A leak between patients cannot be ruled out by blocks.", "Exact duplicates occur."),
     who="The images are real. Nobody published whose they are: a subject is a block of "
     "consecutive files, not a person.",
+    get="`course data taleqani` fetches it or says how to get it",
     banner="Taleqani ALL (fields of many cells)",
 )
 #: Width and height of the fields.

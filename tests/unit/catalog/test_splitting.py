@@ -337,6 +337,46 @@ def test_audit_takes_the_finest_sides_there_are():
         splitting.audit_leakage(table, "path")
 
 
+PERSON = "Not tested: whether a person is on two sides"
+FILE = "Not tested: whether a file is on two sides under two names"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, []),
+        ({"sha256": ""}, [f"{FILE} (3 of 3 images have no sha256)."]),
+        ({"subject": ""}, [f"{PERSON} (3 of 3 images have no subject)."]),
+        ({"sha256": ["x", "", "y"]}, [f"{FILE} (1 of 3 images have no sha256)."]),
+        ({"subject": ["a", "", "a"]}, [f"{PERSON} (1 of 3 images have no subject)."]),
+        (
+            {"subject": ["a_0_all", "a_1_all", "b_0_hem"]},
+            [f"{PERSON} (each image counts as a subject of its own)."],
+        ),
+        (
+            {"split": ""},
+            ["Not tested: anything, because no image has an entry in the column split."],
+        ),
+    ],
+)
+def test_the_audit_says_what_it_could_not_test(change, told, capsys):
+    table = people({("a", "all"): 2, ("b", "hem"): 1})
+    table["split"] = ["train", "train", "val"]
+    found = splitting.audit_leakage(table.assign(**change), "split")
+    assert capsys.readouterr().out.splitlines() == told == found.attrs["untested"]
+    assert set(found["kind"]) <= {"subject"}
+
+
+def test_a_table_made_by_hand_is_audited_as_far_as_it_goes(capsys):
+    table = pd.DataFrame({"image_id": ["a", "b", "c"], "split": ["train", "val", "val"]})
+    assert splitting.audit_leakage(table).empty
+    assert capsys.readouterr().out.count("Not tested: whether") == 2
+    table["sha256"] = "the same"
+    assert splitting.audit_leakage(table)["kind"].tolist() == ["identical file"]
+    with pytest.raises(CatalogError, match="no sides to compare: fill its column split, fold"):
+        splitting.audit_leakage(table[["image_id"]])
+
+
 # ------------------------------------------------------------------ the real release
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import sys
 
 import pytest
 
+from helpers.base import files
 from helpers.base.errors import RunError
 from helpers.course import checks, template
 from helpers.course.project import find
@@ -74,6 +76,25 @@ def test_checkers_that_are_there_are_not_replaced(clone):
     with pytest.raises(RunError, match=r"chapter_77.py is there already"):
         template.new_chapter(clone, "77_new")
     assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("closed", ["_toc.yml", "intro.md"])
+def test_in_a_clone_of_somebody_else_nothing_is_left_behind(clone, monkeypatch, closed):
+    before = {path: path.read_bytes() for path in clone.root.rglob("*") if path.is_file()}
+    write = template.write_text
+
+    def refuse(path, text):
+        if path.name == closed:
+            with files.told(path):
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return write(path, text)
+
+    monkeypatch.setattr(template, "write_text", refuse)
+    told = r"^The chapter is not written \(Permission denied\): .*take a clone"
+    with pytest.raises(RunError, match=told):
+        template.new_chapter(clone, "cell_borders")
+    after = {path: path.read_bytes() for path in clone.root.rglob("*") if path.is_file()}
+    assert after == before
 
 
 @pytest.mark.slow

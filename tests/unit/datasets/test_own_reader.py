@@ -84,6 +84,8 @@ def test_the_new_data_set_is_known_everywhere(clone, images, tmp_path):
     told = run(clone, "-m", "helpers", "run", "--dataset", NAME, "--data-dir", str(tmp_path))
     assert told.returncode == 2
     assert "expected names like p07_012_sick.png" in told.stderr
+    told = run(clone, "-c", f"from helpers import datasets; datasets.load({NAME!r})")
+    assert "it comes from where the images come from, and whom to cite." in told.stderr
 
 
 @pytest.mark.slow
