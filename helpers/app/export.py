@@ -22,7 +22,7 @@ from PIL import Image
 from helpers.app.store import Store, ending_of
 from helpers.base.errors import AppError
 from helpers.base.files import told
-from helpers.datasets.readers.tables import NOBODY, NOTHING
+from helpers.datasets.tables import NOBODY, NOTHING
 
 #: From the bytes of an uploaded file to RGB: `helpers.app.uploads.read`.
 Reader = Callable[[bytes], np.ndarray]

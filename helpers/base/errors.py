@@ -1,13 +1,22 @@
 """The errors that the course raises on bad input: one for each room."""
 
+import traceback
+
 
 class CourseError(Exception):
     """Bad input, described in one sentence: what is wrong, where, and what to do.
 
-    The command line prints only this sentence; a notebook shows it last.
-    Subclasses also derive from the built-in error that a caller would expect
-    (``ValueError``, ``FileNotFoundError``).
+    The command line prints only this sentence; a notebook shows it with the line of the cell
+    (``%tb`` shows the whole traceback). Subclasses also derive from the built-in error that a
+    caller would expect (``ValueError``, ``FileNotFoundError``).
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows in place of the traceback."""
+        frames = traceback.extract_tb(self.__traceback__)
+        own = [f for f in frames if "ipykernel" in f.filename or "ipython-input" in f.filename]
+        where = [f"line {own[-1].lineno} of the cell: {own[-1].line}"] if own else []
+        return [*where, f"{type(self).__name__}: {self}"]
 
 
 class CatalogError(CourseError, ValueError):

@@ -84,16 +84,29 @@ def _left(group: Path) -> float:
 
 def _free_gpu_memory() -> float:
     """Return the free gigabytes of the first GPU that chapters see, infinity if there is none."""
+    try:
+        return int(_ask_gpu("memory.free")) / 1024
+    except ValueError:
+        return math.inf
+
+
+def gpu() -> str:
+    """Return the name of the first NVIDIA GPU that chapters see, "" if there is none."""
+    return _ask_gpu("name")
+
+
+def _ask_gpu(what: str) -> str:
+    """Return what NVIDIA's tool says of the first GPU that chapters see, "" where it says none."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
     if visible.strip() in ("", "-1"):  # hidden
-        return math.inf
-    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+        return ""
+    command = ["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader,nounits"]
     command += ["--id", visible]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
-        return int(done.stdout.splitlines()[0]) / 1024
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return math.inf
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return next(iter(done.stdout.splitlines()), "").strip()
 
 
 def share_gpu() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,8 +12,17 @@ from pathlib import Path
 from helpers.base.errors import CourseError
 from helpers.base.files import told
 
-DATASETS = ("phantom", "cnmc", "taleqani", "all_idb", "snam", "folders")
+#: The data sets: each is a module of this name, so another one is one file more.
+DATASETS = tuple(
+    sorted(
+        path.stem for path in (Path(__file__).parents[1] / "datasets" / "readers").glob("[a-z]*.py")
+    )
+)
 DEFAULT_SEED = 24
+#: Environment variable: a folder that outlasts the machine (Google Drive), for finished results.
+KEEP = "COURSE_KEEP"
+#: The folders of a run that go there: small, and slow to make again.
+_KEPT = ("runs", "predictions", "tuning", "own", "cards")
 #: NumPy and Keras take no larger one.
 LARGEST_SEED = 2**32 - 1
 
@@ -84,10 +94,15 @@ class Settings:
     positive: str = ""
 
     def folder(self, *names: str) -> Path:
-        """Return a folder for this data set, profile and seed; create it if it is missing."""
-        path = self.artifacts / f"{self.dataset}-{self.profile.name}-{self.seed}"
-        path = path.joinpath(*names)
+        """Return a folder for this data set, profile and seed; create it if it is missing.
+
+        Where `$COURSE_KEEP` names a folder, those of finished results are links into it.
+        """
+        run = self.artifacts / f"{self.dataset}-{self.profile.name}-{self.seed}"
+        path, keep = run.joinpath(*names), os.environ.get(KEEP)
         with told(path):
+            if keep and names and names[0] in _KEPT:
+                _link(run / names[0], Path(keep).expanduser().absolute() / run.name / names[0])
             path.mkdir(parents=True, exist_ok=True)
         return path
 
@@ -102,6 +117,20 @@ class Settings:
         }
 
 
+def _link(local: Path, kept: Path) -> None:
+    """Make the folder `local` a link to the folder `kept`, which gets what was in it."""
+    if local.is_symlink():
+        if local.readlink() == kept:
+            return
+        local.unlink()
+    kept.mkdir(parents=True, exist_ok=True)
+    if local.is_dir():
+        shutil.copytree(local, kept, dirs_exist_ok=True)
+        shutil.rmtree(local)
+    local.parent.mkdir(parents=True, exist_ok=True)
+    local.symlink_to(kept, target_is_directory=True)
+
+
 def read(
     dataset: str = "phantom",
     profile: str = "quick",
@@ -114,7 +143,7 @@ def read(
     Parameters
     ----------
     dataset : str
-        One of ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``, ``folders``.
+        One of `DATASETS`.
     profile : str
         One of ``smoke``, ``quick``, ``full``.
     seed : int

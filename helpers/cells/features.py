@@ -19,7 +19,7 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers import images
-from helpers.base import code, settings
+from helpers.base import code, progress, settings
 from helpers.base.errors import CellError, CourseError
 from helpers.base.files import kept, write_csv
 from helpers.base.runtime import cores
@@ -256,7 +256,6 @@ def _of_cells(image: np.ndarray, parts: Segmentation) -> Iterator[dict]:
 
 def _build(catalog: pd.DataFrame, kind: str, workers: int | None = None) -> pd.DataFrame:
     from joblib import Parallel, delayed
-    from tqdm import tqdm
 
     workers = workers or cores()
     # Most of a measurement holds Python's lock, so threads hardly share the work. Other
@@ -266,7 +265,7 @@ def _build(catalog: pd.DataFrame, kind: str, workers: int | None = None) -> pd.D
     results = Parallel(workers, return_as="generator", prefer=kind_of_worker)(
         delayed(_measured)(path, transform, kind) for path, transform in rows
     )
-    bar = tqdm(results, desc="cells", total=len(catalog), unit="", delay=1, disable=None)
+    bar = progress.bar(results, desc="cells", total=len(catalog), unit="")
     features, counts, problems = zip(*bar, strict=True)
     values = pd.DataFrame(features, columns=list(NAMES), dtype=float)
     values.insert(0, "image_id", catalog["image_id"].to_numpy())

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import html
 
-#: Names of the data sets on a page.
-NAMES = {
-    "phantom": "phantom: cells drawn by the course itself, not photographed",
-    "cnmc": "C-NMC 2019 (frames of single cells)",
-    "taleqani": "Taleqani ALL (fields of many cells)",
-    "all_idb": "ALL-IDB",
-    "snam": "SN-AM (fields of many cells, ALL and MM)",
-    "folders": "a folder of images, one folder per class",
-}
+from helpers.base.settings import SettingsError
 
 
 def banner(record: dict) -> str:
@@ -109,7 +101,13 @@ def _in_html(text: str) -> str:
 
 def _data_set(record: dict) -> str:
     """Return the name of the data set; say that images were drawn, if the name does not."""
-    name = NAMES.get(record["dataset"], record["dataset"])
+    from helpers.datasets.origins import origin
+
+    try:
+        about = origin(record["dataset"])
+        name = about.banner or about.title
+    except SettingsError:  # a run of before: its data set is not here any more
+        name = record["dataset"]
     if record.get("drawn") and record["dataset"] != "phantom":
         return f"{name}: of its layout, but drawn by the course itself, not photographed"
     return name

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from helpers.base.errors import RunError
 from helpers.base.files import checksum, told, unchanged, write_json, write_text
-from helpers.course import banner, checks, messages, repository, staleness
+from helpers.base.settings import DATASETS
+from helpers.course import banner, checks, colab, messages, repository, staleness, subset
 from helpers.course.executor import copy_path
-from helpers.course.project import Parameters, Project
+from helpers.course.project import Parameters, Project, title_of
 from helpers.course.runner import State, states
 
 #: File in the published folder with the run, the hash of what the book was built from, and
@@ -32,10 +33,11 @@ _FOLDS = {
 _UNANSWERED = re.compile(r"\s*Exercise \d\d-[a-z]: not answered yet\.[^\n]*\s*")
 
 
-def build(project: Project, run: Parameters) -> None:
+def build(project: Project, run: Parameters, only: list[str] | tuple[str, ...] = ()) -> None:
     """Publish the book of a run in ``_build/html``, unless it is published already.
 
-    Every chapter must have been executed with its current cells and helpers, and
+    With `only`, numbers or names of chapters, the book holds these chapters alone. Every
+    chapter of the book must have been executed with its current cells and helpers, and
     every page must pass :func:`helpers.course.checks.check_executed`. The book is
     built in another folder, where warnings count as errors, and replaces the old
     one only when it is complete.
@@ -45,7 +47,8 @@ def build(project: Project, run: Parameters) -> None:
     RunError
         When a chapter is missing or stale, a check fails, or the build does.
     """
-    chapters = states(project, run)
+    chosen = project.select(only)
+    chapters = [state for state in states(project, run) if state.chapter in chosen]
     missing = [f"{s.chapter.name} ({'; '.join(s.reasons)})" for s in chapters if s.reasons]
     if missing:
         raise RunError(
@@ -79,7 +82,7 @@ def build(project: Project, run: Parameters) -> None:
     shutil.rmtree(work, ignore_errors=True)
     try:
         with told(project.build):
-            _stage(project, pages, [s.record for s in chapters], work / "source")
+            _stage(project, pages, chapters, work / "source")
             built = _sphinx(work)
             (built / ".nojekyll").touch()  # else GitHub Pages drops folders that begin with _
             files = sorted(path for path in built.rglob("*") if path.is_file())
@@ -89,25 +92,50 @@ def build(project: Project, run: Parameters) -> None:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     print(f"The book is ready: {project.html / 'index.html'}")
+    if len(chapters) < len(project.chapters):
+        print(subset.sentence([state.chapter for state in chapters]))
 
 
-def _stage(project: Project, pages: dict[str, dict], records: list[dict], folder: Path) -> None:
+def _stage(project: Project, pages: dict[str, dict], held: list[State], folder: Path) -> None:
     """Write everything that the book is built from into `folder`."""
+    import yaml
+
+    from helpers.datasets import origins
+
     folder.mkdir(parents=True)
+    chapters = [state.chapter for state in held]
+    absent = subset.absent(project, chapters)
     config = (project.root / "_config.yml").read_text(encoding="utf-8")
-    (folder / "_config.yml").write_text(_staged_config(config), encoding="utf-8")
-    shutil.copy(project.root / "_toc.yml", folder)
+    write_text(folder / "_config.yml", _staged_config(config, absent))
+    toc = yaml.safe_load((project.root / "_toc.yml").read_text(encoding="utf-8"))
+    toc = subset.contents(toc, {chapter.name for chapter in chapters})
+    write_text(folder / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=True))
     shutil.copytree(project.root / "book", folder / "book")
-    for path in folder.glob("book/*.md"):  # as long as there is no address, no line names it
+    titles = {name: title_of(notebook) for name, notebook in pages.items()}
+    status = banner.status_page([state.record for state in held], titles)
+    write_text(folder / "book" / "status.md", status)
+    titled = []
+    if subset.lacking(project, chapters):
+        titled = [str(toc.get("root", "")).removesuffix(".md"), "book/status"]
+    notice = rf"\g<0>\n\n:::{{note}}\n{subset.sentence(chapters)}\n:::\n"
+    for path in folder.glob("book/*.md"):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in absent:
+            path.unlink()
+            continue
+        # As long as there is no address, no line names it.
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_text(path, "".join(line for line in lines if repository.PLACEHOLDER not in line))
+        text = "".join(line for line in lines if repository.PLACEHOLDER not in line)
+        if name == "book/datasets":  # a data set that the instructor has added
+            new = [dataset for dataset in DATASETS if f"`{dataset}`" not in text]
+            text = "\n".join([text, *map(origins.section, new)])
+        if name in titled:
+            text = re.sub(r"(?m)^# .+$", notice, text, count=1)
+        write_text(path, text)
     (folder / "notebooks").mkdir()
     for name, notebook in pages.items():
         text = json.dumps(notebook, ensure_ascii=False, indent=1)
-        (folder / "notebooks" / f"{name}.ipynb").write_text(text + "\n", encoding="utf-8")
-    titles = {name: title_of(notebook) for name, notebook in pages.items()}
-    status = banner.status_page(records, titles)
-    (folder / "book" / "status.md").write_text(status, encoding="utf-8")
+        write_text(folder / "notebooks" / f"{name}.ipynb", text + "\n")
 
 
 def page(source: dict, executed: dict, record: dict) -> dict:
@@ -120,17 +148,18 @@ def page(source: dict, executed: dict, record: dict) -> dict:
     """
     ran = iter([cell for cell in executed["cells"] if cell["cell_type"] == "code"])
     cells = []
-    for cell in copy.deepcopy(source["cells"]):
+    for cell in copy.deepcopy(colab.without_links(source["cells"])):
         cells.append(cell)
         if cell["cell_type"] != "code":
+            cell["source"] = colab.relative(staleness.source_of(cell))
             continue
         twin = next(ran)
         outputs = messages.without_noise(twin["outputs"])
         outputs = [o for o in outputs if not _UNANSWERED.fullmatch("".join(o.get("text", "")))]
         cell |= {"outputs": outputs, "execution_count": twin["execution_count"]}
         if "setup" in staleness.tags_of(cell):
-            # Readers of the page do not need it: it is folded.
-            cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-input"]
+            # Readers of the page do not need it: it is folded, with what it prints.
+            cell["metadata"]["tags"] = [*staleness.tags_of(cell), "hide-cell"]
         for tag in _FOLDS.keys() & set(staleness.tags_of(cell)):
             show, hide = _FOLDS[tag]
             cell["metadata"]["mystnb"] = {"code_prompt_show": show, "code_prompt_hide": hide}
@@ -141,15 +170,6 @@ def page(source: dict, executed: dict, record: dict) -> dict:
     text = banner.banner(record)
     notice = {"cell_type": "markdown", "id": "run-banner", "metadata": {}, "source": text}
     return {**source, "cells": [cells[0], notice, *cells[1:]]}
-
-
-def title_of(notebook: dict) -> str:
-    """Return the title in a notebook's first cell."""
-    first = staleness.source_of(notebook["cells"][0])
-    title = re.search(r"(?m)^#\s+(.+?)\s*$", first)
-    if not title:
-        raise RunError("A chapter's first cell must begin with a title: '# ...'.")
-    return title[1]
 
 
 def _differs(cell: dict, record: dict) -> bool:
@@ -175,8 +195,11 @@ def _shown(cell: dict, record: dict) -> dict:
     }
 
 
-def _staged_config(config: str) -> str:
+def _staged_config(config: str, absent: dict[str, str] | None = None) -> str:
     """Return the settings with which the book is built.
+
+    Links to the pages that are `absent` (page -> title) become text: see
+    :class:`helpers.course.links.UnlinkAbsent`.
 
     Execution is off, because the chapters were executed already. There are no buttons
     while the repository's address is the placeholder: they would lead nowhere. With an
@@ -187,6 +210,9 @@ def _staged_config(config: str) -> str:
 
     values = yaml.safe_load(config)
     values["execute"] = {**values.get("execute", {}), "execute_notebooks": "off"}
+    if absent:
+        sphinx = values.setdefault("sphinx", {})
+        sphinx["config"] = {**sphinx.get("config", {}), "absent_pages": absent}
     address = values.get("repository", {}).get("url", repository.PLACEHOLDER)
     html = values.setdefault("html", {})
     if address == repository.PLACEHOLDER:
@@ -194,8 +220,7 @@ def _staged_config(config: str) -> str:
         values.get("launch_buttons", {}).pop("colab_url", None)
         values["html"] = {k: v for k, v in html.items() if not k.startswith("use_")}
     else:
-        owner, name = address.rstrip("/").split("/")[-2:]
-        html.setdefault("baseurl", f"https://{owner.lower()}.github.io/{name}/")
+        html["baseurl"] = repository.places(address, values).book
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 

@@ -6,7 +6,7 @@ import ast
 import re
 
 from helpers.base.code import imports
-from helpers.course import messages
+from helpers.course import colab, messages, repository
 from helpers.course.project import Chapter, Project
 from helpers.course.staleness import read_notebook, source_of, tags_of
 
@@ -22,15 +22,15 @@ _IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 def check_sources(project: Project) -> list[str]:
     """Return the problems of the chapters in ``notebooks/``, one line each."""
     problems = []
-    setups = {}
     for chapter in project.chapters:
         problems += [f"{chapter.name}: {problem}" for problem in check_notebook(chapter)]
-        for cell in _code(read_notebook(chapter.path)):
-            if "setup" in tags_of(cell):
-                setups.setdefault(source_of(cell), []).append(chapter.name)
-    if len(setups) > 1:
-        groups = " / ".join(", ".join(names) for names in setups.values())
-        problems.append(f"the set-up cells differ between: {groups}")
+    places = repository.places_of(project.root)
+    for path, notebook, dressed in colab.dressed([c.path for c in project.chapters], places):
+        if notebook != dressed:
+            problems.append(
+                f"{path.stem}: its set-up, parameters, links or metadata for Colab differ from what"
+                f" all chapters have: run `course repository {repository.url(project.root)}`"
+            )
     listed = {chapter.path for chapter in project.chapters}
     for path in sorted((project.root / "notebooks").glob("*.ipynb")):
         if path not in listed:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from helpers.base.errors import CourseError
+from helpers.base.settings import DATASETS
 from helpers.course import data
 
 app = typer.Typer(
@@ -22,13 +23,16 @@ app = typer.Typer(
     help="Run, check and publish White-Blood-Cell Cancer Classification with CNNs.",
 )
 
-Dataset = Annotated[str, typer.Option(help="phantom, cnmc, taleqani, all_idb, snam or folders.")]
+Dataset = Annotated[str, typer.Option(help=f"One of {', '.join(DATASETS)}.")]
 Profile = Annotated[str, typer.Option(help="smoke, quick or full.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random choice.")]
 DataDir = Annotated[str, typer.Option(help="Folder of a real data set.")]
 Positive = Annotated[str, typer.Option(help="With folders: the folder of the positive class.")]
 Only = Annotated[
     list[str] | None, typer.Option(help="A chapter by number or name; may be repeated.")
+]
+More = Annotated[
+    list[str] | None, typer.Argument(metavar="CHAPTER", help="The same: --only 01 05 07.")
 ]
 Jobs = Annotated[
     int | None,
@@ -70,6 +74,7 @@ Root = Annotated[Path | None, typer.Option(help="The clone; by default the one y
 @app.command("run")
 def execute(
     context: typer.Context,
+    more: More = None,
     dataset: Dataset = "phantom",
     profile: Profile = "quick",
     seed: Seed = 24,
@@ -94,6 +99,7 @@ def execute(
     from helpers.course import book, project, runner
 
     course = project.find(root, build)
+    only = [*(only or ()), *(more or ())]
     if not grid and (table or recipes or scheduler or test):
         raise RunError("--table, --recipes, --scheduler and --test need --grid.")
     if table and seeds != "0,1,2":
@@ -116,7 +122,7 @@ def execute(
                     raise typer.Exit(1)
                 return
             results = runner.run_chapters(
-                course, chosen, only=only or (), jobs=jobs, force=force, cell_timeout=cell_timeout
+                course, chosen, only=only, jobs=jobs, force=force, cell_timeout=cell_timeout
             )
             failures = [result.failure for result in results if result.failure]
             if failures:
@@ -124,7 +130,7 @@ def execute(
                 print(f"\n{len(failures)} of {len(results)} chapters failed.", file=sys.stderr)
                 raise typer.Exit(1)
             if context.info_name == "book":
-                book.build(course, chosen)
+                book.build(course, chosen, only)
     except KeyboardInterrupt:
         print("\nStopped. The next run continues from here.", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -132,6 +138,7 @@ def execute(
 
 @app.command()
 def verify(
+    more: More = None,
     dataset: Dataset = "phantom",
     profile: Profile = "quick",
     seed: Seed = 24,
@@ -152,7 +159,11 @@ def verify(
     try:
         with runner.locked(course):
             verdicts = again.verify(
-                course, chosen, only=only or (), jobs=jobs, cell_timeout=cell_timeout
+                course,
+                chosen,
+                only=[*(only or ()), *(more or ())],
+                jobs=jobs,
+                cell_timeout=cell_timeout,
             )
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
@@ -168,6 +179,7 @@ def verify(
 
 @app.command()
 def pdf(
+    more: More = None,
     only: Only = None,
     solutions: Annotated[
         bool, typer.Option("--solutions", help="With the solutions and the answers of the quiz.")
@@ -181,8 +193,31 @@ def pdf(
 
     course = project.find(root, build)
     with runner.locked(course):
-        files = printing.build(course, only or (), solutions)
+        files = printing.build(course, [*(only or ()), *(more or ())], solutions)
     print(f"{course.html / 'pdf'}: {', '.join(file.name for file in files)}")
+
+
+@app.command()
+def slides(
+    chapter: Annotated[str, typer.Argument(help="A chapter by number or name.")],
+    dataset: Dataset = "phantom",
+    profile: Profile = "quick",
+    seed: Seed = 24,
+    data_dir: DataDir = "",
+    positive: Positive = "",
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file; by default in _build/slides.")
+    ] = None,
+    build: Build = None,
+    root: Root = None,
+) -> None:
+    """Write slides of an executed chapter: its headings, figures and questions, in one file."""
+    from helpers.course import project
+    from helpers.course import slides as deck
+
+    course = project.find(root, build)
+    chosen = project.parameters(dataset, profile, seed, data_dir, positive)
+    print(f"The slides are in {deck.build(course, chosen, chapter, out)}.")
 
 
 @app.command()
@@ -241,6 +276,21 @@ def check(root: Root = None) -> None:
         print(f"{len(problems)} problems in {len(course.chapters)} chapters.", file=sys.stderr)
         raise typer.Exit(1)
     print(f"{len(course.chapters)} chapters have no problems.")
+
+
+@app.command("new-chapter")
+def new_chapter(
+    name: Annotated[str, typer.Argument(help="cell_borders, or with a number 23_cell_borders.")],
+    title: Annotated[str, typer.Option(help="Its title; by default the name in words.")] = "",
+    root: Root = None,
+) -> None:
+    """Write a new chapter from the template: notebook, checkers and test, and list it."""
+    from helpers.course import project, template
+
+    course = project.find(root)
+    for path in template.new_chapter(course, name, title):
+        print(f"  {path.relative_to(course.root)}")
+    print("The chapter works. Replace its text by your own, part by part; then: course check")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from helpers.base.errors import RunError
-from helpers.base.settings import DEFAULT_SEED
+from helpers.base.settings import DEFAULT_SEED, course_root
 
 app = typer.Typer(help="Fetch, draw and check the data sets.", no_args_is_help=True)
 
@@ -44,13 +44,23 @@ def verify(
 
 
 @app.command()
-def cnmc(out: Out = None, source: Source = None) -> None:
-    """Fetch C-NMC 2019 (about 10 GB, CC BY 3.0) from Kaggle and check each file."""
+def cnmc(
+    out: Out = None,
+    source: Source = None,
+    check: Annotated[
+        bool, typer.Option("--verify", help="Compare each file with the release's index.")
+    ] = False,
+) -> None:
+    """Fetch C-NMC 2019 (about 10 GB, CC BY 3.0) from Kaggle; on Colab its mounted copy is taken."""
     from helpers.datasets.copies import download
 
     folder = download.fetch("cnmc", out, source)
-    typer.echo(f"C-NMC is in {folder}; checking each file against the release's index.")
-    verify(folder)
+    typer.echo(f"C-NMC is in {folder}.")
+    if check:
+        typer.echo("Checking each file against the release's index.")
+        verify(folder)
+    else:
+        typer.echo("No file was checked: with --verify each is compared with the release's index.")
     _next_step("cnmc", folder)
 
 
@@ -129,5 +139,12 @@ def phantom_fields(
 
 
 def _next_step(name: str, folder: Path) -> None:
+    """Print what to do with the data: in a clone for `make`, elsewhere for a notebook."""
+    if course_root() is None:
+        typer.echo(
+            "Now set in the notebook, in the cell *What to run*, then run it and those below:"
+        )
+        typer.echo(f"DATASET = {name!r}\nDATA_DIR = {str(folder)!r}")
+        return
     quoted = shlex.quote(str(folder).replace("$", "$$"))  # for the shell, and for make
     typer.echo(f"Now: make book DATASET={name} DATA_DIR={quoted} PROFILE=quick")

@@ -15,8 +15,8 @@ import nbformat
 
 from helpers.base.errors import RunError
 from helpers.base.files import told, write_text
-from helpers.course import book, repository
-from helpers.course.project import Project, find
+from helpers.course import colab, repository
+from helpers.course.project import Project, find, title_of
 
 #: Marks a folder as made by this module, which may then replace it.
 MARK = ".student-edition"
@@ -26,7 +26,8 @@ NOTE = (
     "*Student edition: the solutions are left out. Answer in the cells that say `answer = ...` "
     "and run the check below each.*"
 )
-# The metadata of a cell that a student's tools use.
+# The metadata of a notebook, and of a cell, that a student's tools use.
+_METADATA = ("kernelspec", "language_info", "colab", "accelerator")
 _CELL_METADATA = ("tags", "mystnb", "cellView")
 
 
@@ -61,23 +62,6 @@ jupyter lab
 
 On Google Colab, upload a chapter and, in its Files pane, the file `{wheel}`; then run the chapter \
 from the top."""
-# In the place of the chapters' set-up cell, which may need a repository that students cannot read.
-_SETUP = """\
-# Set-up: this installs the course's package from the file that came with this notebook.
-import importlib.util
-import subprocess
-import sys
-from pathlib import Path
-
-if importlib.util.find_spec("helpers") is None:
-    places = [Path.cwd(), *Path.cwd().parents, Path("/content/drive/MyDrive")]
-    wheels = [wheel for place in places for wheel in sorted(place.glob("wbc_cancer_course-*.whl"))]
-    if not wheels:
-        raise ModuleNotFoundError(
-            "The course's package is missing. Ask your instructor for the student edition: put its "
-            "file wbc_cancer_course-...-any.whl beside this notebook and run this cell again."
-        )
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", str(wheels[0])], check=True)"""
 _FROM_REPOSITORY = """\
 On Google Colab, upload a chapter and run it from the top: its first cell installs what it needs. \
 On your own machine, with Python 3.11 to 3.13:
@@ -128,11 +112,8 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
         for chapter in project.chapters:
             notebook = nbformat.read(chapter.path, as_version=4)
             edition = without_solutions(notebook, chapter.name)
-            for cell in edition.cells if wheel else []:
-                if "setup" in cell.metadata.get("tags", []):
-                    cell.source = _SETUP
             write_text(new / chapter.path.name, nbformat.writes(edition) + "\n")
-            titles[chapter.path.name] = book.title_of(notebook)
+            titles[chapter.path.name] = title_of(notebook)
         write_text(new / "README.md", _readme(project, titles, wheel))
         write_text(new / MARK, "Made by `course student`, which may replace this folder.\n")
         if out.exists():
@@ -167,14 +148,16 @@ def without_solutions(
             "is also in a cell without the tag."
         )
     cells = []
-    for cell in copy.deepcopy(notebook.cells):
+    for cell in copy.deepcopy(colab.without_links(notebook.cells)):
         if not _is_solution(cell):
             cell.metadata = _only(_CELL_METADATA, cell.metadata)
             if cell.cell_type == "code":
                 cell.update(outputs=[], execution_count=None)
+            else:
+                cell.source = colab.plain(cell.source)
             cells.append(cell)
     note = nbformat.v4.new_markdown_cell(NOTE, id="student-edition")
-    metadata = _only(("kernelspec", "language_info"), notebook.metadata)
+    metadata = _only(_METADATA, notebook.metadata)
     edition = nbformat.v4.new_notebook(metadata=metadata, cells=[cells[0], note, *cells[1:]])
     nbformat.validate(edition)
     return edition

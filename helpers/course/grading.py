@@ -6,10 +6,7 @@ This process reads notebooks and writes marks, and runs no line of them:
 
 from __future__ import annotations
 
-import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
 import re
@@ -19,10 +16,10 @@ import tempfile
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty, SimpleQueue
+
+import pandas as pd
 
 from helpers.base.errors import RunError
 from helpers.base.files import printable, write_text
@@ -40,11 +37,14 @@ _LARGEST = 50 * 2**20
 _HEADING = re.compile(r"(?m)^#+ Exercise (\d\d-[a-z])\b")
 # What a worker gets of this process's environment; nothing else, so no password or key.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "COURSE_ARTIFACTS", "WEIGHTS_DIR", "COURSE_EXTERNAL_DIR")
+# Threads would not outlive a fork.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
+            "OPENCV_FOR_THREADS_NUM")  # fmt: skip
 
 
 @dataclass
 class Exercise:
-    """An exercise as the instructor has it."""
+    """An exercise as the instructor has it; `ids` and `asked` are of the cells for the answer."""
 
     name: str
     ids: set[str] = field(default_factory=set)
@@ -58,20 +58,29 @@ class Submission:
 
     student: str
     notebook: str
-    content: bytes
+    sha256: str
+    problem: str = ""
     chapter: Chapter | None = None
     cells: list[dict] = field(default_factory=list)
-    problem: str = ""
 
-    @property
-    def sha256(self) -> str:
-        """Hash of the file."""
-        return hashlib.sha256(self.content).hexdigest()
+    def key(self) -> tuple[str, ...]:
+        """Return what its rows in the table begin and end with."""
+        name = self.chapter.name if self.chapter else ""
+        return name, self.student, self.notebook, self.sha256
 
-    def assignment(self, wanted: Chapter | None = None) -> str:
-        """Return the name of its chapter, or else of the wanted one."""
-        chapter = self.chapter or wanted
-        return chapter.name if chapter else ""
+    def rows(self, results: list[dict]) -> list[dict]:
+        """Return its rows in the table of marks."""
+        assignment, student, notebook, sha256 = self.key()
+        return [
+            dict(zip(COLUMNS, (assignment, student, one["exercise"], int(one["solved"]), 1,
+                               _plain(one["reason"]), notebook, sha256), strict=True))
+            for one in results
+        ]  # fmt: skip
+
+    def lost(self, reason: str) -> list[dict]:
+        """Return its rows where nothing could be marked."""
+        names = [one.name for one in _parts(self.chapter)[1]] if self.chapter else [""]
+        return self.rows([{"exercise": n, "solved": False, "reason": reason} for n in names])
 
 
 def grade(
@@ -125,42 +134,37 @@ def grade(
     submissions = list(_submissions(project, returned, wanted))
     if not submissions:
         raise RunError(f"{returned} has no notebook (.ipynb), also not in folders or zip files.")
-    _note_twins(submissions)
+    both = Counter((one.student, one.chapter) for one in submissions if not one.problem)
     before = _read(out)
-    now = {(one.assignment(wanted), one.student) for one in submissions}
+    now = {one.key()[:2] for one in submissions}
     rest = [row for key, found in before.items() if key[:2] not in now for row in found]
     rows: dict[int, list[dict]] = {}
     for number, one in enumerate(submissions):
+        if not one.problem and both[one.student, one.chapter] > 1:
+            one.problem = f"{one.student} returned several notebooks of this chapter"
         if one.problem:
-            chapter = one.chapter or wanted
-            names = [each.name for each in _parts(chapter)[1]] if chapter else [""]
-            results = [_result(name, reason=f"Not marked: {one.problem}.") for name in names]
-            rows[number] = _rows(one, chapter, results)
-        elif not force and (
-            same := before.get((one.assignment(), one.student, one.notebook, one.sha256))
-        ):
-            rows[number] = same
+            rows[number] = one.lost(f"Not marked: {one.problem}.")
+        elif not force and one.key() in before:
+            rows[number] = before[one.key()]
     left = [number for number in range(len(submissions)) if number not in rows]
     print(f"{len(left)} of {len(submissions)} notebooks are marked now.", flush=True)
     limits = {"seconds": cell_timeout, "memory": memory, "hidden": _hidden(project, returned)}
-    jobs = jobs or min(2, os.cpu_count() or 1)
-    open_to_them: set[str] = set()
     for chapter in project.chapters:
         of_it = {n: submissions[n] for n in left if submissions[n].chapter == chapter}
         if not of_it:
             continue
-        for number, results in _marked(project, chapter, of_it, limits, min(jobs, len(of_it))):
-            rows[number] = _rows(submissions[number], chapter, results)
-            open_to_them |= {what for result in results for what in result["open"]}
+        for number, results in _marked(project, chapter, of_it, limits, jobs):
+            rows[number] = submissions[number].rows(results)
             _write(out, rest, rows)
             solved = sum(result["solved"] for result in results)
             print(f"{submissions[number].student}: {solved} of {len(results)}", flush=True)
-    if open_to_them:
-        what = ", ".join(sorted(open_to_them))
-        print(f"On this system the answers could reach: {what}.", file=sys.stderr)
+        for number in of_it.keys() - rows.keys():
+            rows[number] = submissions[number].lost("Stopped: the process that marks has ended.")
     table = _write(out, rest, rows)
-    look = [found for found in rows.values() if any(_needs_a_look(row) for row in found)]
-    return table, len(look)
+    return table, sum(
+        any(row["reason"].startswith(("Not marked", "Stopped")) for row in found)
+        for found in rows.values()
+    )
 
 
 def summary(table: list[dict]) -> str:
@@ -178,32 +182,28 @@ def summary(table: list[dict]) -> str:
     return "\n".join(lines[1:])
 
 
-def _needs_a_look(row: dict) -> bool:
-    return row["reason"].startswith(("Not marked", "Stopped"))
-
-
 # What was returned.
 
 
 def _submissions(project: Project, returned: Path, wanted: Chapter | None) -> Iterator[Submission]:
     """Yield the notebooks in a file, a folder, or the zip files in it, in the order of names."""
     if returned.is_file():
-        files = [(returned.name, returned)]
+        files = {returned.name: returned}
     else:
         found = sorted(path for path in returned.rglob("*") if path.suffix in (".ipynb", ".zip"))
-        files = [(str(path.relative_to(returned)), path) for path in found]
-    for name, path in files:
-        if any(part.startswith((".", "__MACOSX")) for part in Path(name).parts):
-            continue
+        files = {str(path.relative_to(returned)): path for path in found}
+    for name, path in files.items():
         for inner, content, problem in _contents(name, path):
-            student = _plain(_student(inner, project))
-            one = Submission(student, _plain(inner), content, problem=problem)
+            if any(part.startswith((".", "__MACOSX")) for part in Path(inner).parts):
+                continue
+            student, sha256 = _plain(_student(inner, project)), hashlib.sha256(content).hexdigest()
+            one = Submission(student, _plain(inner), sha256, problem, wanted)
             if not problem:
                 try:
-                    one.chapter, one.cells, one.problem = _recognised(project, one)
+                    _recognise(project, one, json.loads(content))
                 except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                     one.problem = "it cannot be read as a notebook"
-                if not one.problem and wanted and one.chapter != wanted:
+                if wanted and one.chapter != wanted:
                     one.problem = f"it is of another chapter, {one.chapter.name}"
                     one.chapter = wanted
             yield one
@@ -219,12 +219,7 @@ def _contents(name: str, path: Path) -> Iterator[tuple[str, bytes, str]]:
     else:
         try:
             with zipfile.ZipFile(path) as archive:
-                parts = [
-                    part
-                    for part in archive.infolist()
-                    if part.filename.endswith(".ipynb") and "/." not in f"/{part.filename}"
-                    and "__MACOSX" not in part.filename
-                ]  # fmt: skip
+                parts = [one for one in archive.infolist() if one.filename.endswith(".ipynb")]
                 for part in parts:
                     large = part.file_size > _LARGEST
                     content = b"" if large else archive.read(part)
@@ -246,10 +241,9 @@ def _student(name: str, project: Project) -> str:
     return stem.strip(" _-") or Path(first).stem
 
 
-def _recognised(project: Project, one: Submission) -> tuple[Chapter | None, list[dict], str]:
-    """Return a notebook's chapter (by its cells, not by the file's name), its cells, a problem."""
-    notebook = json.loads(one.content)
-    cells = [
+def _recognise(project: Project, one: Submission, notebook: dict) -> None:
+    """Find a notebook's cells and chapter, by ids and headings and not by the file's name."""
+    one.cells = [
         {
             "code": cell["cell_type"] == "code",
             "id": str(cell.get("id", "")),
@@ -259,26 +253,21 @@ def _recognised(project: Project, one: Submission) -> tuple[Chapter | None, list
         for cell in notebook["cells"]
     ]
     language = notebook.get("metadata", {}).get("kernelspec", {}).get("language") or "python"
-    text = "\n".join(cell["source"] for cell in cells)
+    if language != "python":
+        one.problem = f"its language is {language!r}, not Python"
+    text = "\n".join(cell["source"] for cell in one.cells)
     numbers = Counter(name[:2] for name in _HEADING.findall(text))
-    ids = {cell["id"] for cell in cells}
-    best, most = None, 0
-    for chapter in project.chapters:
-        own = {cell["id"] for cell in read_notebook(chapter.path)["cells"]}
-        points = len(own & ids) + 5 * numbers[chapter.number]
-        if points > max(most, 2):
-            best, most = chapter, points
-    if best is None:
-        return None, [], "it is no chapter of the course"
-    return best, cells, "" if language == "python" else f"its language is {language!r}, not Python"
-
-
-def _note_twins(submissions: list[Submission]) -> None:
-    """Where a student returned two notebooks of a chapter, note that as the problem of both."""
-    both = Counter((one.student, one.chapter) for one in submissions if not one.problem)
-    for one in submissions:
-        if not one.problem and both[one.student, one.chapter] > 1:
-            one.problem = f"{one.student} returned several notebooks of this chapter"
+    ids = {cell["id"] for cell in one.cells}
+    points = {
+        chapter: 5 * numbers[chapter.number]
+        + len(ids & {cell["id"] for cell in read_notebook(chapter.path)["cells"]})
+        for chapter in project.chapters
+    }
+    best = max(points, key=points.get)
+    if points[best] > 2:
+        one.chapter = best
+    else:
+        one.problem = "it is no chapter of the course"
 
 
 # What is run.
@@ -332,126 +321,72 @@ def _answer(exercise: Exercise, cells: list[dict], ids: set[str]) -> list[str]:
     return [*exercise.asked, *(source for source in found if source not in exercise.asked)]
 
 
-class _Worker:
-    """A process that marks notebooks of one chapter, one after the other."""
-
-    def __init__(self, project: Project, task: dict) -> None:
-        own = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        threads = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-        self.home = tempfile.TemporaryDirectory(prefix="course-grade-")
-        own |= {f"{name}_NUM_THREADS": "1" for name in threads}  # threads do not outlive a fork
-        own |= {
-            "OPENCV_FOR_THREADS_NUM": "1",
-            "CUDA_VISIBLE_DEVICES": "-1",
-            "MPLBACKEND": "agg",
-            "PYTHONPATH": str(project.helpers.parent),
-            "PYTHONHASHSEED": "0",
-            "COURSE_ARTIFACTS": str(project.artifacts),
-            "COURSE_OFFLINE": "1",
-            "KERAS_HOME": os.environ.get("KERAS_HOME", str(Path.home() / ".keras")),
-            **{name: self.home.name for name in ("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR")},
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "helpers.course.grading_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=own,
-            cwd=project.root / "notebooks",
-            text=True,
-        )
-        self.send(task)
-        begun = self.receive()
-        if "failed" in begun:
-            self.end()
-            raise RunError(f"{task['chapter']} does not run here: {begun['failed']}.")
-        self.alone = begun["alone"]
-
-    def send(self, message: object) -> None:
-        """Send a line."""
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-
-    def receive(self) -> dict:
-        """Return the next line."""
-        line = self.process.stdout.readline()
-        return json.loads(line) if line else {"failed": "the process that marks has ended"}
-
-    def mark(self, exercises: list[dict]) -> list[dict]:
-        """Return the results of one notebook."""
-        self.send(exercises)
-        results = []
-        while "done" not in (message := self.receive()):
-            if "failed" in message:
-                names = [each["name"] for each in exercises[len(results) :]]
-                return results + [
-                    _result(n, reason=f"Stopped: {message['failed']}.") for n in names
-                ]
-            if message["stopped"]:
-                message["reason"] = f"Stopped: {message['reason']}."
-            results.append(message)
-        return results
-
-    def end(self) -> None:
-        """End it, and with it all that it started."""
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.home.cleanup()
-
-
-def _result(name: str, reason: str) -> dict:
-    return {"exercise": name, "solved": False, "reason": reason, "open": []}
-
-
 def _marked(
-    project: Project, chapter: Chapter, submissions: dict[int, Submission], limits: dict, jobs: int
-) -> Iterator[tuple[int, list[dict]]]:
+    project: Project, chapter: Chapter, submissions: dict[int, Submission], limits: dict,
+    jobs: int | None,
+) -> Iterator[tuple[int, list[dict]]]:  # fmt: skip
     """Mark notebooks of one chapter, several at a time; yield their numbers and results."""
     before, exercises = _parts(chapter)
-    parameters = Parameters(profile="smoke").injected()
     cells = []
     for cell in before:
         cells.append(source_of(cell))
         if "parameters" in tags_of(cell):
-            cells += [f"{name} = {value!r}" for name, value in parameters.items()]
-    task = {"chapter": chapter.name, "cells": cells, "limits": limits, "alone": None}
+            given = Parameters(profile="smoke").injected()
+            cells += [f"{name} = {value!r}" for name, value in given.items()]
     ids = {cell["id"] for cell in read_notebook(chapter.path)["cells"]}
-    workers = [_Worker(project, task)]
-    task["alone"] = workers[0].alone  # the others need not find out too
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-    idle.put(workers[0])
-
-    def mark(number: int) -> tuple[int, list[dict]]:
-        asked = [
-            {
-                "name": each.name,
-                "answer": _answer(each, submissions[number].cells, ids),
-                "asked": each.asked,
-                "check": each.check,
-            }
-            for each in exercises
-        ]
+    notebooks = [
+        (
+            number,
+            [
+                {"name": each.name, "answer": _answer(each, one.cells, ids), "asked": each.asked,
+                 "check": each.check}
+                for each in exercises
+            ],
+        )
+        for number, one in submissions.items()
+    ]  # fmt: skip
+    task = {"cells": cells, "limits": limits, "notebooks": notebooks}
+    task["jobs"] = jobs or min(2, os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory(prefix="course-grade-") as home:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "helpers.course.grading_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(project, home),
+            cwd=project.root / "notebooks",
+            text=True,
+        )
         try:
-            worker = idle.get_nowait()
-        except Empty:
-            worker = _Worker(project, task)
-            workers.append(worker)
-        results = worker.mark(asked)
-        if worker.process.poll() is None:
-            idle.put(worker)
-        return number, results
+            with process.stdin as given:
+                json.dump(task, given)
+            for told in map(json.loads, process.stdout):
+                if "failed" in told:
+                    raise RunError(f"{chapter.name} does not run here: {told['failed']}.")
+                if told.get("open"):
+                    what = told["open"]
+                    print(f"On this system the answers could reach: {what}.", file=sys.stderr)
+                if "number" in told:
+                    yield told["number"], told["results"]
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
-    pool = ThreadPoolExecutor(jobs)
-    try:
-        for done in as_completed([pool.submit(mark, number) for number in submissions]):
-            yield done.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            worker.end()
+
+def _environment(project: Project, home: str) -> dict[str, str]:
+    own = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    return own | {
+        **dict.fromkeys(_THREADS, "1"),
+        **dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR"), home),
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "MPLBACKEND": "agg",
+        "PYTHONPATH": str(project.helpers.parent),
+        "PYTHONHASHSEED": "0",
+        "COURSE_ARTIFACTS": str(project.artifacts),
+        "COURSE_OFFLINE": "1",
+        "KERAS_HOME": os.environ.get("KERAS_HOME", str(Path.home() / ".keras")),
+    }
 
 
 def _hidden(project: Project, returned: Path) -> list[str]:
@@ -466,22 +401,6 @@ def _hidden(project: Project, returned: Path) -> list[str]:
 # The table.
 
 
-def _rows(one: Submission, chapter: Chapter | None, results: list[dict]) -> list[dict]:
-    return [
-        {
-            "assignment": chapter.name if chapter else "",
-            "student_id": one.student,
-            "exercise": result["exercise"],
-            "score": int(result["solved"]),
-            "max_score": 1,
-            "reason": _plain(result["reason"]),
-            "notebook": one.notebook,
-            "sha256": one.sha256,
-        }
-        for result in results
-    ]
-
-
 def _plain(text: str) -> str:
     """Return one line that a spreadsheet does not take for a formula."""
     text = " ".join(printable(text).split())[:300]
@@ -490,29 +409,22 @@ def _plain(text: str) -> str:
 
 def _write(out: Path, rest: list[dict], rows: dict[int, list[dict]]) -> list[dict]:
     table = [*rest, *(row for number in sorted(rows) for row in rows[number])]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_text(out, text.getvalue())
+    write_text(out, pd.DataFrame(table, columns=COLUMNS).to_csv(index=False, lineterminator="\n"))
     return table
 
 
 def _read(out: Path) -> dict[tuple, list[dict]]:
-    """Return the rows of a table of marks by assignment, student, notebook and its hash."""
+    """Return the rows of a table of marks by `Submission.key`."""
     if not out.exists():
         return {}
-    found: dict[tuple, list[dict]] = {}
     try:
-        with out.open(encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise RunError(f"{out} is no table of marks: name another file.")
-            for row in reader:
-                key = tuple(
-                    row[name] for name in ("assignment", "student_id", "notebook", "sha256")
-                )
-                found.setdefault(key, []).append(row)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
         raise RunError(f"{out} cannot be read: {error}.") from error
+    if tuple(table.columns) != COLUMNS:
+        raise RunError(f"{out} is no table of marks: name another file.")
+    found: dict[tuple, list[dict]] = {}
+    for row in table.to_dict("records"):
+        key = tuple(row[name] for name in ("assignment", "student_id", "notebook", "sha256"))
+        found.setdefault(key, []).append(row)
     return found

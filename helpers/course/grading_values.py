@@ -101,11 +101,7 @@ class Function:
 
     def __call__(self, *given: Any, **more: Any) -> Any:
         """Call it."""
-        return self._call("call", self._number, given, more)
-
-    def each(self, values: list) -> list:
-        """Call it for each of many values; one after the other they would travel too long."""
-        return self._call("each", self._number, (values,), {})
+        return self._call(self._number, given, more)
 
 
 def decode(data: Any, call: Callable[..., Any]) -> Any:
@@ -167,11 +163,9 @@ def update(old: Any, new: Any) -> None:
     elif isinstance(old, list):
         old[:] = new
     elif isinstance(old, dict):
-        for key in [key for key in old if key not in new]:
-            del old[key]
-        for key, value in new.items():
-            same = isinstance(old.get(key), np.ndarray) and np.shape(value) == old[key].shape
-            if same:
-                old[key][...] = value
-            else:
-                old[key] = value
+        kept = {key: value for key, value in old.items() if isinstance(value, np.ndarray)}
+        old.clear()
+        old.update(new)
+        for key in kept.keys() & new.keys():
+            if np.shape(new[key]) == kept[key].shape:  # the same array, with other values
+                kept[key][...], old[key] = new[key], kept[key]

@@ -80,6 +80,8 @@ def environment(root: Path, artifacts: Path, jobs: int = 1) -> dict[str, str]:
         # Neither a home that cannot be written nor the user's own style may reach a page.
         MPLCONFIGDIR=str(artifacts / "matplotlib"),
         PYDEVD_DISABLE_FILE_VALIDATION="1",
+        # Nobody looks at the bars of `helpers.base.progress` here.
+        TQDM_DISABLE="1",
         # The kernel's shell commands (pip, python) must be those of this environment.
         PATH=os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", os.defpath)]),
     )

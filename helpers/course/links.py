@@ -88,6 +88,42 @@ class LinkChapters(SphinxPostTransform):
         _replace(self.document, parts)
 
 
+class UnlinkAbsent(SphinxPostTransform):
+    """Make links to what the book does not hold plain text: a book may hold some chapters only.
+
+    A page counts as absent when the build names it so (``absent_pages``: page -> title), or
+    when the book has no chapter of its number. Any other link that leads nowhere stays a fault.
+    """
+
+    default_priority = 4  # before MyST and Sphinx resolve the references
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace links of the page."""
+        found = self.env.found_docs
+        numbers = {match[1] for name in found if (match := _CHAPTER.match(name))}
+        titles = self.config.absent_pages
+        no_terms = all(kind != "term" for kind, _ in self.env.get_domain("std").objects)
+        for link in list(self.document.findall(addnodes.pending_xref)):
+            name = self._page(link)
+            chapter = _CHAPTER.match(name)
+            if name in titles or (chapter and chapter[1] not in numbers):
+                shown = link.astext() or titles.get(name) or f"chapter {chapter[1]}"
+            elif link["reftype"] == "term" and no_terms:
+                shown = link.astext()
+            else:
+                continue
+            link.replace_self(nodes.inline("", shown))
+
+    def _page(self, link: addnodes.pending_xref) -> str:
+        """Return the page that a MyST link leads to, as Sphinx names it."""
+        if link["reftype"] != "myst":
+            return ""
+        target = link["reftarget"].split("#")[0]
+        if link.get("refdomain") != "doc" and target:
+            target = self.env.relfn2path(target, link["refdoc"])[0]
+        return re.sub(r"\.(md|ipynb)$", "", target)
+
+
 class LinkGlossary(SphinxPostTransform):
     """Make the first use of each term of the glossary in a chapter a link to its entry."""
 
@@ -150,6 +186,8 @@ def setup(app: Any) -> dict[str, bool]:
     """Register with Sphinx."""
     app.add_transform(NumberTitle)
     app.add_transform(KeepUnits)
+    app.add_config_value("absent_pages", {}, "env")
+    app.add_post_transform(UnlinkAbsent)
     app.add_post_transform(LinkChapters)
     app.add_post_transform(LinkGlossary)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

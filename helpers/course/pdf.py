@@ -39,7 +39,8 @@ def build(project: Project, only: Sequence[str] = (), solutions: bool = False) -
     Raises
     ------
     RunError
-        When no book is published, there is no Chromium, or it prints nothing.
+        When no book is published, it does not hold a chapter of `only`, there is no Chromium,
+        or it prints nothing.
     """
     html = project.html
     try:
@@ -49,9 +50,15 @@ def build(project: Project, only: Sequence[str] = (), solutions: bool = False) -
             "There is no book to print: publish it first, with `course book`."
         ) from error
     (html / "pdf").mkdir(exist_ok=True)
+    pages = [f"{name}.html" for name in toc_files(project.root / "_toc.yml")]
+    held = [page for page in pages if page in seal["files"]]  # the book may be one of some chapters
     jobs = {c.name: [f"notebooks/{c.name}.html"] for c in project.select(only)}
+    absent = [name for name, (page,) in jobs.items() if page not in held]
+    if only and absent:
+        raise RunError(f"The published book does not hold {absent[0]}: publish it first.")
+    jobs = {name: pages for name, pages in jobs.items() if name not in absent}
     if not only:
-        jobs["book"] = [f"{name}.html" for name in toc_files(project.root / "_toc.yml")]
+        jobs["book"] = held
     files = []
     for name, pages in jobs.items():
         target = html / "pdf" / f"{name}.pdf"

@@ -203,3 +203,12 @@ def toc_files(path: Path) -> list[str]:
         return own + [name for entry in below for name in walk(entry)]
 
     return walk(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def title_of(notebook: dict) -> str:
+    """Return the title in a notebook's first cell."""
+    first = "".join(notebook["cells"][0]["source"])
+    title = re.search(r"(?m)^#\s+(.+?)\s*$", first)
+    if not title:
+        raise RunError("A chapter's first cell must begin with a title: '# ...'.")
+    return title[1]

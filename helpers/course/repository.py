@@ -8,13 +8,15 @@ file, which are read without ``pyproject.toml`` (on Colab, on a phone);
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
 from helpers.base.errors import RunError
 from helpers.base.files import FileError, write_text
-from helpers.course.project import find
+from helpers.course import colab
+from helpers.course.project import find, toc_files
 
 #: Stands for the address until it is set. Nothing published links to it.
 PLACEHOLDER = "https://github.com/OWNER/REPOSITORY"
@@ -28,8 +30,9 @@ _FILES = (
     "CITATION.cff",
     "CONTRIBUTING.md",
     "book/*.md",
-    "notebooks/*.ipynb",
 )
+# The line of the README with the button for Colab.
+_README = re.compile(r"(?m)^<!-- colab -->.*$")
 
 
 def url(root: str | Path | None = None) -> str:
@@ -52,8 +55,38 @@ def url(root: str | Path | None = None) -> str:
         raise RunError(f"{path} has no Repository under [project.urls].") from error
 
 
+def places(address: str, config: dict) -> colab.Places:
+    """Return where the links of chapters lead.
+
+    Parameters
+    ----------
+    address : str
+        The repository's address.
+    config : dict
+        The content of ``_config.yml``. Where its ``html.baseurl`` names no other place, the
+        book is on the repository's GitHub Pages.
+    """
+    if address == PLACEHOLDER:
+        return colab.Places()
+    owner, name = address.removeprefix(_HOST).split("/")
+    book = (config.get("html") or {}).get("baseurl") or f"https://{owner.lower()}.github.io/{name}/"
+    branch = (config.get("repository") or {}).get("branch", "main")
+    return colab.Places(address, branch, book.rstrip("/") + "/")
+
+
+def places_of(root: Path) -> colab.Places:
+    """Return where the links of a clone's chapters lead."""
+    import yaml
+
+    config = root / "_config.yml"
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    return places(url(root), yaml.safe_load(text) or {})
+
+
 def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
     """Replace the current address by `address` in every file; return the files that changed.
+
+    The chapters get what Colab needs (:mod:`helpers.course.colab`), also when the address stays.
 
     Parameters
     ----------
@@ -75,7 +108,12 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
             f"{address!r} is not the address of a GitHub repository; "
             f"it looks like {_HOST}owner/name."
         )
+    import yaml
+
     folder = find(root).root
+    names = toc_files(folder / "_toc.yml")
+    chapters = [folder / f"{name}.ipynb" for name in names if name.startswith("notebooks/")]
+    leads = places(plain, {})
     old_name = url(folder).removeprefix(_HOST)
     new_name = plain.removeprefix(_HOST)
     # "github.com/o/n" in an address, "colab.research.google.com/github/o/n" in a launch link.
@@ -90,8 +128,18 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
                     f"{path} cannot be read: {error}; the address was not set."
                 ) from error
             new = pattern.sub(lambda match: match[1] + new_name, old)
+            if name == "_config.yml":
+                leads = places(plain, yaml.safe_load(new) or {})
+            if name == "README.md":
+                button = (
+                    f" {leads.badge(chapters[0].stem)}" if leads.repository and chapters else ""
+                )
+                new = _README.sub(f"<!-- colab -->{button}", new)
             if new != old:
                 changed[path] = new
+    for path, old, new in colab.dressed(chapters, leads):
+        if new != old:
+            changed[path] = json.dumps(new, indent=1, ensure_ascii=False) + "\n"
     # pyproject.toml last: after an interruption, it still has the old address to replace.
     for path in sorted(changed, key=lambda p: p.name == "pyproject.toml"):
         try:

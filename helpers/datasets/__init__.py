@@ -47,8 +47,8 @@ def load(
     Parameters
     ----------
     name : str or Settings
-        ``phantom``, ``cnmc``, ``taleqani``, ``all_idb``, ``snam``, or ``folders``
-        for the user's own images, one folder per class. A chapter's :class:`Settings`
+        The name of a module in ``helpers/datasets/readers``: ``phantom``, ``cnmc``, ..., or
+        ``folders`` for the user's own images, one folder per class. A chapter's :class:`Settings`
         contain all the other arguments.
     data_dir : path-like, optional
         Folder of a real data set, searched with all its sub-folders.
@@ -155,7 +155,7 @@ def load_with_report(
     for row, digest in zip(rows, memory.hashes(row["file"] for row in rows), strict=True):
         row["path"], row["sha256"] = row.pop("file").path, digest
         row.pop("label_source", None)
-        if name == "cnmc":
+        if hasattr(reader, "group_of"):
             row["group"] = reader.group_of(row["subject"])
     if hasattr(reader, "link"):
         reader.link(rows)
@@ -185,8 +185,7 @@ def _where(name: str) -> str:
 
 
 def _reader(name: str) -> ModuleType:
-    module = "cnmc" if name == "phantom" else name
-    return importlib.import_module(f"helpers.datasets.readers.{module}")
+    return importlib.import_module(f"helpers.datasets.readers.{name}")
 
 
 def _drawn(profile: Profile, seed: int) -> os.PathLike:

@@ -15,9 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tqdm import tqdm
-
-from helpers.base import arguments
+from helpers.base import arguments, progress
 from helpers.base.errors import DatasetError
 from helpers.base.files import locked, read_sealed, sealed, write_text
 from helpers.base.image_files import IMAGE_ENDINGS, is_black, open_file, open_image
@@ -313,8 +311,8 @@ class Memory:
                 todo.append(file)
         paths = [file.path for file in todo]
         with ThreadPoolExecutor(min(16, 4 * (os.cpu_count() or 1))) as threads:
-            bar = {"desc": "Reading", "unit": "file", "delay": 5, "leave": False}
-            results = tqdm(threads.map(compute, paths), total=len(paths), **bar)
+            bar = {"desc": "Reading", "unit": "file", "delay": 5}
+            results = progress.bar(threads.map(compute, paths), total=len(paths), **bar)
             for count, (file, value) in enumerate(zip(todo, results, strict=True), start=1):
                 self._known[self._key(file)][what] = value
                 if count % _SAVE_EVERY == 0:

@@ -71,7 +71,11 @@ def decode(path: str | os.PathLike, sha256: str = "") -> np.ndarray:
                     "without a new time, so delete the folder hashes among the artifacts first."
                 )
     except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror or error}.") from error
+        gone = isinstance(error, FileNotFoundError)
+        cure = (
+            " If it was deleted while the notebook was open, run it from the top." if gone else ""
+        )
+        raise ImageError(f"{path} cannot be read: {error.strerror or error}.{cure}") from error
     if found.problem:
         raise ImageError(f"{path} cannot be used as an image: {found.problem}.")
     height, width = found.height, found.width

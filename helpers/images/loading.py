@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
-from helpers.base import arguments, code, settings
+from helpers.base import arguments, code, progress, settings
 from helpers.base.errors import ImageError
 from helpers.base.files import kept, read_array
 from helpers.base.runtime import cores
@@ -152,7 +151,7 @@ def _build(path: Path, catalog: pd.DataFrame, shape: tuple, crop: bool):
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
     with (
-        tqdm(total=shape[0], desc="images", unit="", delay=1, disable=None) as bar,
+        progress.bar(total=shape[0], desc="images", unit="") as bar,
         # After an error, no worker may still write to the file when it is removed.
         contextlib.closing(_problems(_rows(catalog), shape[1], crop, path)) as batches,
     ):

@@ -21,7 +21,7 @@ from helpers.base.errors import ReportError
 from helpers.base.files import write_text
 from helpers.base.settings import Settings
 from helpers.catalog import splitting
-from helpers.datasets.origins import ORIGINS, Origin
+from helpers.datasets.origins import origin
 from helpers.predictions import calibration, collapse, metrics, thresholds
 from helpers.predictions.table import check
 from helpers.report.templates import code, number, render
@@ -98,7 +98,7 @@ def model_card(
         settings=settings,
         source=source,
         collapsed=record.get("collapsed") or collapse.judge(name, predictions),
-        origin=_origin(settings.dataset),
+        origin=origin(settings.dataset),
         positive=positive,
         negative=negative,
         record=record,
@@ -166,7 +166,7 @@ def data_sheet(catalog: pd.DataFrame, settings: Settings, traces: bool = True) -
         "data_sheet.md.j2",
         settings=settings,
         source="none",
-        origin=_origin(settings.dataset),
+        origin=origin(settings.dataset),
         classes=classes,
         unlabelled=len(catalog) - len(labelled),
         largest=f"{largest:.0%}",
@@ -225,12 +225,6 @@ def record_of(settings: Settings, name: str, catalog: pd.DataFrame | None = None
         if record.get("name") == name and given == wanted and same_rows:
             records.append((path.stat().st_mtime, str(path), record))
     return max(records, key=lambda entry: entry[:2])[2] if records else None
-
-
-def _origin(dataset: str) -> Origin:
-    if dataset not in ORIGINS:
-        raise ReportError(f"There is no origin of {dataset!r}; known are {', '.join(ORIGINS)}.")
-    return ORIGINS[dataset]
 
 
 def _with_interval(table: pd.DataFrame, *columns: str) -> list[list]:

@@ -7,6 +7,7 @@ Only training images are ever fitted: the number of epochs and steps is fixed be
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,7 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers import images
-from helpers.base import code, provenance
+from helpers.base import code, progress, provenance
 from helpers.base.errors import StudyError
 from helpers.base.files import kept, read_array
 from helpers.base.settings import Settings
@@ -213,10 +214,11 @@ def help_of_drawn_cells(settings: Settings, cells: np.ndarray) -> pd.DataFrame:
         ``drawn-<seed>`` and ``copies-<seed>`` for each training.
     """
     found = {}
-    for seed in range(settings.seed, settings.seed + budget(settings).seeds):
-        for way in WAYS:
-            table = filled_up(settings, "subject", way, seed, cells)
-            found[f"{way}-{seed}"] = table["score"]
+    seeds = range(settings.seed, settings.seed + budget(settings).seeds)
+    trainings = list(itertools.product(seeds, WAYS))
+    for seed, way in progress.bar(trainings, desc="trainings", unit=""):
+        table = filled_up(settings, "subject", way, seed, cells)
+        found[f"{way}-{seed}"] = table["score"]
     table = table.assign(**found)
     return table[table["split"] == "test"].reset_index(drop=True)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from helpers.base import code, provenance
+from helpers.base import code, progress, provenance
 from helpers.base.errors import StudyError
 from helpers.base.files import kept, read_csv, write_csv
 from helpers.base.settings import Settings
@@ -155,7 +155,7 @@ def _table(settings, build, pixels, target, fold, repeats) -> pd.DataFrame:
         network.optimizer.build(network.trainable_variables)
         fresh = [keras.ops.convert_to_numpy(v) for v in network.optimizer.variables]
         others = itertools.product(range(repeats), FACTORS["batch"], FACTORS["rate"])
-        for repeat, batch, rate in others:
+        for repeat, batch, rate in progress.bar(list(others), desc=name, unit="training"):
             rows_of = parts(fold, repeat)
             network.set_weights(starts[repeat])
             for variable, value in zip(network.optimizer.variables, fresh, strict=True):

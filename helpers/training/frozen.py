@@ -17,7 +17,7 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers import images as image_files
-from helpers.base import code, provenance, settings
+from helpers.base import code, progress, provenance, settings
 from helpers.base.errors import TrainingError
 from helpers.base.files import kept, read_array
 from helpers.catalog import augmentation
@@ -133,14 +133,12 @@ def _build(
     batch_size: int,
 ) -> None:
     """Write the features to `path` batch by batch: all of them may not fit into memory."""
-    from tqdm import tqdm
-
     if provenance.spares_xla():
         extractor.jit_compile = False
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with (
         open(path, "wb") as file,
-        tqdm(total=len(images), desc="features", unit="", delay=1, disable=None) as bar,
+        progress.bar(total=len(images), desc="features", unit="") as bar,
     ):
         np.lib.format.write_array_header_1_0(file, header)
         done = 0

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from helpers import catalog as catalogs
-from helpers.base import code, provenance
+from helpers.base import code, progress, provenance
 from helpers.base.errors import TrainingError
 from helpers.base.files import (
     atomic_path,
@@ -252,15 +252,13 @@ def _train(
 ) -> dict:
     """Train until `val_loss` no longer falls, again if it collapsed; return the record."""
     import keras
-    from tqdm import tqdm
 
     recipe = started["recipe"]
     target = np.zeros((len(catalog), 1), dtype=np.float32)
     used = np.concatenate([train, val])
     target[used, 0] = catalogs.target(catalog.iloc[used])
     state, copy = _resume(model, folder, started)
-    # The bar is for a terminal; on a page it would be an output.
-    bar = tqdm(total=recipe["epochs"], initial=state["epoch"], unit="epoch", disable=None)
+    bar = progress.bar(total=recipe["epochs"], initial=state["epoch"], unit="epoch")
     while state["epoch"] < min(recipe["epochs"], state["best"] + recipe["patience"]):
         begin = time.perf_counter()
         row = None

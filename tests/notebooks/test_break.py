@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 
 import pytest
 
@@ -54,6 +55,37 @@ def test_the_book_carries_banner_and_status_page(finished):
     assert 'alt="A line that rises"' in page
     status = (finished / "_build/html/book/status.html").read_text(encoding="utf-8")
     assert "02_files.html" in status
+
+
+def test_a_book_of_some_chapters_says_so_and_links_to_no_other(broken):
+    html = broken / "_build/html"
+
+    def words(name: str) -> str:
+        return re.sub(r"<[^>]+>", "", (html / name).read_text(encoding="utf-8"))
+
+    config = "title: A course\nsphinx: {extra_extensions: [helpers.course.links]}\n"
+    minicourse.change(broken / "_config.yml", "title: A course\n", config)
+    done = run(broken, "book", "--only", "02")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("This book holds chapter 02.\n")
+    assert not (html / "notebooks/01_lines.html").exists()
+    assert "This book holds chapter 02." in words("book/intro.html")
+    assert "01_lines" not in (html / "book/status.html").read_text()
+    assert "After lines." in words("notebooks/02_files.html")
+    told = course("pdf", "--only", "01", build=broken / "_build", root=broken)
+    assert told.returncode == 2
+    assert told.stderr == "The published book does not hold 01_lines: publish it first.\n"
+    # Chapters may be named without repeating --only; all of them are the whole book again.
+    done = run(broken, "book", "--only", "01", "02")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "This book holds" not in done.stdout + words("book/intro.html")
+    # A shortened table of contents does the same, also where the notebook is gone.
+    minicourse.change(broken / "_toc.yml", "  - file: notebooks/01_lines\n", "")
+    (broken / "notebooks/01_lines.ipynb").unlink()
+    done = run(broken)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "This book holds chapter 02." in words("book/intro.html")
+    assert "chapter 01" in words("book/intro.html")
 
 
 def test_a_collapsed_network_reaches_run_record_and_status(broken):

@@ -9,8 +9,21 @@ from __future__ import annotations
 import re
 
 from helpers.datasets.files import IMAGE_ENDINGS, NO_TABLE_OF_IT, File, LeftOut
+from helpers.datasets.origins import Origin
 
 EXPECTED = "names like Im001_1.jpg in im/ with xyc/ beside it (IDB1), or Im001_1.tif (IDB2)"
+#: What the pages and cards say about it.
+ORIGIN = Origin(
+    "ALL-IDB",
+    "University of Milan, on request, https://doi.org/10.1109/ICIP.2011.6115881",
+    "on request; never to be passed on",
+    "fields of blood smears (IDB1), or crops of them (IDB2)",
+    "not told: blocks or images stand in for patients",
+    ("IDB2 is cropped from IDB1: never split across the two.",),
+    who="The images are real. Nobody published whose they are: a subject is a block of "
+    "files or a field, not a person.",
+    banner="ALL-IDB",
+)
 SIZES = None  # fields came from two cameras
 #: Consecutive images that count as one subject, in IDB1 and in IDB2.
 BLOCK = {"idb1": 6, "idb2": 10}

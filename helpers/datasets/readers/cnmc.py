@@ -14,8 +14,24 @@ import pandas as pd
 from helpers.base.errors import DatasetError
 from helpers.catalog.table import UNLABELLED
 from helpers.datasets.files import IMAGE_ENDINGS, NO_TABLE_OF_IT, File, LeftOut
+from helpers.datasets.origins import Origin
 
 EXPECTED = "names like UID_11_1_2_all.bmp, in folders such as fold_0/all or all/ and hem/"
+#: What the pages and cards say about it.
+ORIGIN = Origin(
+    "C-NMC 2019",
+    "The Cancer Imaging Archive, https://doi.org/10.7937/tcia.2019.dc64i46r",
+    "CC BY 3.0",
+    "one segmented B-lymphoid cell of bone marrow on black, 450 x 450 pixels",
+    "patients and healthy people",
+    (
+        "Files that are identical byte for byte carry different subject ids; the course "
+        "joins such subjects before it splits.",
+        "One hospital, one stain, one microscope: nothing shows how a model fares elsewhere.",
+    ),
+    who="Each image shows one real cell of bone marrow; a subject is a person.",
+    banner="C-NMC 2019 (frames of single cells)",
+)
 #: The positive class: lymphoblasts.
 POSITIVE = "all"
 #: Width and height of the frames: training and preliminary test, final test.

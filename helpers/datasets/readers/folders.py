@@ -18,10 +18,25 @@ from collections.abc import Iterable
 from helpers.base.errors import DatasetError
 from helpers.catalog.table import UNLABELLED
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut, readable_name
-from helpers.datasets.readers.tables import Tables
+from helpers.datasets.origins import Origin
 from helpers.datasets.sampling import of_one_class
+from helpers.datasets.tables import Tables
 
 EXPECTED = "one folder per class with its images, such as healthy/1.png and sick/2.png"
+#: What the pages and cards say about it.
+ORIGIN = Origin(
+    "Images of one's own, one folder per class",
+    "the folder that the course was given",
+    "not told",
+    "what the images in the class folders show",
+    "those of a CSV file beside the images, or else single images",
+    (
+        "Without a table of subjects a split cannot keep the images of a person together.",
+        "Both classes may differ by where they were taken and not only by disease.",
+    ),
+    who="A subject is what the table of subjects says.",
+    banner="a folder of images, one folder per class",
+)
 SIZES = None  # images of any size
 #: Why an image without light is left out: `load_images` would look for its cell in vain.
 BLACK = "black all over"

@@ -13,9 +13,21 @@ from pathlib import Path
 
 from helpers.datasets.drawn import fields
 from helpers.datasets.files import IMAGE_ENDINGS, NO_TABLE_OF_IT, File, LeftOut, Memory
+from helpers.datasets.origins import Origin
 from helpers.datasets.sampling import of_one_class
 
 EXPECTED = "names like ALL_1.bmp and MM_1.bmp, with ALL_1_nucleus_mask.bmp and so on beside them"
+#: What the pages and cards say about it.
+ORIGIN = Origin(
+    "SN-AM",
+    "The Cancer Imaging Archive, https://doi.org/10.7937/tcia.2019.of2w8lxr",
+    "CC BY 3.0",
+    "fields of bone marrow, cells cropped with the masks of their nuclei",
+    "fields: which fields are of one patient is not told",
+    ("Both classes may differ by laboratory and not only by disease.",),
+    who="Nobody published whose images these are: a subject is a field, not a person.",
+    banner="SN-AM (fields of many cells, ALL and MM)",
+)
 #: The positive class: multiple myeloma.
 POSITIVE = "mm"
 #: None: fields have 2560x1920 pixels, but scaled copies are read as well.

@@ -9,8 +9,21 @@ from __future__ import annotations
 import re
 
 from helpers.datasets.files import IMAGE_ENDINGS, NO_TABLE_OF_IT, File, LeftOut
+from helpers.datasets.origins import Origin
 
 EXPECTED = "names like WBC-Benign-001.jpg and WBC-Malignant-Early-001.jpg below Original/"
+#: What the pages and cards say about it.
+ORIGIN = Origin(
+    "Taleqani Hospital ALL",
+    "Kaggle mehradaria/leukemia, https://doi.org/10.34740/KAGGLE/DSV/2175623",
+    "see its Kaggle page",
+    "a field of several cells of a blood smear, 224 x 224 pixels",
+    "blocks of consecutive files, **not patients**: the release has no patient ids",
+    ("A leak between patients cannot be ruled out by blocks.", "Exact duplicates occur."),
+    who="The images are real. Nobody published whose they are: a subject is a block of "
+    "consecutive files, not a person.",
+    banner="Taleqani ALL (fields of many cells)",
+)
 #: Width and height of the fields.
 SIZES = ((224, 224),)
 CLASSES = ("benign", "early", "pre", "pro")

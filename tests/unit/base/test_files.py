@@ -220,6 +220,21 @@ def test_a_disk_without_locks_is_served_without_one(tmp_path, monkeypatch, error
     assert kept(tmp_path / "a.txt", read, lambda path: path.write_text("42")) == "42"
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_disk_that_refuses_flock_gets_no_lock_and_no_mark_that_another_machine_waits_for(
+    tmp_path, monkeypatch, number
+):
+    """As Google Drive may: a machine that is lost must not leave a lock behind."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with locked(tmp_path / "a.lock"), locked(tmp_path / "a.lock"):  # the first one was lost
+        assert kept(tmp_path / "a.txt", read, lambda path: path.write_text("42")) == "42"
+
+
 def test_another_refusal_of_the_lock_is_not_hidden(tmp_path, monkeypatch):
     def refuse(self, *_, **__):
         raise OSError(errno.EIO, "broken")
@@ -393,9 +408,11 @@ DIRECT = {
     "app/prepare.py": "the file of `kept`",
     "app/store.py": "the file of `atomic_path`",
     "base/files.py": "the file of `atomic_path`",
+    "base/settings.py": "a copy, made again until it is whole: only then its source goes",
     "cells/field_crops.py": "the file of `kept`",
     "course/book.py": "the folder that the book is built from",
     "course/editions.py": "a copy in the folder that is renamed once it is whole",
+    "course/grading.py": "what the marking process reads: a pipe",
     "course/grading_values.py": "a temporary folder",
     "course/grading_worker.py": "no file on a disk: the process's own namespace",
     "course/pages.py": "pages of a book that is moved once it is whole",

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+from helpers.course.editions import write_student_edition
 
 ROOT = Path(__file__).resolve().parents[3]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -37,6 +40,8 @@ COLAB = {
     "kagglehub": "1.0.2",
     "pandas": "2.2.2",
 }
+#: What the course needs and Colab has not.
+NOT_ON_COLAB = {"torchstain"}
 #: What TensorFlow 2.20 itself asks for of the others.
 TENSORFLOW_NEEDS = ["numpy>=1.26.0", "protobuf>=5.28.0", "h5py>=3.11.0", "keras>=3.10.0"]
 
@@ -243,6 +248,84 @@ def test_pip_install_moves_none_of_what_colab_has(tmp_path):
     moved = {entry["metadata"]["name"].lower(): entry["metadata"]["version"] for entry in entries}
     assert not set(moved) & set(COLAB), moved
     assert "statsmodels" in moved  # it did look: what Colab is not said to have is installed
+
+
+@pytest.fixture(scope="module")
+def colab(uv_environment, tmp_path_factory):
+    """Yield a folder with an environment `env` like Colab's, Python 3.13 or 3.12; delete it."""
+    folder = tmp_path_factory.mktemp("colab")
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    path = [os.environ["PATH"], *map(str, sorted(pyenv.glob("3.1[23].*/bin"), reverse=True))]
+    environment = {**uv_environment, "PATH": os.pathsep.join(path)}
+
+    def uv(*arguments):
+        command = [sys.executable, "-m", "uv", *arguments]
+        return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+
+    for version in ("3.13", "3.12"):
+        done = uv("venv", "--seed", "--clear", "--python", version, "env")
+        if done.returncode == 0:
+            break
+    else:
+        pytest.skip(f"uv finds no Python 3.13 or 3.12: {done.stderr.strip()[-200:]}")
+    versions = {**COLAB, "pandas": "2.2.3"}  # 2.2.2 has no wheel for Python 3.13
+    wanted = [f"{name}=={version}" for name, version in versions.items()]
+    wanted += [n.name for n in DEPENDENCIES if n.name not in {*versions, *NOT_ON_COLAB}]
+    python = str(folder / "env" / "bin" / "python")
+    options = ["--only-binary", ":all:", "--python", python]
+    done = uv("pip", "install", *options, "ipykernel", *wanted)
+    if done.returncode:
+        skip_without_index(done.stderr)
+    assert done.returncode == 0, done.stderr
+    kernel = ["-m", "ipykernel", "install", "--prefix", str(folder), "--name", "colab"]
+    subprocess.run([python, *kernel], check=True, capture_output=True)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)  # 2 GB
+
+
+def installed(colab: Path) -> dict[str, str]:
+    """Return the version of each package in the environment."""
+    command = [colab / "env" / "bin" / "python", "-m", "pip", "list", "--format", "json"]
+    listed = json.loads(subprocess.check_output(command))
+    return {package["name"].lower(): package["version"] for package in listed}
+
+
+@pytest.mark.slow
+@pytest.mark.colab
+def test_chapters_run_on_colab_and_move_none_of_its_packages(colab, tmp_path):
+    """From a folder with nothing but a chapter of the edition and its wheel, by its own set-up."""
+    edition = {path.name: path for path in write_student_edition(tmp_path / "edition")}
+    content = colab / "content"
+    content.mkdir()
+    for name, path in edition.items():
+        if name.endswith(".whl") or name[:2] in ("01", "05"):
+            shutil.copy(path, content)
+    outside = ("COURSE_", "PYTHON", "VIRTUAL_ENV")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(outside)}
+    environment["JUPYTER_PATH"] = str(colab / "share" / "jupyter")
+    options = ["-k", "colab", "-p", "PROFILE", "smoke", "--execution-timeout", "600"]
+    before = installed(colab)
+    assert HELD.items() <= before.items()
+    for path in sorted(content.glob("*.ipynb")):
+        done = subprocess.run(
+            [sys.executable, "-m", "papermill", path.name, f"done-{path.name}", *options],
+            env=environment,
+            cwd=content,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "Ready: helpers" in (content / f"done-{path.name}").read_text(encoding="utf-8")
+    after = installed(colab)
+    assert {name: after[name] for name in before} == before
+    assert set(after) - set(before) == {PYPROJECT["name"], *NOT_ON_COLAB}
+    said = subprocess.check_output(
+        [colab / "env" / "bin" / "course", "data", "all_idb"],
+        env=environment,
+        cwd=content,
+        text=True,
+    )
+    assert "DATASET=all_idb" in said
 
 
 @pytest.mark.parametrize("folder", ["/tmp/teacher's cells", "/tmp/a 'b' c"])

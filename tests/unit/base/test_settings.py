@@ -55,3 +55,37 @@ def test_what_the_running_keras_says_counts_more_than_the_file(file, monkeypatch
             settings.read()
     else:
         settings.read()
+
+
+def test_finished_results_are_kept_elsewhere_and_images_are_not(monkeypatch, tmp_path):
+    """As Google Drive on Colab: the next machine finds the runs, and makes images again."""
+    drive = tmp_path / "drive"
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "machine 1"))
+    monkeypatch.delenv(settings.KEEP, raising=False)
+    first = settings.read(profile="smoke")
+    (first.folder("runs", "before") / "record.json").write_text("1")
+    monkeypatch.setenv(settings.KEEP, str(drive))
+    (first.folder("runs", "after") / "record.json").write_text("2")
+    (first.folder("predictions") / "table.csv").write_text("3")
+    (first.folder("leukocytes") / "images.npy").write_text("many bytes")
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "machine 2"))
+    second = settings.read(profile="smoke")
+    records = {p.parent.name: p.read_text() for p in second.folder("runs").glob("*/record.json")}
+    assert records == {"before": "1", "after": "2"}
+    assert second.artifacts.joinpath("phantom-smoke-24", "runs").is_symlink()
+    assert (second.folder("predictions") / "table.csv").read_text() == "3"
+    assert not list(second.folder("leukocytes").iterdir())
+    kept = {p.relative_to(drive).as_posix() for p in drive.rglob("*") if p.is_file()}
+    run = "phantom-smoke-24"
+    assert kept == {
+        f"{run}/{p}"
+        for p in ("runs/before/record.json", "runs/after/record.json", "predictions/table.csv")
+    }
+
+
+def test_keeping_may_be_moved_to_another_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "machine"))
+    course = settings.read(profile="smoke")
+    for name in ("one", "two"):
+        monkeypatch.setenv(settings.KEEP, str(tmp_path / name))
+        assert course.folder("runs").resolve() == tmp_path / name / "phantom-smoke-24" / "runs"

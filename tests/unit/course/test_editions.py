@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import re
 import zipfile
@@ -188,23 +187,31 @@ def test_wheel_comes_with_the_edition_and_holds_no_solution(real_edition):
             assert len(there) <= len(own) / 2, f"{chapter.name}: {there}"
 
 
-def test_set_up_cell_of_the_edition_says_whom_to_ask(real_edition, tmp_path, monkeypatch):
+def test_the_edition_has_the_set_up_and_forms_of_the_course_but_no_link_out_of_itself(
+    real_edition,
+):
+    course = {c.path.name: nbformat.read(c.path, as_version=4) for c in find().chapters}
     for path in real_edition[".ipynb"]:
-        (setup,) = (
-            cell.source
-            for cell in nbformat.read(path, as_version=4).cells
-            if "setup" in cell.metadata.get("tags", [])
-        )
-        assert "OWNER" not in setup
-    asked = []
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr("subprocess.run", lambda command, check: asked.append(command))
-    with pytest.raises(ModuleNotFoundError, match="Ask your instructor"):
-        exec(setup, {})
-    (tmp_path / "wbc_cancer_course-9-py3-none-any.whl").touch()
-    exec(setup, {})
-    assert asked[0][-1] == str(tmp_path / "wbc_cancer_course-9-py3-none-any.whl")
+        edition = nbformat.read(path, as_version=4)
+        forms = [
+            c for c in edition.cells if {"setup", "parameters"} & set(c.metadata.get("tags", []))
+        ]
+        assert len(forms) == 2
+        assert all(cell in course[path.name].cells for cell in forms)
+        assert "OWNER" not in nbformat.writes(edition)
+        assert edition.metadata.colab == {"provenance": [], "toc_visible": True}
+        assert not re.search(r"\]\(\.\./", "".join(c.source for c in edition.cells))
+
+
+def test_links_to_colab_stay_in_the_course(clone, tmp_path):
+    """They would open the instructor's own copy, with the solutions."""
+    path = clone / "notebooks" / "01_a.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    link = new_markdown_cell("[Colab](https://colab...)", metadata={"tags": ["colab-links"]})
+    notebook.cells.insert(1, link)
+    nbformat.write(notebook, path)
+    written = {path.name: path for path in write_student_edition(tmp_path / "edition", clone)}
+    assert "https://colab..." not in written["01_a.ipynb"].read_text()
 
 
 @pytest.mark.slow

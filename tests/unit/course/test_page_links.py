@@ -40,27 +40,54 @@ See chapters 07 (this) and 05: its blast, its blast.
 """
 
 
+def build(root, **pages: str) -> str:
+    """Build a small book in `root` and return its warnings."""
+    application = pytest.importorskip("sphinx.application")
+    from sphinx.util.docutils import docutils_namespace
+
+    config = "extensions = ['myst_parser', 'helpers.course.links']\nhtml_theme = 'basic'\n"
+    for name, text in {**pages, "conf.py": config + pages.get("conf.py", "")}.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    with (root / "warnings.txt").open("w+") as warnings, docutils_namespace():
+        folders = (root, root, root / "html", root / "trees")
+        application.Sphinx(*folders, "html", status=None, warning=warnings).build()
+        warnings.seek(0)
+        return warnings.read()
+
+
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
     """The pages of a small book: their article as HTML, by name."""
-    application = pytest.importorskip("sphinx.application")
     root = tmp_path_factory.mktemp("book")
-    for name, text in {
-        "conf.py": "extensions = ['myst_parser', 'helpers.course.links']\nhtml_theme = 'basic'\n",
+    pages = {
         "index.md": "# Book\n\n```{toctree}\nglossary\nnotebooks/05_one\nnotebooks/07_two\n```\n",
         "glossary.md": GLOSSARY,
         "notebooks/05_one.md": FIRST,
         "notebooks/07_two.md": TWO,
-    }.items():
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text(text, encoding="utf-8")
-    warnings = (root / "warnings.txt").open("w+")
-    folders = (root, root, root / "html", root / "trees")
-    app = application.Sphinx(*folders, "html", status=None, warning=warnings)
-    app.build()
-    warnings.seek(0)
-    assert warnings.read() == ""
+    }
+    assert build(root, **pages) == ""
     return {p.stem: p.read_text(encoding="utf-8") for p in (root / "html").rglob("*.html")}
+
+
+def test_links_to_what_the_book_does_not_hold_become_text_and_others_stay_faults(tmp_path):
+    text = (
+        "# One\n\n[](03_gone.ipynb), [the third](03_gone.ipynb#part), [](../book/other.md), "
+        "[](09_never.ipynb), {term}`blast`, [](../book/typo.md), [](05_typo.ipynb).\n"
+    )
+    pages = {
+        "conf.py": "absent_pages = {'notebooks/03_gone': 'Gone', 'book/other': 'Other'}\n",
+        "index.md": "# Book\n\n```{toctree}\nnotebooks/05_one\n```\n",
+        "notebooks/05_one.md": text,
+    }
+    told = build(tmp_path, **pages)
+    assert told.count("WARNING") == 2
+    assert "typo.md" in told
+    assert "05_typo" in told
+    page = (tmp_path / "html/notebooks/05_one.html").read_text(encoding="utf-8")
+    plain = re.sub(r"<[^>]+>", "", page)
+    assert "Gone, the third, Other, chapter 09, blast, " in plain
+    assert [target for target, _ in links(page) if "typo" not in target] == []
 
 
 def links(page: str) -> list[tuple[str, str]]:

@@ -5,8 +5,9 @@ import pytest
 
 from helpers.base import files
 from helpers.base.errors import RunError
-from helpers.course import repository
+from helpers.course import colab, repository
 from helpers.course.project import find
+from tests import minicourse
 
 OLD = repository.PLACEHOLDER
 NEW = "https://github.com/somebody/blood-cells.course"
@@ -17,28 +18,41 @@ def clone(tmp_path):
     """A clone with the address in every kind of place."""
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "book").mkdir()
-    notebook = {"cells": [{"cell_type": "code", "source": [f'REPOSITORY = "{OLD}"\n']}]}
+    cells = [
+        minicourse.markdown("# Lines\n\nSee [a word](../book/intro.md#here)."),
+        minicourse.code("...", "setup"),
+        minicourse.code(minicourse.PARAMETERS, "parameters"),
+    ]
+    for name, title in (("01_a", "Lines"), ("02_b", "Files")):
+        text = cells[0]["source"].replace("Lines", title)
+        content = minicourse.notebook({**cells[0], "source": text}, *cells[1:])
+        minicourse.write(tmp_path / "notebooks" / f"{name}.ipynb", content)
     files = {
-        "_toc.yml": "root: book/intro\n",
+        "_toc.yml": "root: book/intro\nchapters:\n- file: notebooks/01_a\n- file: notebooks/02_b\n",
         "pyproject.toml": f'[project]\nname = "x"\n[project.urls]\nRepository = "{OLD}"\n',
         "_config.yml": f"repository:\n  url: {OLD}\n",
-        "README.md": f"See {OLD}.\n[Colab](https://colab.research.google.com/github/OWNER/REPOSITORY"
+        "README.md": f"<!-- colab -->\nSee {OLD}.\n[Colab](https://colab.research.google.com/github/OWNER/REPOSITORY"
         f"/blob/main/notebooks/01.ipynb) git+{OLD}.git {OLD}-other\n",
         "CITATION.cff": f'repository-code: "{OLD}"\n',
-        "notebooks/01_a.ipynb": json.dumps(notebook, indent=1),
         "book/intro.md": f"<{OLD}/issues>\n",
         "book/other.md": "nothing of it\n",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
+    repository.set_repository(OLD, tmp_path)
     return tmp_path
+
+
+def cells_of(path):
+    """Return the sources of a chapter's cells by id."""
+    return {c["id"]: "".join(c["source"]) for c in json.loads(path.read_text())["cells"]}
 
 
 def test_address_is_set_everywhere_at_once(clone):
     changed = {path.relative_to(clone).as_posix() for path in repository.set_repository(NEW, clone)}
     assert changed == {
         *("pyproject.toml", "_config.yml", "README.md", "CITATION.cff"),
-        *("notebooks/01_a.ipynb", "book/intro.md"),
+        *("notebooks/01_a.ipynb", "notebooks/02_b.ipynb", "book/intro.md"),
     }
     assert repository.url(clone) == NEW
     readme = (clone / "README.md").read_text()
@@ -46,9 +60,44 @@ def test_address_is_set_everywhere_at_once(clone):
     assert "google.com/github/somebody/blood-cells.course/blob/main" in readme
     assert f"git+{NEW}.git" in readme
     assert f"{OLD}-other" in readme, "another repository, whose name begins alike"
-    assert json.loads((clone / "notebooks/01_a.ipynb").read_text())["cells"][0]["source"] == [
-        f'REPOSITORY = "{NEW}"\n'
-    ]
+    assert f'REPOSITORY = "0.1.0", "{NEW}"' in cells_of(clone / "notebooks/01_a.ipynb")["cell-1"]
+
+
+def test_badge_and_links_appear_with_the_address(clone):
+    first, last = clone / "notebooks/01_a.ipynb", clone / "notebooks/02_b.ipynb"
+    assert (
+        "colab.research"
+        not in first.read_text() + (clone / "README.md").read_text().split("See")[0]
+    )
+    repository.set_repository(NEW, clone)
+    colab = (
+        "https://colab.research.google.com/github/somebody/blood-cells.course/blob/main/notebooks"
+    )
+    book = "https://somebody.github.io/blood-cells.course/"
+    cells = cells_of(first)
+    assert list(cells)[:2] == ["cell-0", "colab-links-top"]
+    assert f"colab-badge.svg)]({colab}/01_a.ipynb)" in cells["colab-links-top"]
+    assert f"({book}notebooks/01_a.html)" in cells["colab-links-top"]
+    assert cells["colab-links-end"] == f"[Next chapter: 02 *Files*]({colab}/02_b.ipynb)"
+    assert f"[a word]({book}book/intro.html#here)" in cells["cell-0"], (
+        "no file is beside it on Colab"
+    )
+    assert "Next chapter" not in last.read_text()
+    assert "<!-- colab --> [![Open in Colab]" in (clone / "README.md").read_text()
+
+
+def test_the_book_may_be_elsewhere_and_the_branch_have_another_name(clone):
+    config = clone / "_config.yml"
+    config.write_text(
+        f"repository:\n  url: {OLD}\n  branch: course\nhtml:\n  baseurl: https://uni.edu/wbc\n"
+    )
+    before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
+    repository.set_repository(NEW, clone)
+    cells = cells_of(clone / "notebooks/01_a.ipynb")
+    assert "(https://uni.edu/wbc/book/intro.html#here)" in cells["cell-0"]
+    assert "blood-cells.course/blob/course/notebooks/01_a" in cells["colab-links-top"]
+    repository.set_repository(OLD, clone)
+    assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
 
 
 def test_setting_it_again_changes_nothing_and_another_time_sets_the_other(clone):
@@ -108,7 +157,11 @@ def test_this_clone_says_the_same_address_everywhere():
         and present in (root / name).read_text(encoding="utf-8")
     }
     assert {"pyproject.toml", "_config.yml", "README.md", "CITATION.cff"} <= holders
-    assert {f"notebooks/{c.path.name}" for c in find().chapters} <= holders
+    chapters = [chapter.path for chapter in find().chapters]
+    leads = repository.places_of(root)
+    assert leads.repository == ("" if present == OLD else present)
+    assert all(old == new for _, old, new in colab.dressed(chapters, leads))
+    holders -= {f"notebooks/{path.name}" for path in chapters}
     reached = {
         path.relative_to(root).as_posix()
         for place in repository._FILES

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from helpers.course import checks, messages
+from helpers.course import checks, messages, repository
 from helpers.course.project import Chapter, Project
 from tests import minicourse
 from tests.minicourse import PARAMETERS, code, markdown
@@ -110,14 +110,21 @@ def test_each_fault_is_named(tmp_path, told):
 
 def test_set_up_cells_that_differ_and_notebooks_outside_of_the_book(tmp_path):
     root = minicourse.make(tmp_path / "course")
-    for name, text in (("01_lines", "import sys"), ("02_files", "import os")):
+    (root / "pyproject.toml").write_text(
+        f'[project.urls]\nRepository = "{repository.PLACEHOLDER}"\n'
+    )
+    for name in ("01_lines", "02_files"):
         path = root / "notebooks" / f"{name}.ipynb"
         notebook = json.loads(path.read_text())
-        notebook["cells"].insert(1, {**code(text, "setup"), "id": "setup"})
+        notebook["cells"].insert(1, {**code("import sys", "setup"), "id": "setup"})
         minicourse.write(path, notebook)
+    repository.set_repository(repository.PLACEHOLDER, root)
+    assert "differ" not in "".join(checks.check_sources(Project(root, root / "_build")))
+    minicourse.change(root / "notebooks" / "02_files.ipynb", "import subprocess", "import os")
     minicourse.write(root / "notebooks" / "03_lost.ipynb", sound())
     told = "\n".join(checks.check_sources(Project(root, root / "_build")))
-    assert "set-up cells differ between: 01_lines / 02_files" in told
+    assert "02_files: its set-up, parameters, links or metadata for Colab differ" in told
+    assert "01_lines: its set-up" not in told
     assert "03_lost.ipynb is not in _toc.yml" in told
 
 

@@ -69,12 +69,37 @@ _X = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"  # sha25
 def test_cnmc_is_fetched_and_checked_where_it_lies(kaggle, copy):
     kaggle.answers += [copy]
     before = sorted(copy.rglob("*"))
-    done = run("cnmc")
+    done = run("cnmc", "--verify")
     assert done.exit_code == 0, done.output
     assert kaggle.calls == [("andrewmvd/leukemia-classification", None)]
     assert "1 of 1 files of the release are there, all intact (complete copy)." in done.output
     assert f"DATA_DIR={copy}" in done.output
     assert sorted(copy.rglob("*")) == before  # Colab's mount is read only
+
+
+def test_it_is_checked_on_request_only(kaggle, copy, monkeypatch):
+    kaggle.answers += [copy]
+    monkeypatch.setattr(checks, "verify", lambda folder: pytest.fail("10 GB were read"))
+    done = run("cnmc")
+    assert done.exit_code == 0
+    assert "No file was checked" in done.output
+
+
+def test_outside_of_a_clone_it_ends_in_the_lines_for_a_notebook(
+    kaggle, copy, monkeypatch, tmp_path
+):
+    (tmp_path / "content").mkdir()
+    monkeypatch.chdir(tmp_path / "content")
+    mount = copy.rename(copy.with_name("it's a mount"))
+    kaggle.answers += [mount]
+    before = [(path, path.stat().st_mtime_ns) for path in sorted(mount.rglob("*"))]
+    done = run("cnmc")
+    assert "make" not in done.output
+    lines = done.output.splitlines()[-2:]
+    values: dict[str, str] = {}
+    exec("\n".join(lines), values)
+    assert (values["DATASET"], values["DATA_DIR"]) == ("cnmc", str(mount))
+    assert [(path, path.stat().st_mtime_ns) for path in sorted(mount.rglob("*"))] == before
 
 
 def test_out_is_where_kagglehub_keeps_it(kaggle, copy, tmp_path):
@@ -121,7 +146,7 @@ def test_a_wall_of_words_becomes_a_few():
 def test_a_spoilt_download_fails(kaggle, copy):
     next(copy.rglob("*.bmp")).write_bytes(b"y")
     kaggle.answers += [copy]
-    done = run("cnmc")
+    done = run("cnmc", "--verify")
     assert done.exit_code == 1
     assert "NOT ALL INTACT" in done.output
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import catalog as catalogs
+from helpers.base.settings import DATASETS
 from helpers.catalog import splitting
 from helpers.datasets.copies.index import as_catalog
-from helpers.datasets.origins import ORIGINS, described
+from helpers.datasets.origins import described
 from tests.unit import chapter_page
 from tests.unit.chapter_page import missed, verdict
 
@@ -145,7 +146,7 @@ def test_the_interval_of_the_page_is_that_of_the_helper(page):
 
 def test_every_data_set_is_described_in_words():
     catalog = people()
-    for name in ORIGINS:
+    for name in DATASETS:
         counted, sentence = described(name, catalog).split("\n", 1)
         assert counted.startswith(f"{len(catalog):,} images of 24 subjects, 3 to ")
         assert sentence.endswith(".")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import asdict
 from html.parser import HTMLParser
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from helpers import catalog as catalogs
 from helpers.base import code, settings
 from helpers.base.errors import ReportError
-from helpers.datasets.origins import ORIGINS
+from helpers.datasets.origins import origin
 from helpers.predictions import metrics
 from helpers.predictions.table import COLUMNS
 from helpers.report import cards, templates
@@ -156,8 +157,9 @@ def test_the_data_sheet_counts(tmp_path):
 
 
 def test_every_data_set_has_an_origin(tmp_path):
-    assert set(ORIGINS) == set(settings.DATASETS)
-    with pytest.raises(ReportError, match="'mine'"):
+    for name in settings.DATASETS:
+        assert all(asdict(origin(name)).values()), name
+    with pytest.raises(settings.SettingsError, match="'mine'"):
         cards.data_sheet(smears(), course(tmp_path, "mine"))
 
 
