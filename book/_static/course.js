@@ -1,4 +1,4 @@
-/* Figures that can be enlarged on a telephone, and print that is dark on white. */
+/* Figures that can be enlarged on a telephone, tables that fade, print that is dark on white. */
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a.enlarge");
@@ -8,6 +8,16 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   link.classList.toggle("large");
 });
+
+const fade = (box) => {
+  box.classList.toggle("more", box.scrollWidth - box.clientWidth - box.scrollLeft > 2);
+};
+const watch = new ResizeObserver((seen) => seen.forEach(({ target }) => fade(target)));
+document.querySelectorAll("article :is(.text_html, .pst-scrollable-table-container)").forEach(
+  (box) => {
+    watch.observe(box);
+    box.addEventListener("scroll", () => fade(box), { passive: true });
+  });
 
 let before = "light";
 addEventListener("beforeprint", () => {

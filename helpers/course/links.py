@@ -32,7 +32,7 @@ EVERYDAY = {
     "width",
 }  # fmt: skip
 #: No link is put into these: what they show has a link, is code, or is a heading.
-_CLOSED = (nodes.reference, nodes.literal, nodes.title, nodes.raw, nodes.math, nodes.table)
+_CLOSED = (nodes.reference, nodes.literal, nodes.title, nodes.raw, nodes.math)
 _CLOSED += (nodes.literal_block, nodes.math_block, addnodes.pending_xref, nodes.target)
 
 
@@ -153,23 +153,25 @@ class LinkGlossary(SphinxPostTransform):
                     at = use.end()
             yield nodes.Text(text[at:])
 
-        _replace(self.document, parts)
+        _replace(self.document, parts, (*_CLOSED, nodes.table))
 
 
-def _replace(document: nodes.document, parts: Callable[[str, bool], Iterator]) -> None:
-    """Put what `parts` makes of a text in its place, outside links, code and headings."""
-    for text in list(_open_texts(document)):
+def _replace(
+    document: nodes.document, parts: Callable[[str, bool], Iterator], closed: tuple = _CLOSED
+) -> None:
+    """Put what `parts` makes of a text in its place, outside nodes of the classes `closed`."""
+    for text in list(_open_texts(document, closed)):
         new = list(parts(text.astext(), isinstance(text.parent, nodes.emphasis)))
         if len(new) > 1:
             text.parent.replace(text, [node for node in new if node.astext()])
 
 
-def _open_texts(node: nodes.Element) -> Iterator[nodes.Text]:
+def _open_texts(node: nodes.Element, closed: tuple) -> Iterator[nodes.Text]:
     for child in node.children:
         if isinstance(child, nodes.Text):
             yield child
-        elif not isinstance(child, _CLOSED):
-            yield from _open_texts(child)
+        elif not isinstance(child, closed):
+            yield from _open_texts(child, closed)
 
 
 def _link(shown: str, kind: str, target: str, page: str) -> addnodes.pending_xref:

@@ -30,6 +30,14 @@ A blast is immature. Blasts grow. See chapter 07, chapters 07 and 09, and chapte
 The kernel of the matter is 5 mm long, MM is not. A `blast` in code. A *kernel* is small.
 NumPy has a random generator.
 """
+TWO = """# Two
+
+See chapters 07 (this) and 05: its blast, its blast.
+
+| what | where |
+| --- | --- |
+| kernel | chapter 05 |
+"""
 
 
 def build(root, **pages: str) -> str:
@@ -56,7 +64,7 @@ def html(tmp_path_factory):
         "index.md": "# Book\n\n```{toctree}\nglossary\nnotebooks/05_one\nnotebooks/07_two\n```\n",
         "glossary.md": GLOSSARY,
         "notebooks/05_one.md": FIRST,
-        "notebooks/07_two.md": "# Two\n\nSee chapters 07 (this) and 05: its blast, its blast.\n",
+        "notebooks/07_two.md": TWO,
     }
     assert build(root, **pages) == ""
     return {p.stem: p.read_text(encoding="utf-8") for p in (root / "html").rglob("*.html")}
@@ -104,5 +112,5 @@ def test_cited_chapters_and_the_first_use_of_a_term_are_links(html):
         ("../glossary.html#term-MM", "MM"),
         ("../glossary.html#term-kernel", "kernel"),
     ]
-    assert [text for _, text in links(html["07_two"])] == ["05", "blast"]
+    assert [text for _, text in links(html["07_two"])] == ["05", "blast", "chapter 05"]
     assert links(html["glossary"]) == []
