@@ -112,6 +112,8 @@ def _shown(value: Any) -> str:
     if kind in ("list", "tuple"):
         inside = ", ".join([*map(_shown, value[:9]), *["..."] * (len(value) > 9)])
         text = f"[{inside}]" if kind == "list" else f"({inside})"
+    elif kind in ("set", "frozenset"):
+        text = f"{{{', '.join(sorted(map(_shown, value)))}}}" if value else f"{kind}()"
     elif kind == "dict":
         text = f"{{{', '.join(f'{key!r}: {_shown(one)}' for key, one in value.items())}}}"
     else:
