@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pandas as pd
@@ -207,7 +206,6 @@ class TestBuilt:
         import shutil
 
         shutil.copytree(smoke_build / "html", tmp_path / "html")
-        (tmp_path / "html" / book.SEAL).write_text(json.dumps({"files": {}}))
         name = chapters[0].removeprefix("notebooks/").removesuffix(".html")
         file = tmp_path / "html" / "pdf" / f"{name}.pdf"
         pages_of = {}
