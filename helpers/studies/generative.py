@@ -41,7 +41,7 @@ class Budget(NamedTuple):
 
 BUDGETS = {
     "smoke": Budget(48, 16, 2, 48, 20, 2, 1),
-    "quick": Budget(48, 32, 10, 48, 300, 3, 2),
+    "quick": Budget(48, 32, 12, 48, 400, 3, 2),
     "full": Budget(128, 64, 100, 64, 6000, 5, 30),
 }
 #: What else lies on a slide, or gets into a folder of cells.
@@ -87,6 +87,7 @@ def fit_autoencoder(pixels: np.ndarray, latent: int, epochs: int, seed: int = 24
     keras.utils.set_random_seed(seed)
     model = autoencoder.build(pixels.shape[1], latent, seed)
     model.compile(keras.optimizers.Adam(2e-3), "mse")
+    model.optimizer.build(model.trainable_variables)  # else Keras traces the step twice
     model.fit(pixels, pixels / np.float32(255), epochs=epochs, batch_size=16, verbose=0)
     return model
 
@@ -342,6 +343,7 @@ def _classifier(pixels: np.ndarray, truth: np.ndarray, rounds: int, seed: int) -
     model = custom_cnn.build(pixels.shape[1], seed, augment=True)
     use_logits(model)
     model.compile(keras.optimizers.Adam(1e-3), keras.losses.BinaryCrossentropy(from_logits=True))
+    model.optimizer.build(model.trainable_variables)  # else Keras traces the step twice
     model.fit(pixels, truth, epochs=rounds, batch_size=32, verbose=0)
     return model
 
