@@ -138,6 +138,7 @@ def train(
         keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=False if provenance.spares_xla() else "auto",
     )
+    model.optimizer.build(model.trainable_variables)  # else Keras traces the step twice
     losses, drawn = [], draw(bags, target, np.random.default_rng(seed))
     for _, (cells, truth) in zip(range(steps), drawn, strict=False):
         model.reset_metrics()  # otherwise Keras returns the mean over all steps so far

@@ -98,6 +98,7 @@ def compiled(
         keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smooth),
         jit_compile=False,  # to compile less is faster where a training is short
     )
+    network.optimizer.build(network.trainable_variables)  # else Keras traces the step twice
     return network
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.base.errors import CellError
-from helpers.cells.segmentation import Segmentation, dice, segment_cell, segment_field
+from helpers.cells.segmentation import Segmentation, cut_out, dice, segment_cell, segment_field
 from helpers.cells.segmentation.nucleus import part_touching
 from helpers.datasets.drawn import fields as phantom_fields
 from helpers.datasets.drawn import frames as phantom
@@ -417,3 +417,13 @@ def test_segmentation_benchmark_smear(benchmark, simulated):
 
 def test_segmentation_benchmark_field(benchmark, fields):
     benchmark(segment_field, fields[0][0].image)
+
+
+@pytest.mark.parametrize("radius", [1.0, 2.5, 7.3])
+def test_what_is_opened_and_grown_is_as_in_scikit_image(radius):
+    from skimage.morphology import isotropic_dilation, isotropic_opening
+
+    mask = cv2.GaussianBlur(np.random.default_rng(3).random((90, 81)), (0, 0), 4) > 0.5
+    np.testing.assert_array_equal(cut_out._grown(mask, radius), isotropic_dilation(mask, radius))
+    np.testing.assert_array_equal(cut_out._opened(mask, radius), isotropic_opening(mask, radius))
+    assert not cut_out._opened(np.zeros((20, 20), bool), radius).any()

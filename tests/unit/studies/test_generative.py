@@ -148,6 +148,17 @@ def test_the_mean_score_of_a_subject_is_judged():
     assert np.isnan(generative.subject_auc(rows[rows["positive"] == 1], "score"))
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_auc_by_ranks_is_that_of_scikit_learn_with_ties_too(seed):
+    from sklearn.metrics import roc_auc_score
+
+    rng = np.random.default_rng(seed)
+    scores, truth = rng.integers(0, 6, 30) / 5, rng.permutation(np.arange(30) % 3 == 0).astype(int)
+    subjects = [f"p{n}" for n in range(30)]
+    rows = pd.DataFrame({"subject": subjects, "positive": truth, "score": scores})
+    assert np.isclose(generative.subject_auc(rows, "score"), roc_auc_score(truth, scores))
+
+
 def test_an_alarm_that_always_and_one_that_never_rings():
     errors, subjects = np.linspace(0, 1, 40), pd.Series([f"s{n % 8}" for n in range(40)])
     value, low, high = generative.alarm(errors, subjects, errors + 2, 300, 24)
