@@ -213,6 +213,8 @@ def _staged_config(config: str, absent: dict[str, str] | None = None) -> str:
     if absent:
         sphinx = values.setdefault("sphinx", {})
         sphinx["config"] = {**sphinx.get("config", {}), "absent_pages": absent}
+        extensions = sphinx.setdefault("extra_extensions", [])
+        extensions += {"helpers.course.links"} - set(extensions)
     address = values.get("repository", {}).get("url", repository.PLACEHOLDER)
     html = values.setdefault("html", {})
     if address == repository.PLACEHOLDER:

@@ -233,13 +233,18 @@ def test_a_faulty_page_is_not_published(broken, file, old, new, told):
         assert seal(broken) == before
 
 
-def test_only_one_chapter_does_not_publish_a_part(tmp_path):
+def test_a_part_is_published_only_when_asked_for_and_says_so(tmp_path):
     root = minicourse.make(tmp_path / "course")
-    done = run(root, "book", "--only", "01")
-    assert done.returncode == 2
-    assert "02_files (not executed yet)" in done.stderr
+    assert run(root, "run", "--only", "01").returncode == 0
     assert not (root / "_build/html").exists()
-    assert run(root).returncode == 0
+    told = run(root, "book", "--only", "01")
+    assert told.returncode == 0, told.stderr
+    assert "This book holds chapter 01." in told.stdout
+    assert not (root / "_build/html/notebooks/02_files.html").exists()
+    minicourse.change(root / "notebooks/02_files.ipynb", "print(len(", "raise SystemError((")
+    before = seal(root)
+    assert run(root).returncode == 1  # the whole book, or none
+    assert seal(root) == before
 
 
 def test_a_kernelspec_of_another_python_does_not_win(broken, tmp_path):
