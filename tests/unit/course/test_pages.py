@@ -1,6 +1,7 @@
 """What README and the book's pages say agrees with the code that they speak of."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -54,9 +55,9 @@ def test_course_commands_on_the_pages_exist():
 def test_make_targets_and_variables_on_the_pages_exist():
     makefile = text_of("Makefile")
     for page, line in commands():
-        words = line.split()
-        if words[0] != "make":
+        if line.split()[0] != "make":
             continue
+        words = shlex.split(line.rstrip("\\"))
         for word in words[1:]:
             name = word.split("=")[0]
             pattern = rf"(?m)^{name} \?=" if "=" in word else rf"(?m)^{name}:"
