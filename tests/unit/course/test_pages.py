@@ -1,6 +1,7 @@
 """What README and the book's pages say agrees with the code that they speak of."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_course_commands_on_the_pages_exist():
 def test_make_targets_and_variables_on_the_pages_exist():
     makefile = text_of("Makefile")
     for page, line in commands():
-        words = line.split()
+        words = shlex.split(line)
         if words[0] != "make":
             continue
         for word in words[1:]:
