@@ -42,7 +42,7 @@ class Budget(NamedTuple):
 
 BUDGETS = {
     "smoke": Budget(48, 16, 2, 48, 20, 2, 1),
-    "quick": Budget(48, 32, 12, 48, 400, 3, 2),
+    "quick": Budget(48, 32, 15, 48, 400, 3, 2),
     "full": Budget(128, 64, 100, 64, 6000, 5, 30),
 }
 #: What else lies on a slide, or gets into a folder of cells.
