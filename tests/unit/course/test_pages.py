@@ -55,10 +55,9 @@ def test_course_commands_on_the_pages_exist():
 def test_make_targets_and_variables_on_the_pages_exist():
     makefile = text_of("Makefile")
     for page, line in commands():
-        if line.split()[0] != "make":
+        if not line.startswith("make "):
             continue
-        words = shlex.split(line.rstrip("\\"))
-        for word in words[1:]:
+        for word in shlex.split(line)[1:]:
             name = word.split("=")[0]
             pattern = rf"(?m)^{name} \?=" if "=" in word else rf"(?m)^{name}:"
             assert re.search(pattern, makefile), f"{page}: {line}"
