@@ -344,21 +344,21 @@ def test_the_command_says_in_a_sentence_what_is_wrong(tmp_path, words, told):
 
 @pytest.mark.slow
 def test_trainings_stopped_by_hand_go_on_and_a_worker_may_be_killed(tmp_path):
-    words = ["--grid", "--recipes", "plain", "--folds", "4", "--seeds", "0", "--jobs", "2"]
+    words = ["--grid", "--recipes", "plain", "--folds", "8", "--seeds", "0", "--jobs", "2"]
     first = command(tmp_path, *words)
     for line in first.stdout:
-        if line.startswith("[1/4]"):
+        if line.startswith("[1/8]"):
             break
     os.killpg(first.pid, signal.SIGINT)  # Ctrl-C reaches all processes of the terminal
     _, told = first.communicate(timeout=240)
     assert first.returncode == 130, told
     assert told.strip() == "Stopped. The next run continues from here."
     stored = stored_in(tmp_path / "artifacts")
-    assert 1 <= len(stored) < 4
+    assert 1 <= len(stored) < 8
 
     second = command(tmp_path, *words)
     line = next(line for line in second.stdout if "to run" in line)  # after a note on the folds
-    assert line == f"4 trials, {4 - len(stored)} of them to run.\n"
+    assert line == f"8 trials, {8 - len(stored)} of them to run.\n"
     time.sleep(1)
     workers = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(second.pid)], capture_output=True, text=True
@@ -367,9 +367,9 @@ def test_trainings_stopped_by_hand_go_on_and_a_worker_may_be_killed(tmp_path):
     told, errors = second.communicate(timeout=240)
     assert second.returncode == 0, errors
     assert "A worker died" in told
-    assert re.search(r"plain +4 +0 +val auc +\d\.\d{3}", told)
+    assert re.search(r"plain +8 +0 +val auc +\d\.\d{3}", told)
     assert "test auc" not in told
     kept = stored_in(tmp_path / "artifacts")
-    assert len(kept) == 4
+    assert len(kept) == 8
     assert stored.items() <= kept.items()
     assert not [name for name in pd.read_csv(tmp_path / "build/grid.csv") if "test" in name]
