@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 
 import pytest
@@ -12,7 +11,7 @@ from helpers.base.settings import Profile, Settings
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """Return the artifacts with two small networks of one split; the environment names them."""
+    """Return the artifacts with two small networks of one split."""
     pytest.importorskip("keras")
     from helpers import images, training
     from helpers.app import service
@@ -20,20 +19,18 @@ def trained(tmp_path_factory):
     from helpers.studies import lineup
 
     folder = tmp_path_factory.mktemp("trained")
-    before = os.environ.get("COURSE_ARTIFACTS")
-    os.environ["COURSE_ARTIFACTS"] = str(folder)
     tiny = Profile("tiny", 60, 60, 12, 32, 2, 2, 16, 50)
     course = Settings("phantom", tiny, 24, None, folder)
-    table = lineup.catalog(course)
-    pixels = images.load_images(table, tiny.size)
-    for seed, name in ((1, "custom_cnn-subject"), (2, "other-subject")):
-        training.fit(custom_cnn.build(tiny.size, seed), table, pixels, course, name)
-    for facts in service.available(folder):
-        service.Service.load(facts.key, folder, str)
-    yield folder
-    os.environ.pop("COURSE_ARTIFACTS")
-    if before is not None:
-        os.environ["COURSE_ARTIFACTS"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COURSE_ARTIFACTS", str(folder))
+        patch.delenv("COURSE_KEEP", raising=False)
+        table = lineup.catalog(course)
+        pixels = images.load_images(table, tiny.size)
+        for seed, name in ((1, "custom_cnn-subject"), (2, "other-subject")):
+            training.fit(custom_cnn.build(tiny.size, seed), table, pixels, course, name)
+        for facts in service.available(folder):
+            service.Service.load(facts.key, folder, str)
+    return folder
 
 
 @pytest.fixture

@@ -416,6 +416,7 @@ DIRECT = {
     "course/grading_values.py": "a temporary folder",
     "course/grading_worker.py": "no file on a disk: the process's own namespace",
     "course/pages.py": "pages of a book that is moved once it is whole",
+    "course/template.py": "what was there before is put back",
     "course/weight.py": "pages of a book that is moved once it is whole",
     "datasets/drawn/fields.py": "the file of `atomic_path`",
     "datasets/drawn/frames.py": "the file of `atomic_path`",
