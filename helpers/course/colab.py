@@ -53,7 +53,8 @@ PROFILE = "quick"  # @param ["smoke", "quick", "full"]
 SEED = 24  # @param {type:"integer"}
 DATA_DIR = ""  # @param {type:"string"}
 POSITIVE = ""  # @param {type:"string"}
-# @markdown `DATA_DIR`: folder of a real data set. `POSITIVE`: of `folders`, the class to find."""
+# @markdown `PROFILE`: `quick` for a laptop, `full` for a GPU; `smoke` only tests the code.
+# @markdown `DATA_DIR`: folder of a real data set. `POSITIVE`: with `folders`, the class to find."""
 
 # A GPU is asked for where the chapter itself says that it shortens the run.
 _GPU = re.compile(r"(?m)^\*\*Time:\*\*.*\b(?:on|needs) a GPU\b")
