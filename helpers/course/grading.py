@@ -140,6 +140,7 @@ def grade(
     both = Counter((one.student, one.chapter) for one in submissions if not one.problem)
     before = _read(out)
     now = {one.key()[:2] for one in submissions}
+    now |= {("", one.student) for one in submissions}  # what was of no chapter came again
     rest = [row for key, found in before.items() if key[:2] not in now for row in found]
     rows: dict[int, list[dict]] = {}
     for number, one in enumerate(submissions):
@@ -150,6 +151,7 @@ def grade(
         elif not force and one.key() in before:
             rows[number] = before[one.key()]
     left = [number for number in range(len(submissions)) if number not in rows]
+    _write(out, [row for found in before.values() for row in found], {})  # if it may be written
     print(f"{len(left)} of {len(submissions)} notebooks are marked now.", flush=True)
     limits = {"seconds": cell_timeout, "memory": memory, "hidden": _hidden(project, returned)}
     for chapter in project.chapters:
@@ -431,6 +433,8 @@ def _read(out: Path) -> dict[tuple, list[dict]]:
     """Return the rows of a table of marks by `Submission.key`."""
     if not out.exists():
         return {}
+    if out.is_dir():
+        raise RunError(f"{out} is a folder: add the name of the table, such as marks.csv.")
     try:
         table = pd.read_csv(out, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:

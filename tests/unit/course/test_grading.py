@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import pytest
 
-from helpers.base.errors import RunError
+from helpers.base.errors import CourseError, RunError
 from helpers.course import grading
 from helpers.course.project import Project, find
 from tests.conftest import ROOT
@@ -366,6 +366,30 @@ def test_bad_input_is_refused(clone, tmp_path):
     with pytest.raises(RunError, match="no table of marks"):
         grading.grade(clone, tmp_path / "a.ipynb", tmp_path / "thesis.csv")
     assert (tmp_path / "thesis.csv").read_text() == "years,of,work\n"
+
+
+def test_what_could_not_be_read_leaves_the_table_when_it_comes_again(clone, tmp_path):
+    returned, out = tmp_path / "returned", tmp_path / "marks.csv"
+    returned.mkdir()
+    for name in ("ann", "bob"):
+        (returned / f"{name}.ipynb").write_text("{")
+    table, _ = grading.grade(clone, returned, out)
+    assert [(row["assignment"], row["student_id"]) for row in table] == [("", "ann"), ("", "bob")]
+    (returned / "ann.ipynb").unlink()
+    for name in ("one", "two"):
+        write(returned / "ann" / f"{name}.ipynb", answered(clone, RIGHT))
+    table, _ = grading.grade(clone, returned, out)
+    rows = {(row["assignment"], row["student_id"]) for row in table}
+    assert rows == {("01_small", "ann"), ("", "bob")}
+
+
+def test_table_that_cannot_be_written_is_told_before_anything_is_marked(clone, tmp_path, capsys):
+    write(tmp_path / "a.ipynb", answered(clone, RIGHT))
+    (tmp_path / "file").write_text("x")
+    for out, told in ((tmp_path, "is a folder"), (tmp_path / "file" / "m.csv", "be written")):
+        with pytest.raises(CourseError, match=told):
+            grading.grade(clone, tmp_path / "a.ipynb", out)
+    assert "marked now" not in capsys.readouterr().out
 
 
 def test_reason_is_no_formula_in_a_spreadsheet():
