@@ -18,7 +18,7 @@ from helpers.base.files import checksum, told, unchanged, write_json, write_text
 from helpers.base.settings import DATASETS
 from helpers.course import banner, checks, colab, messages, repository, staleness, subset
 from helpers.course.executor import copy_path
-from helpers.course.project import Parameters, Project, title_of
+from helpers.course.project import Parameters, Project, read_toc, title_of
 from helpers.course.runner import State, states
 
 #: File in the published folder with the run, the hash of what the book was built from, and
@@ -107,8 +107,9 @@ def _stage(project: Project, pages: dict[str, dict], held: list[State], folder: 
     absent = subset.absent(project, chapters)
     config = (project.root / "_config.yml").read_text(encoding="utf-8")
     write_text(folder / "_config.yml", _staged_config(config, absent))
-    toc = yaml.safe_load((project.root / "_toc.yml").read_text(encoding="utf-8"))
-    toc = subset.contents(toc, {chapter.name for chapter in chapters})
+    toc = subset.contents(
+        read_toc(project.root / "_toc.yml"), {chapter.name for chapter in chapters}
+    )
     write_text(folder / "_toc.yml", yaml.safe_dump(toc, sort_keys=False, allow_unicode=True))
     shutil.copytree(project.root / "book", folder / "book")
     titles = {name: title_of(notebook) for name, notebook in pages.items()}

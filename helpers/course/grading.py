@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -131,12 +132,15 @@ def grade(
         raise RunError("course grade needs Linux (on Windows: WSL): answers run in its processes.")
     returned, out = Path(returned).expanduser().resolve(), Path(out).expanduser().resolve()
     wanted = project.select([only])[0] if only else None
-    submissions = list(_submissions(project, returned, wanted))
+    if not returned.exists():
+        raise RunError(f"{returned} is not there.")
+    submissions = list(_submissions(project, returned, wanted, out))
     if not submissions:
         raise RunError(f"{returned} has no notebook (.ipynb), also not in folders or zip files.")
     both = Counter((one.student, one.chapter) for one in submissions if not one.problem)
     before = _read(out)
     now = {one.key()[:2] for one in submissions}
+    now |= {("", one.student) for one in submissions}  # what was of no chapter came again
     rest = [row for key, found in before.items() if key[:2] not in now for row in found]
     rows: dict[int, list[dict]] = {}
     for number, one in enumerate(submissions):
@@ -147,6 +151,7 @@ def grade(
         elif not force and one.key() in before:
             rows[number] = before[one.key()]
     left = [number for number in range(len(submissions)) if number not in rows]
+    _write(out, [row for found in before.values() for row in found], {})  # if it may be written
     print(f"{len(left)} of {len(submissions)} notebooks are marked now.", flush=True)
     limits = {"seconds": cell_timeout, "memory": memory, "hidden": _hidden(project, returned)}
     for chapter in project.chapters:
@@ -180,14 +185,22 @@ def summary(table: list[dict]) -> str:
 # What was returned.
 
 
-def _submissions(project: Project, returned: Path, wanted: Chapter | None) -> Iterator[Submission]:
-    """Yield the notebooks in a file, a folder, or the zip files in it, in the order of names."""
-    if returned.is_file():
-        files = {returned.name: returned}
-    else:
-        found = sorted(path for path in returned.rglob("*") if path.suffix in (".ipynb", ".zip"))
+def _submissions(
+    project: Project, returned: Path, wanted: Chapter | None, out: Path
+) -> Iterator[Submission]:
+    """Yield the notebooks in a file, a folder, or the zip files in it, in the order of names.
+
+    What lies in the folder and holds no notebook is somebody's too; the table `out` is not.
+    """
+    files = {returned.name: returned}
+    if returned.is_dir():
+        found = [path for path in returned.rglob("*") if _ending(path) and not path.is_dir()]
         files = {str(path.relative_to(returned)): path for path in found}
-    for name, path in files.items():
+        known = {Path(name).parts[0] for name in files}
+        files |= {path.name: path for path in returned.iterdir() if path.name not in known}
+    for name, path in sorted(files.items()):
+        if path == out:
+            continue
         for inner, content, problem in _contents(name, path):
             if any(part.startswith((".", "__MACOSX")) for part in Path(inner).parts):
                 continue
@@ -208,28 +221,36 @@ def _contents(name: str, path: Path) -> Iterator[tuple[str, bytes, str]]:
     """Yield name, bytes and problem of a notebook, or of each notebook in a zip file."""
     if path.is_symlink():
         yield name, b"", "it is a link to another file"
-    elif path.suffix != ".zip":
+    elif path.is_dir():
+        yield name, b"", "there is no notebook in it"
+    elif _ending(path) != ".zip":
         large = path.stat().st_size > _LARGEST
         yield name, b"" if large else path.read_bytes(), "it is too large" if large else ""
     else:
         try:
             with zipfile.ZipFile(path) as archive:
-                parts = [one for one in archive.infolist() if one.filename.endswith(".ipynb")]
+                parts = [one for one in archive.infolist() if _ending(one.filename) == ".ipynb"]
                 for part in parts:
                     large = part.file_size > _LARGEST
                     content = b"" if large else archive.read(part)
                     yield f"{name}/{part.filename}", content, "it is too large" if large else ""
                 if not parts:
                     yield name, b"", "there is no notebook in it"
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError):
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError):
             yield name, b"", "the zip file cannot be read"
+
+
+def _ending(name: str | Path) -> str:
+    """Return the ending of a notebook or zip file in small letters; of all else, nothing."""
+    ending = Path(name).suffix.lower()
+    return ending if ending in (".ipynb", ".zip") else ""
 
 
 def _student(name: str, project: Project) -> str:
     """Return whose notebook it is: its folder or zip file, else its name less the chapter's."""
     first, *rest = Path(name).parts
     if rest:
-        return first.removesuffix(".zip")
+        return Path(first).stem if _ending(first) else first
     stem = Path(first).stem
     for chapter in project.chapters:
         stem = stem.replace(chapter.name, "")
@@ -412,6 +433,8 @@ def _read(out: Path) -> dict[tuple, list[dict]]:
     """Return the rows of a table of marks by `Submission.key`."""
     if not out.exists():
         return {}
+    if out.is_dir():
+        raise RunError(f"{out} is a folder: add the name of the table, such as marks.csv.")
     try:
         table = pd.read_csv(out, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:

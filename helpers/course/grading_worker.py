@@ -313,6 +313,7 @@ class Student:
         if "keras" in sys.modules:
             sys.modules["keras"].utils.set_random_seed(seed)
         self.chapter.names["answer"] = ...
+        self.chapter.names.setdefault("check", checking.check)  # many check in the same cell
         return {"value": next(filter(None, map(self.chapter.run, cells)), "")}
 
     def get(self) -> dict:

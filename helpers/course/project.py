@@ -193,16 +193,37 @@ def find(root: str | os.PathLike | None = None, build: str | os.PathLike | None 
     return Project(folder, target)
 
 
-def toc_files(path: Path) -> list[str]:
-    """Return the files that a Jupyter Book table of contents names, in reading order."""
+def read_toc(path: Path) -> dict:
+    """Return what a Jupyter Book table of contents says.
+
+    Raises
+    ------
+    RunError
+        When it cannot be read as one.
+    """
     import yaml
 
-    def walk(node: dict) -> list[str]:
-        below = [entry for key in ("parts", "chapters", "sections") for entry in node.get(key, [])]
-        own = [str(node[key]) for key in ("root", "file") if key in node]
-        return own + [name for entry in below for name in walk(entry)]
+    try:
+        toc = yaml.safe_load(path.read_text(encoding="utf-8"))
+        toc_names(toc)
+    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        odd = isinstance(error, TypeError | AttributeError)
+        reason = "it needs lists of files" if odd else " ".join(str(error).split())
+        raise RunError(f"{path} cannot be read as a table of contents: {reason}.") from error
+    return toc
 
-    return walk(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+def toc_names(node: dict) -> list[str]:
+    """Return the files that (a part of) a table of contents names, in reading order."""
+    keys = ("parts", "chapters", "sections")
+    below = [entry for key in keys for entry in node.get(key) or []]  # all may be taken out
+    own = [str(node[key]) for key in ("root", "file") if key in node]
+    return own + [name for entry in below for name in toc_names(entry)]
+
+
+def toc_files(path: Path) -> list[str]:
+    """Return the files that a Jupyter Book table of contents names, in reading order."""
+    return toc_names(read_toc(path))
 
 
 def title_of(notebook: dict) -> str:

@@ -23,7 +23,7 @@ def contents(toc: dict, chosen: set[str]) -> dict:
     for key in ("parts", "chapters", "sections"):
         if key not in toc:
             continue
-        entries = [contents(entry, chosen) for entry in toc[key] if _stays(entry, chosen)]
+        entries = [contents(entry, chosen) for entry in toc[key] or [] if _stays(entry, chosen)]
         result[key] = [e for e in entries if "file" in e or e.get("chapters")]
     return result
 

@@ -55,7 +55,7 @@ def new_chapter(project: Project, name: str, title: str = "") -> list[Path]:
         if number == other[:2] or form[2] == other[3:]:
             what = "number" if number == other[:2] else "name"
             raise RunError(f"There is a chapter {other} already: take another {what}.")
-    words = title or form[2].replace("_", " ").capitalize()
+    words = " ".join(title.split()) or form[2].replace("_", " ").capitalize()
     files = {
         project.root / "helpers" / "exercises" / f"chapter_{number}.py": "checkers",
         project.root / "tests" / "unit" / "exercises" / f"test_chapter_{number}.py": "test_chapter",

@@ -131,6 +131,7 @@ def load_with_report(
     memory = data_files.Memory(folder)
     given = (positive,) if name == "folders" else ()
     rows, unfit = reader.read(files, *given)
+    _check_rows(name, rows)
     rows, broken = _sound(rows, memory, reader.SIZES, getattr(reader, "BLACK", ""))
     rows, repeated = _once_each(rows, memory)
     rows, unusable = reader.settle(rows, memory) if hasattr(reader, "settle") else (rows, [])
@@ -195,6 +196,17 @@ def _drawn(profile: Profile, seed: int) -> os.PathLike:
     # Named after the recipe and the code, so that new code draws anew.
     name = f"{recipe.phantoms}-{recipe.subjects}-{recipe.seed}-{code.version(frames.__name__)}"
     return frames.draw(artifacts_folder() / "phantoms" / name, profile, seed)
+
+
+def _check_rows(name: str, rows: list[dict]) -> None:
+    """Raise DatasetError when a row of a reader lacks an entry: the splits rely on each."""
+    for row in rows:
+        if lacks := [key for key in ("image_id", "label", "subject", "fold", "file")
+                     if row.get(key) is None]:  # fmt: skip
+            raise DatasetError(
+                f"The reader helpers/datasets/readers/{name}.py returns a row without "
+                f"{' and '.join(lacks)}: {row}. The page of data sets says what a row needs."
+            )
 
 
 def _sound(

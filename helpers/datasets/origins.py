@@ -68,8 +68,10 @@ def described(dataset: str, catalog: pd.DataFrame) -> str:
     Each image shows one real cell of bone marrow; a subject is a person.
     """
     sizes = catalog["subject"].value_counts()
-    single = sizes.max() == 1
-    each = "" if single else f", {sizes.min()} to {sizes.max()} images each"
+    fewest, most = sizes.min(), sizes.max()
+    single = most == 1
+    span = f"{most}" if fewest == most else f"{fewest} to {most}"
+    each = "" if single else f", {span} images each"
     who = _NOBODY if single and dataset == "folders" else origin(dataset).who
     counted = f"{len(catalog):,} images of {len(sizes):,} subjects{each}."
     return f"{counted}\n{textwrap.fill(who, 88)}"

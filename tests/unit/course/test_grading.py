@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import pytest
 
-from helpers.base.errors import RunError
+from helpers.base.errors import CourseError, RunError
 from helpers.course import grading
 from helpers.course.project import Project, find
 from tests.conftest import ROOT
@@ -187,6 +187,13 @@ def with_own_cell(content: dict) -> None:
     content["cells"].insert(place + 1, {**own, "id": "own"})
 
 
+def with_checks_in_answers(content: dict) -> None:
+    for cell in content["cells"]:
+        for name, given in (("01-a", "answer, training"), ("01-b", "answer")):
+            if RIGHT[name] in "".join(cell["source"]):
+                cell["source"] += f'\ncheck("{name}", {given})'
+
+
 def of_another_language(content: dict) -> None:
     content["metadata"]["kernelspec"] = {"name": "ir", "language": "R", "display_name": "R"}
 
@@ -197,6 +204,7 @@ CHANGED: dict[str, tuple[Callable[[dict], None], int, str]] = {
     "forged_checks": (with_forged_checks, 2, ""),
     "no_ids": (without_ids, 2, ""),
     "own_cell": (with_own_cell, 2, ""),
+    "checks_in_answers": (with_checks_in_answers, 2, ""),
     "in_r": (of_another_language, 0, "Not marked: its language is 'R', not Python."),
 }
 
@@ -232,7 +240,22 @@ def marked(clone, tmp_path_factory):
         (returned / "odd.ipynb").write_text('{"cells": [1, {"cell_type": []}]}')
         with zipfile.ZipFile(returned / "zipped.zip", "w") as archive:
             archive.writestr("work/01_small.ipynb", json.dumps(answered(clone, RIGHT)))
+            archive.writestr("work/notes.txt", "x")
+        with zipfile.ZipFile(returned / "LOUD NAMES.ZIP", "w") as archive:
+            archive.writestr("01_SMALL.IPYNB", json.dumps(answered(clone, RIGHT)))
+        write(returned / "LOUDER.IPYNB", answered(clone, RIGHT))
+        write(returned / "folder.ipynb" / "essay.ipynb", answered(clone, RIGHT))
         (returned / "no_zip.zip").write_text("PK")
+        with zipfile.ZipFile(returned / "bent.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.ipynb", json.dumps(answered(clone, RIGHT)))
+        content = bytearray((returned / "bent.zip").read_bytes())
+        content[100:400] = b"\xff" * 300
+        (returned / "bent.zip").write_bytes(content)
+        (returned / "printed.pdf").write_bytes(b"%PDF-1.7\xff")
+        (returned / ".DS_Store").write_bytes(b"\0")
+        (returned / "empty").mkdir()
+        (returned / "script").mkdir()
+        (returned / "script" / "essay.py").write_text(RIGHT["01-a"])
         out = clone.root.parent / "marks.csv"
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TOKEN", "secret")
@@ -261,7 +284,8 @@ def test_right_and_wrong_answers(marked):
     assert points(students["wrong"]) == 0
     assert "1 and H1" in students["wrong"]["01-a"]["reason"]
     assert students["wrong"]["01-b"]["reason"] == "not answered"
-    assert points(students["zipped"]) == 2
+    for name in ("zipped", "LOUD NAMES", "LOUDER", "folder"):
+        assert points(students[name]) == 2, name
     assert points(students["loud"]) == 2, "output is thrown away"
     assert students["right"]["01-a"]["assignment"] == "01_small"
     assert students["right"]["01-a"]["max_score"] == "1"
@@ -294,13 +318,17 @@ def test_what_cannot_be_marked_is_told(marked):
         ("broken", "it cannot be read as a notebook"),
         ("odd", "it cannot be read as a notebook"),
         ("no_zip", "the zip file cannot be read"),
+        ("bent", "the zip file cannot be read"),
+        ("printed", "it cannot be read as a notebook"),
+        ("empty", "there is no notebook in it"),
+        ("script", "there is no notebook in it"),
     ):
         assert set(students[name]) == {"01-a", "01-b"}
         for row in students[name].values():
             assert row["score"] == "0"
             assert row["reason"].startswith("Not marked: ")
             assert reason in row["reason"]
-    assert marked[3] == 7 + 1 + sum(reason.startswith("Stopped") for _, reason in HOSTILE.values())
+    assert marked[3] == 11 + 1 + sum(reason.startswith("Stopped") for _, reason in HOSTILE.values())
 
 
 def test_run_goes_on_where_it_was_and_marks_are_the_same_alone(marked, clone, tmp_path, capsys):
@@ -308,7 +336,7 @@ def test_run_goes_on_where_it_was_and_marks_are_the_same_alone(marked, clone, tm
     some = tmp_path / "some"
     for name in ("right", "wrong", "raises", "modules"):
         write(some / f"{name}.ipynb", json.loads((returned / f"{name}.ipynb").read_text()))
-    marks = tmp_path / "marks.csv"
+    marks = some / "marks.csv"  # which is no student's
     table, look = grading.grade(clone, some, marks, jobs=1, cell_timeout=30)
     assert look == 0
     for row in table:
@@ -331,11 +359,37 @@ def test_bad_input_is_refused(clone, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match="has no notebook"):
         grading.grade(clone, tmp_path / "empty", tmp_path / "marks.csv")
+    with pytest.raises(RunError, match=r"returned/here is not there"):
+        grading.grade(clone, tmp_path / "returned" / "here", tmp_path / "marks.csv")
     write(tmp_path / "a.ipynb", answered(clone, RIGHT))
     (tmp_path / "thesis.csv").write_text("years,of,work\n")
     with pytest.raises(RunError, match="no table of marks"):
         grading.grade(clone, tmp_path / "a.ipynb", tmp_path / "thesis.csv")
     assert (tmp_path / "thesis.csv").read_text() == "years,of,work\n"
+
+
+def test_what_could_not_be_read_leaves_the_table_when_it_comes_again(clone, tmp_path):
+    returned, out = tmp_path / "returned", tmp_path / "marks.csv"
+    returned.mkdir()
+    for name in ("ann", "bob"):
+        (returned / f"{name}.ipynb").write_text("{")
+    table, _ = grading.grade(clone, returned, out)
+    assert [(row["assignment"], row["student_id"]) for row in table] == [("", "ann"), ("", "bob")]
+    (returned / "ann.ipynb").unlink()
+    for name in ("one", "two"):
+        write(returned / "ann" / f"{name}.ipynb", answered(clone, RIGHT))
+    table, _ = grading.grade(clone, returned, out)
+    rows = {(row["assignment"], row["student_id"]) for row in table}
+    assert rows == {("01_small", "ann"), ("", "bob")}
+
+
+def test_table_that_cannot_be_written_is_told_before_anything_is_marked(clone, tmp_path, capsys):
+    write(tmp_path / "a.ipynb", answered(clone, RIGHT))
+    (tmp_path / "file").write_text("x")
+    for out, told in ((tmp_path, "is a folder"), (tmp_path / "file" / "m.csv", "be written")):
+        with pytest.raises(CourseError, match=told):
+            grading.grade(clone, tmp_path / "a.ipynb", out)
+    assert "marked now" not in capsys.readouterr().out
 
 
 def test_reason_is_no_formula_in_a_spreadsheet():

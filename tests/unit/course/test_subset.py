@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
+from helpers.base.errors import RunError
 from helpers.course import subset
-from helpers.course.project import Chapter, Project, find
+from helpers.course.project import Chapter, Project, find, read_toc
 from tests import minicourse
 
 
@@ -59,6 +60,30 @@ parts:
             *toc["parts"][1:],
         ],
     }
+
+
+def test_lines_of_chapters_may_be_taken_out_of_the_table_of_contents(tmp_path):
+    root = minicourse.make(tmp_path / "course")
+    toc = root / "_toc.yml"
+    toc.write_text(
+        "format: jb-book\nroot: book/intro\nparts:\n- caption: One\n  chapters:\n"
+        "  - file: notebooks/01_lines\n- caption: Two\n  chapters:\n- caption: Three\n"
+    )
+    course = find(root)
+    (chapter,) = course.chapters
+    assert chapter.number == "01"
+    kept = subset.contents(read_toc(toc), {chapter.name})
+    assert [part["caption"] for part in kept["parts"]] == ["One"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "- file: a\n", "root: a\n\tparts: b\n", "parts: 3\n", "parts:\n- a\n", "parts: text\n"],
+)
+def test_a_file_that_is_no_table_of_contents_is_told(text, tmp_path):
+    (tmp_path / "_toc.yml").write_text(text)
+    with pytest.raises(RunError, match=r"_toc\.yml cannot be read as a table of contents: "):
+        print(find(tmp_path).chapters)
 
 
 def test_a_chapter_is_lacking_when_the_clone_or_a_page_has_it(tmp_path):

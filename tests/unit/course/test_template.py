@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -67,6 +68,16 @@ def test_a_name_that_is_taken_or_none_is_refused_and_nothing_is_written(clone, n
         template.new_chapter(clone, name)
     after = {path: path.read_bytes() for path in clone.root.rglob("*") if path.is_file()}
     assert before == after
+
+
+@pytest.mark.parametrize(
+    ("title", "heading"), [("Two\n lines", "Two lines"), (" ", "Cell borders")]
+)
+def test_a_title_is_one_line(clone, title, heading):
+    *_, path, _, intro = template.new_chapter(clone, "cell_borders", title)
+    source = "".join(json.loads(path.read_text())["cells"][0]["source"])
+    assert source.startswith(f"# {heading}\n\n")
+    assert f"{{grid-item-card}} {heading}\n" in intro.read_text()
 
 
 def test_checkers_that_are_there_are_not_replaced(clone):

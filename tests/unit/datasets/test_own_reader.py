@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -55,6 +56,22 @@ def run(clone, *words: str, **env: str) -> subprocess.CompletedProcess:
         capture_output=True,
         text=True,
     )
+
+
+@pytest.mark.parametrize("key", ["image_id", "label", "subject", "fold", "file"])
+def test_a_reader_that_forgets_an_entry_is_told(key, images, monkeypatch):
+    reader = types.ModuleType(NAME)
+    exec(example(), vars(reader))
+    read = reader.read
+
+    def forget(files):
+        rows, left_out = read(files)
+        return [{k: v for k, v in row.items() if k != key} for row in rows], left_out
+
+    monkeypatch.setattr(reader, "read", forget)
+    monkeypatch.setattr(datasets, "_reader", lambda _: reader)
+    with pytest.raises(datasets.DatasetError, match=f"returns a row without {key}: "):
+        datasets.load("taleqani", images, "smoke")
 
 
 @pytest.mark.slow

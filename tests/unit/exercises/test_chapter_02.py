@@ -152,6 +152,8 @@ def test_every_data_set_is_described_in_words():
         assert sentence.endswith(".")
         assert max(map(len, sentence.splitlines())) <= 88
     assert "draws these cells itself" in described("phantom", catalog)
+    equal = catalog.groupby("subject").head(3)
+    assert described("cnmc", equal).startswith("72 images of 24 subjects, 3 images each.\n")
     alone = catalog.assign(subject=catalog["image_id"])
     assert "each image counts as a subject" in described("folders", alone)
 
