@@ -173,7 +173,7 @@ DRAW = """
 
     images = np.random.default_rng(0).integers(0, 256, (8, 13, 13, 3), dtype=np.uint8)
     draw, judge = gan.generator(13), gan.discriminator(13)
-    judge.layers[-2].rate = 0  # the backends draw other random numbers,
+    judge.layers[-2].rate = judge.layers[2].stddev = 0  # they draw other random numbers,
     for model in (draw, judge):  # also for the first weights
         numbers = np.random.default_rng(1)
         model.set_weights([0.05 * numbers.normal(size=w.shape) for w in model.get_weights()])
