@@ -82,7 +82,7 @@ def test_upload_verify_reload_filter_export_import(visit, size, tmp_path):
     page.get_by_text("3 of 3 answered. 1 could not be used.").wait_for()
     cards = page.locator(".card")
     assert cards.count() == 2
-    assert page.get_by_text(HOSTILE).is_visible()
+    page.get_by_text(HOSTILE).wait_for()
     assert "cannot be used" in page.locator(".result:has-text('broken.png')").inner_text()
 
     first = cards.first
@@ -101,7 +101,7 @@ def test_upload_verify_reload_filter_export_import(visit, size, tmp_path):
     cards.last.locator(".tag.good").wait_for()
 
     page.reload()
-    assert cards.first.locator(".tag.bad").is_visible()
+    cards.first.locator(".tag.bad").wait_for()
     cards.first.get_by_role("link", name="Cell").click()
     page.locator(".verdicts").get_by_text("<b>smudged</b>").wait_for()
     page.get_by_role("link", name="History").click()
@@ -230,7 +230,7 @@ def test_it_works_without_javascript(visit):
     card = page.locator(".card")
     assert "plain.png" in card.inner_text()
     card.get_by_role("button", name="Unsure").click()
-    assert page.get_by_text("The verdict is kept.").is_visible()
+    page.get_by_text("The verdict is kept.").wait_for()
     page.goto(page.url.split("/cell")[0] + "/?cells=")
     page.get_by_role("button", name="Classify").click()
     assert "choose one first" in page.get_by_role("alert").inner_text()
