@@ -28,20 +28,16 @@ import multiprocessing
 import os
 import pickle
 import random
-import resource
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
-from helpers.course import grading_values
+from helpers.course import confinement, grading_values
 from helpers.exercises import checking
 
 #: Most bytes of one message of a student's process.
@@ -51,7 +47,6 @@ _ERRORS = {
     for name, kind in vars(builtins).items()
     if isinstance(kind, type) and issubclass(kind, Exception)
 }
-_FORK = multiprocessing.get_context("fork")
 
 
 class Gone(BaseException):
@@ -103,8 +98,8 @@ class Chapter:
         self.names: dict[str, Any] = self.shell.user_ns
         self.names["__builtins__"] = _Builtins(self)
         self.cells, self.later = cells, set()
-        told, ours = _FORK.Pipe(duplex=False)
-        _start(self._try, ours)
+        told, ours = multiprocessing.Pipe(duplex=False)
+        confinement.start(self._try, ours)
         tried = told.recv()  # all that is computed once and kept is there now
         if isinstance(tried, str):
             raise RuntimeError(tried)
@@ -160,86 +155,6 @@ def _definitions(source: str) -> Iterator[str]:
         plain = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
         if plain or isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
             yield ast.unparse(node)
-
-
-# Processes and their limits.
-
-
-def _start(target: Callable, end: Connection, *given: Any) -> multiprocessing.Process:
-    """Fork a process that has this end of a pipe, and that ends with this process."""
-
-    def run() -> None:
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
-        target(end, *given)
-
-    process = _FORK.Process(target=run)
-    process.start()
-    end.close()
-    return process
-
-
-def _end(process: multiprocessing.Process) -> None:
-    """End a process and all that it started."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for one in (*psutil.Process(process.pid).children(recursive=True), process):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-    process.join()
-
-
-def _patience() -> float:
-    """Return how much longer all takes than on a quiet machine, which costs no student points."""
-    return min(max(os.getloadavg()[0] / (os.cpu_count() or 1), 1), 10)
-
-
-def _restrict(memory: float) -> None:
-    """Limit what this process may take: memory beyond what it has, in GiB, and files."""
-    used = psutil.Process().memory_info().vms
-    for kind, limit in (
-        (resource.RLIMIT_AS, used + int(memory * 2**30)),
-        (resource.RLIMIT_FSIZE, 2**28),
-        (resource.RLIMIT_NOFILE, 512),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(kind, (limit, limit))
-
-
-class _MountAttributes(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("set", "clear", "spread", "users")]
-
-
-def _shut_in(folder: str, hidden: list[str]) -> str:
-    """Take network, files and other processes away; return what the system does not allow."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    mounts, users, processes, network = 0x00020000, 0x10000000, 0x20000000, 0x40000000
-    user, group = os.getuid(), os.getgid()
-    if libc.unshare(users | processes | network | mounts) != 0:
-        return "the network, files outside its folder, the chapters with their solutions"
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{user} {user} 1"),
-        ("gid_map", f"{group} {group} 1"),
-    ):
-        with contextlib.suppress(OSError):
-            Path("/proc/self", name).write_text(text)
-    resource.setrlimit(resource.RLIMIT_NPROC, (256, 256))  # counted in here, not for the user
-    read_only = _MountAttributes(set=1)
-    size = ctypes.sizeof(read_only)
-    done = libc.mount(b"none", b"/", None, 0x44000, None) == 0  # MS_PRIVATE, MS_REC
-    # mount_setattr, which has no function in libc, with AT_FDCWD and AT_RECURSIVE
-    done &= libc.syscall(442, -100, b"/", 0x8000, ctypes.byref(read_only), size) == 0
-    for place in (*hidden, "/dev/shm", folder):
-        if os.path.isfile(place):
-            done &= libc.mount(b"/dev/null", os.fsencode(place), None, 0x1000, None) == 0  # MS_BIND
-        else:
-            done &= libc.mount(b"tmpfs", os.fsencode(place), b"tmpfs", 0, b"size=256m") == 0
-    libc.unshare(users | mounts)  # again: what was mounted before cannot be undone in there
-    if child := os.fork():
-        # The first process with numbers of its own: all others in there end with it.
-        os.waitpid(child, 0)
-        os._exit(0)
-    libc.prctl(1, signal.SIGKILL, 0, 0, 0)
-    return "" if done else "some files outside its folder"
 
 
 # The student's process.
@@ -346,10 +261,10 @@ def _become_a_students(end: Connection, chapter: Chapter, limits: dict) -> None:
         if number > 2 and number != end.fileno():
             with contextlib.suppress(OSError):
                 os.close(number)
-    _shut_in(limits["folder"], limits["hidden"])
+    confinement.shut_in(limits["folder"], limits["hidden"])
     os.chdir(limits["folder"])
     tempfile.tempdir = os.environ["TMPDIR"] = os.environ["HOME"] = limits["folder"]
-    _restrict(limits["memory"])
+    confinement.restrict(limits["memory"])
     Student(end, chapter).serve()
 
 
@@ -435,7 +350,7 @@ def _check(
     told: Connection, end: Connection, chapter: Chapter, exercise: dict, todo: list[tuple]
 ) -> None:
     """Have answers run and the last one checked; tell two results, or why there are none."""
-    _restrict(8)
+    confinement.restrict(8)
     try:
         checker = Checker(end)
         for cells, seed in todo:
@@ -489,7 +404,7 @@ class Marker:
     def end(self) -> None:
         """End the student's process."""
         if self.student:
-            _end(self.student)
+            confinement.end(self.student)
             self.pipe.close()
         self.student = None
 
@@ -497,25 +412,25 @@ class Marker:
         """Run one answer and its check; return the lines of the check."""
         todo = [(exercise["answer"], len(self.ran))]
         if not self.student:
-            self.pipe, other = _FORK.Pipe()
-            self.student = _start(_become_a_students, other, self.chapter, self.limits)
+            self.pipe, other = multiprocessing.Pipe()
+            self.student = confinement.start(_become_a_students, other, self.chapter, self.limits)
             todo = [*self.ran, *todo]  # what earlier answers have set is there again
-        told, other = _FORK.Pipe(duplex=False)
-        checker = _start(_check, other, self.pipe, self.chapter, exercise, todo)
+        told, other = multiprocessing.Pipe(duplex=False)
+        checker = confinement.start(_check, other, self.pipe, self.chapter, exercise, todo)
         try:
             if error := self._wait(told, len(todo)):
                 lines = [f"✗ {error}"]
             else:
                 lines = self._wait(told, 1, "while it was checked, ")
         finally:
-            _end(checker)
+            confinement.end(checker)
             told.close()
         self.ran.append(todo[-1])
         return lines
 
     def _wait(self, told: Connection, answers: int, when: str = "") -> Any:
         seconds = self.limits["seconds"]
-        if not told.poll((answers * seconds + 2 * self.chapter.seconds) * _patience()):
+        if not told.poll((answers * seconds + 2 * self.chapter.seconds) * confinement.patience()):
             raise Gone(f"{when}it took longer than {seconds:g} s")
         try:
             kind, value = told.recv()
@@ -539,8 +454,9 @@ def _marked(chapter: Chapter, task: dict) -> Iterator[dict]:
     while left or running:
         while left and len(running) < task["jobs"]:
             number, exercises = left.pop(0)
-            told, other = _FORK.Pipe(duplex=False)
-            running[told] = number, _start(_mark, other, chapter, exercises, task["limits"])
+            told, other = multiprocessing.Pipe(duplex=False)
+            given = other, chapter, exercises, task["limits"]
+            running[told] = number, confinement.start(_mark, *given)
         for told in wait(running):
             number, process = running.pop(told)
             with contextlib.suppress(EOFError):  # else the number is missing: nothing was told
@@ -564,12 +480,12 @@ def main() -> None:
         tell(failed=str(error) or "its process ended")
         return
     with tempfile.TemporaryDirectory() as folder:
-        open_to_it, other = _FORK.Pipe(duplex=False)
+        open_to_it, other = multiprocessing.Pipe(duplex=False)
 
         def find_out(end: Connection) -> None:
-            end.send(_shut_in(folder, task["limits"]["hidden"]))
+            end.send(confinement.shut_in(folder, task["limits"]["hidden"]))
 
-        _start(find_out, other).join()
+        confinement.start(find_out, other).join()
         tell(open=open_to_it.recv())
     for row in _marked(chapter, task):
         tell(**row)
