@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests import killing
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
@@ -69,12 +72,17 @@ def untraced():
 def smoke_build(tmp_path_factory) -> Path:
     """Build folder with every chapter executed in the smoke profile, and the book of it.
 
-    Set COURSE_SMOKE_BUILD to a folder to keep it from one session to the next: then
-    only what changed is run again.
+    The run is killed five times on the way (tests/notebooks/test_kill.py looks at what was
+    left) and then finished. Set COURSE_SMOKE_BUILD to a folder to keep it from one session
+    to the next: then nothing is killed and only what changed is run again.
     """
     kept = os.environ.get("COURSE_SMOKE_BUILD")
     build = Path(kept).resolve() if kept else tmp_path_factory.mktemp("smoke") / "_build"
     build.mkdir(parents=True, exist_ok=True)
+    if not kept:
+        finished, wrong = killing.kill_often(build, times=5)
+        kills = json.dumps({"finished": finished, "wrong": wrong})
+        (build / "kills.json").write_text(kills, encoding="utf-8")
     done = course("book", "--profile", "smoke", "--jobs", "2", build=build)
     (build / "smoke.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     assert done.returncode == 0, f"the smoke book failed:\n{done.stdout}\n{done.stderr}"

@@ -179,6 +179,7 @@ def train(
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         jit_compile=jit,
     )
+    model.optimizer.build(model.trainable_variables)  # else Keras traces the step twice
     truth = np.asarray(target, dtype=np.float32)[:, None]
     rng = np.random.default_rng(seed)
     history, best = [], (np.inf, None)

@@ -129,6 +129,8 @@ def train(
     copy.trainable = False
     both = keras.Sequential([draw, copy])
     both.compile(keras.optimizers.Adam(rate, beta_1=0.5), loss)
+    for model in (judge, both):
+        model.optimizer.build(model.trainable_variables)  # else Keras traces the step twice
     rng = np.random.default_rng(seed)
     truth = np.repeat([[1.0], [0.0]], BATCH, axis=0)  # the real ones first
     history = []

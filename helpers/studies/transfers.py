@@ -324,6 +324,7 @@ def _source(settings: Settings, cameras: bool = True) -> Path:
         model = _with_head(body, len(SEEN))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.Adam(2e-3), loss, jit_compile=compute.jit(settings.profile))
+        model.optimizer.build(model.trainable_variables)  # else Keras traces the step twice
         epochs = _EPOCHS[settings.profile.name]
         model.fit(scaled(cells.images), target, batch_size=32, epochs=epochs, verbose=0)
         body.save(path)

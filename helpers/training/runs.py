@@ -387,6 +387,7 @@ def _resume(model: keras.Model, folder: Path, started: dict) -> tuple[dict, kera
         metrics=[keras.metrics.BinaryAccuracy(name="accuracy", threshold=0)],
         jit_compile=compute.jit(Profile(**started["settings"]["profile"])),
     )
+    copy.optimizer.build(copy.trainable_variables)  # else Keras traces the step twice
     return state, copy
 
 
