@@ -21,7 +21,7 @@ from PIL import Image
 
 from helpers.app.store import Store, ending_of
 from helpers.base.errors import AppError
-from helpers.base.files import told
+from helpers.base.files import begin, told
 from helpers.datasets.tables import NOBODY, NOTHING
 
 #: From the bytes of an uploaded file to RGB: `helpers.app.uploads.read`.
@@ -78,8 +78,8 @@ def to_folder(store: Store, folder: str | os.PathLike, read: Reader, **filters: 
     with told(folder):
         if folder.exists() and any(folder.iterdir()):
             raise AppError(f"{folder} is not empty: choose a new folder for the data set.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name[-80:]}-", dir=folder.parent))
+        beside = {"prefix": f".{folder.name[-80:]}-", "dir": folder.parent}
+        work = Path(begin(folder, lambda: tempfile.mkdtemp(**beside)))
         try:
             (work / "images").mkdir()
             for name, content in pieces:

@@ -48,6 +48,8 @@ def _problem(request: Request, error: Exception) -> Response:
         status, sentence = error.status_code, str(error.detail)
         if status == 404 and sentence == "Not Found":
             sentence = "There is no such page."
+        if status == 400 and "multipart" in sentence:
+            sentence = "The form cannot be read: is the name of a file longer than 200 letters?"
     elif isinstance(error, RequestValidationError):
         where = ", ".join(str(one["loc"][-1]) for one in error.errors())
         sentence = f"The request has a value that does not fit: {where}."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from numbers import Real
 from pathlib import Path
@@ -207,6 +207,13 @@ def shown(value: Any) -> str:
         if len(text) < 400 and "\n" not in text:
             return text
     return f"of type {type(value).__name__}"
+
+
+def few(names: Sequence[str]) -> str:
+    """Return names with commas for a sentence; of more than 12, the first ones and the last."""
+    if len(names) <= 12:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])}, ... {names[-1]} ({len(names)} in all)"
 
 
 def _number(entry: Any) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import glob
 import io
 import json
@@ -193,15 +194,30 @@ def _refused(path: Path, reason: str, cure: str) -> FileError:
     )
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it; FileError, one sentence, where no folder can be made."""
+def begin(path: Path, make: Callable[[], T]) -> T:
+    """Make the folder of `path` and return what `make` begins in it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        What the user is told about.
+    make : callable
+        Makes a file or a folder in the folder of `path`.
+
+    Raises
+    ------
+    FileError
+        Where nothing can be made, as below ``/proc``.
+    """
     for attempt in ("first", "last"):
         try:
-            return folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return make()
         except FileNotFoundError as error:
-            # Another process has just removed a folder above, or this is no place for folders.
+            # Another process has just removed a folder above, or this is no place for files.
             if attempt == "last":
-                raise _refused(folder, "no folder can be made there", "") from error
+                place, what = (path, "file") if path.parent.is_dir() else (path.parent, "folder")
+                raise _refused(place, f"no {what} can be made there", "") from error
 
 
 def _is_elsewhere(error: OSError, path: Path) -> bool:
@@ -249,7 +265,7 @@ def locked(
     """
     path = Path(path)
     with told(path):
-        _make_folder(path.parent)
+        begin(path, path.touch)
     if _has_no_locks(path):
         yield
         return
@@ -340,8 +356,7 @@ def atomic_path(path: str | os.PathLike, *, flush: bool = True) -> Iterator[Path
         raise FileError(f"{str(path)!r} is a folder: add the name of the file to be written.")
     temporary = path.with_name(_temporary(path, uuid.uuid4().hex[:12]))
     with told(path):
-        _make_folder(path.parent)
-        temporary.touch(exist_ok=False)
+        begin(path, functools.partial(temporary.touch, exist_ok=False))
         try:
             yield temporary
             if flush:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from helpers.base.errors import CourseError
-from helpers.base.files import told
+from helpers.base.files import begin, told
 
 #: The data sets: each is a module of this name, so another one is one file more.
 DATASETS = tuple(
@@ -103,7 +103,7 @@ class Settings:
         with told(path):
             if keep and names and names[0] in _KEPT:
                 _link(run / names[0], Path(keep).expanduser().absolute() / run.name / names[0])
-            path.mkdir(parents=True, exist_ok=True)
+            begin(path, lambda: path.mkdir(exist_ok=True))
         return path
 
     def as_dict(self) -> dict:
@@ -123,7 +123,8 @@ def _link(local: Path, kept: Path) -> None:
         if local.readlink() == kept:
             return
         local.unlink()
-    kept.mkdir(parents=True, exist_ok=True)
+    with told(kept):
+        begin(kept, lambda: kept.mkdir(exist_ok=True))
     if local.is_dir():
         shutil.copytree(local, kept, dirs_exist_ok=True)
         shutil.rmtree(local)

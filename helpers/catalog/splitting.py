@@ -197,9 +197,8 @@ def official_folds(
         if name is None and name is val_fold:
             continue
         if not isinstance(name, str) or name not in present:
-            raise CatalogError(
-                f"The catalog has no fold {arguments.shown(name)}; it has {present or 'no folds'}."
-            )
+            known = f"[{arguments.few(list(map(repr, present)))}]" if present else "no folds"
+            raise CatalogError(f"The catalog has no fold {arguments.shown(name)}; it has {known}.")
     if test_fold == val_fold:
         raise CatalogError(f"Fold {test_fold!r} cannot be both the test and the validation split.")
     if not set(present) - {test_fold, val_fold}:
@@ -418,7 +417,7 @@ def _allot(
             groups = int((counts[label] > 0).sum())
             complaints.append(
                 f"class {label!r} comes from {groups} group{'s' if groups != 1 else ''} "
-                f"of subjects and is not in {', '.join(lacking)}"
+                f"of subjects and is not in {arguments.few(lacking)}"
             )
         elif off[worst] > tolerance:
             complaints.append(

@@ -362,8 +362,11 @@ def repository(
         print(addresses.url(root))
         return
     changed = addresses.set_repository(url, root)
-    print(f"The address is set in {len(changed)} files." if changed else "It was set already.")
-    if addresses.url(root) != addresses.PLACEHOLDER:
+    count = f"{len(changed)} file{'s' * (len(changed) != 1)}"
+    if addresses.url(root) == addresses.PLACEHOLDER:
+        print(f"The address is taken out of {count}." if changed else "No address is set.")
+    else:
+        print(f"The address is set in {count}." if changed else "It was set already.")
         print(f"On Colab, chapters install the tag v{__version__}: push it with your next commit.")
 
 

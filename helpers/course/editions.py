@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.base.errors import RunError
-from helpers.base.files import told, write_text
+from helpers.base.files import begin, told, write_text
 from helpers.course import colab, repository
 from helpers.course.project import Project, find, title_of
 
@@ -98,13 +99,11 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
     project = find(root)
     out = Path(out).expanduser().resolve()
     _check_free(out)
-    with told(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
     # Written beside `out` and renamed at the end: an edition is complete or not there.
-    with (
-        told(out),
-        tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch,
-    ):
+    beside = functools.partial(
+        tempfile.TemporaryDirectory, prefix=f".{out.name[-80:]}-", dir=out.parent
+    )
+    with told(out), begin(out, beside) as scratch:
         new = Path(scratch) / "edition"
         new.mkdir()
         wheel = _build_wheel(project, Path(scratch), new)

@@ -7,6 +7,7 @@ This process reads notebooks and writes marks, and runs no line of them:
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -35,22 +36,17 @@ COLUMNS = (
 )
 #: Largest notebook that is read, in bytes.
 _LARGEST = 50 * 2**20
+#: How Moodle names what a student returned, and Canvas the file.
+_PLATFORMS = re.compile(
+    r"(?P<moodle>.+_\d+)_assignsubmission_"
+    r"|(?P<canvas>[^_]+)(_LATE)?_(?P<number>\d+)_\d{4,}_.*\.(?i:ipynb|zip)$"
+)
 _HEADING = re.compile(r"(?m)^#+ Exercise (\d\d-[a-z])\b")
 # What a worker gets of this process's environment; nothing else, so no password or key.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "COURSE_ARTIFACTS", "WEIGHTS_DIR", "COURSE_EXTERNAL_DIR")
 # Threads would not outlive a fork.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS",
             "OPENCV_FOR_THREADS_NUM")  # fmt: skip
-
-
-@dataclass
-class Exercise:
-    """An exercise as the instructor has it; `ids` and `asked` are of the cells for the answer."""
-
-    name: str
-    ids: set[str] = field(default_factory=set)
-    asked: list[str] = field(default_factory=list)
-    check: str = ""
 
 
 @dataclass
@@ -71,16 +67,14 @@ class Submission:
 
     def rows(self, results: list[dict]) -> list[dict]:
         """Return its rows in the table of marks."""
-        assignment, student, notebook, sha256 = self.key()
-        return [
-            dict(zip(COLUMNS, (assignment, student, one["exercise"], int(one["solved"]), 1,
-                               _plain(one["reason"]), notebook, sha256), strict=True))
-            for one in results
-        ]  # fmt: skip
+        first, last = self.key()[:2], self.key()[2:]
+        marks = [(each["exercise"], int(each["solved"]), 1, _plain(each["reason"]))
+                 for each in results]  # fmt: skip
+        return [dict(zip(COLUMNS, (*first, *mark, *last), strict=True)) for mark in marks]
 
     def lost(self, reason: str) -> list[dict]:
         """Return its rows where nothing could be marked."""
-        names = [one.name for one in _parts(self.chapter)[1]] if self.chapter else [""]
+        names = [each["name"] for each in _parts(self.chapter)[1]] if self.chapter else [""]
         return self.rows([{"exercise": n, "solved": False, "reason": reason} for n in names])
 
 
@@ -145,7 +139,10 @@ def grade(
     rows: dict[int, list[dict]] = {}
     for number, one in enumerate(submissions):
         if not one.problem and both[one.student, one.chapter] > 1:
-            one.problem = f"{one.student} returned several notebooks of this chapter"
+            one.problem = (
+                f"{one.student} returned several notebooks of this chapter (unpack a zip file of "
+                "the whole class, so that each student has a file or folder)"
+            )
         if one.problem:
             rows[number] = one.lost(f"Not marked: {one.problem}.")
         elif not force and one.key() in before:
@@ -173,13 +170,16 @@ def grade(
 
 
 def summary(table: list[dict]) -> str:
-    """Return how many points each exercise got, and how many each student."""
+    """Return how many points each exercise got, and how many each student in all chapters."""
     marks, lines = pd.DataFrame(table).astype({"score": float}), []
-    for column in ("exercise", "student_id"):
+    for column, by in (("exercise", ["assignment", "exercise"]), ("student_id", ["student_id"])):
         lines += ["", f"{'assignment':<32} {column:<24} points"]
-        for (assignment, name), scores in marks.groupby(["assignment", column])["score"]:
-            lines.append(f"{assignment:<32} {name:<24} {scores.sum():g} of {len(scores)}")
-    return "\n".join(lines[1:])
+        for key, part in marks.groupby(by):
+            chapters = sorted(set(part["assignment"]))
+            first = chapters[0] if len(chapters) == 1 else f"{len(chapters)} chapters"
+            points = f"{part['score'].sum():g} of {len(part)}"
+            lines.append(f"{first:<32} {key[-1]:<24} {points}")
+    return "\n".join([*lines[1:], "", f"Students: {marks['student_id'].nunique()}."])
 
 
 # What was returned.
@@ -227,17 +227,27 @@ def _contents(name: str, path: Path) -> Iterator[tuple[str, bytes, str]]:
         large = path.stat().st_size > _LARGEST
         yield name, b"" if large else path.read_bytes(), "it is too large" if large else ""
     else:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                parts = [one for one in archive.infolist() if _ending(one.filename) == ".ipynb"]
-                for part in parts:
-                    large = part.file_size > _LARGEST
-                    content = b"" if large else archive.read(part)
-                    yield f"{name}/{part.filename}", content, "it is too large" if large else ""
-                if not parts:
-                    yield name, b"", "there is no notebook in it"
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError):
-            yield name, b"", "the zip file cannot be read"
+        yield from _unpacked(name, path)
+
+
+def _unpacked(name: str, file: Path | io.BytesIO) -> Iterator[tuple[str, bytes, str]]:
+    """Yield the same of each notebook in a zip file, and in the zip files in it."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            parts = [one for one in archive.infolist() if _ending(one.filename)]
+            for part in parts:
+                inner, large = f"{name}/{part.filename}", part.file_size > _LARGEST
+                content = b"" if large else archive.read(part)
+                if _ending(inner) == ".ipynb" or large:
+                    yield inner, content, "it is too large" if large else ""
+                elif isinstance(file, Path):
+                    yield from _unpacked(inner, io.BytesIO(content))
+                else:
+                    yield inner, b"", "it is a zip file in a zip file of a zip file"
+            if not parts:
+                yield name, b"", "there is no notebook in it"
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError):
+        yield name, b"", "the zip file cannot be read"
 
 
 def _ending(name: str | Path) -> str:
@@ -247,8 +257,14 @@ def _ending(name: str | Path) -> str:
 
 
 def _student(name: str, project: Project) -> str:
-    """Return whose notebook it is: its folder or zip file, else its name less the chapter's."""
+    """Return whose notebook it is: as a learning platform says it, else its folder or zip file.
+
+    Without either, it is the name of the file, less that of the chapter.
+    """
     first, *rest = Path(name).parts
+    for part in (first, *rest):
+        if named := _PLATFORMS.match(part):
+            return named["moodle"] or f"{named['canvas']}_{named['number']}"
     if rest:
         return Path(first).stem if _ending(first) else first
     stem = Path(first).stem
@@ -289,15 +305,17 @@ def _recognise(project: Project, one: Submission, notebook: dict) -> None:
 # What is run.
 
 
-def _parts(chapter: Chapter) -> tuple[list[dict], list[Exercise]]:
-    """Return the code cells before the exercises, and the exercises, of a chapter."""
-    before, exercises = [], []
-    current = None
+def _parts(chapter: Chapter) -> tuple[list[dict], list[dict]]:
+    """Return the code cells before the exercises, and the exercises, of a chapter.
+
+    The `ids` and sources (`asked`) of an exercise are of its cells for the answer.
+    """
+    before, exercises, current = [], [], None
     for cell in read_notebook(chapter.path)["cells"]:
         source = source_of(cell)
         if cell["cell_type"] != "code":
             if heading := _HEADING.search(source):
-                current = Exercise(heading[1])
+                current = {"name": heading[1], "ids": [], "asked": [], "check": ""}
                 exercises.append(current)
             elif exercises and re.match("##? ", source):
                 current = None
@@ -305,15 +323,15 @@ def _parts(chapter: Chapter) -> tuple[list[dict], list[Exercise]]:
             continue
         elif not exercises:
             before.append(cell)
-        elif current and f'check("{current.name}"' in source:
-            current.check = source
+        elif current and f'check("{current["name"]}"' in source:
+            current["check"] = source
         elif current:
-            current.asked.append(source)
-            current.ids.add(cell["id"])
+            current["asked"].append(source)
+            current["ids"].append(cell["id"])
     return before, exercises
 
 
-def _answer(exercise: Exercise, cells: list[dict], ids: set[str]) -> list[str]:
+def _answer(exercise: dict, cells: list[dict], ids: set[str]) -> list[str]:
     """Return the cells of a student's answer, whatever was done to the cells around them.
 
     They are the answer cell (by its id) and the student's own cells below the heading of the
@@ -325,16 +343,17 @@ def _answer(exercise: Exercise, cells: list[dict], ids: set[str]) -> list[str]:
         if not cell["code"]:
             heading = _HEADING.search(cell["source"])
             if heading or re.match("##? ", cell["source"]):
-                inside = bool(heading) and heading[1] == exercise.name
+                inside = bool(heading) and heading[1] == exercise["name"]
             continue
         source = cell["source"]
-        checks = re.search(rf"""check\(\s*["']{exercise.name}""", source)
+        checks = re.search(rf"""check\(\s*["']{exercise["name"]}""", source)
         own = cell["id"] not in ids and not cell["solution"] and "# @title Solution" not in source
-        if cell["id"] in exercise.ids or (
+        if cell["id"] in exercise["ids"] or (
             inside and own and not (checks and not re.search(r"(?m)^answer\b", source))
         ):
             found.append(source)
-    return [*exercise.asked, *(source for source in found if source not in exercise.asked)]
+    asked = exercise["asked"]
+    return [*asked, *(source for source in found if source not in asked)]
 
 
 def _marked(
@@ -351,18 +370,11 @@ def _marked(
             cells += [f"{name} = {value!r}" for name, value in given.items()]
     ids = {cell["id"] for cell in read_notebook(chapter.path)["cells"]}
     notebooks = [
-        (
-            number,
-            [
-                {"name": each.name, "answer": _answer(each, one.cells, ids), "asked": each.asked,
-                 "check": each.check}
-                for each in exercises
-            ],
-        )
+        (number, [{**each, "answer": _answer(each, one.cells, ids)} for each in exercises])
         for number, one in submissions.items()
-    ]  # fmt: skip
-    task = {"cells": cells, "limits": limits, "notebooks": notebooks}
-    task["jobs"] = jobs or min(2, os.cpu_count() or 1)
+    ]
+    jobs = jobs or min(2, os.cpu_count() or 1)
+    task = {"cells": cells, "limits": limits, "notebooks": notebooks, "jobs": jobs}
     with tempfile.TemporaryDirectory(prefix="course-grade-") as home:
         process = subprocess.Popen(
             [sys.executable, "-m", "helpers.course.grading_worker"],
@@ -409,7 +421,7 @@ def _hidden(project: Project, returned: Path) -> list[str]:
     """Return what no answer may see: where solutions are, and what others returned."""
     places = [*(project.root / name for name in ("notebooks", "tests", ".git")), project.build]
     needed = [project.helpers, Path(sys.prefix), Path(tempfile.gettempdir())]
-    if returned.is_dir() and not any(path.is_relative_to(returned) for path in needed):
+    if not any(path.is_relative_to(returned) for path in needed):
         places.append(returned)
     return [str(place) for place in places if place.exists()]
 

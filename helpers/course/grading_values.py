@@ -45,13 +45,13 @@ def encode(value: Any, refer: Callable[[Any], int]) -> Any:
             return {kind.__name__: several(value)}
     if isinstance(value, dict):
         return {"dict": [several(pair) for pair in value.items()]}
-    if isinstance(value, pd.DataFrame):
-        columns = [_encode_column(column, refer) for _, column in value.items()]
-        index = encode(np.asarray(value.index), refer)
-        return {"table": columns, "names": several(value.columns), "index": index}
-    if isinstance(value, pd.Series):
-        index = encode(np.asarray(value.index), refer)
-        return {"column": _encode_column(value, refer), "index": index}
+    if isinstance(value, pd.DataFrame | pd.Series):
+        table = pd.DataFrame(value)
+        columns = [
+            [encode(_array(column), refer), str(column.dtype)] for _, column in table.items()
+        ]
+        parts = {"names": several(table.columns), "index": encode(_array(table.index), refer)}
+        return {"table": columns, **parts, "column": isinstance(value, pd.Series)}
     if isinstance(value, np.random.Generator):
         return {"random": encode(value.bit_generator.state, refer)}
     if isinstance(value, Path | str):
@@ -75,9 +75,8 @@ def encode(value: Any, refer: Callable[[Any], int]) -> Any:
     raise TypeError(f"a value of the type {type(value).__name__} cannot be checked")
 
 
-def _encode_column(column: pd.Series, refer: Callable[[Any], int]) -> list:
-    values = column.to_numpy() if isinstance(column.dtype, np.dtype) else column.astype(object)
-    return [encode(np.asarray(values), refer), str(column.dtype)]
+def _array(column: pd.Series | pd.Index) -> np.ndarray:
+    return np.asarray(column if isinstance(column.dtype, np.dtype) else column.astype(object))
 
 
 def _encode_layer(keras: Any, value: Any, refer: Callable[[Any], int]) -> dict:
@@ -115,16 +114,12 @@ def decode(data: Any, call: Callable[..., Any]) -> Any:
         return getattr(builtins, kind)(decode(one, call) for one in held)
     if kind == "dict":
         return {decode(key, call): decode(value, call) for key, value in held}
-    if kind in ("table", "column"):
+    if kind == "table":
         index = decode(data["index"], call)
-        columns = [
-            pd.Series(decode(values, call), index=index).astype(dtype)
-            for values, dtype in (held if kind == "table" else [held])
-        ]
-        if kind == "column":
-            return columns[0]
+        columns = [pd.Series(decode(values, call), index).astype(dtype) for values, dtype in held]
         table = pd.DataFrame(dict(enumerate(columns)), index=index)
-        return table.set_axis([decode(name, call) for name in data["names"]], axis=1)
+        table = table.set_axis([decode(name, call) for name in data["names"]], axis=1)
+        return table.iloc[:, 0] if data["column"] else table
     if kind == "random":
         generator = np.random.default_rng()
         generator.bit_generator.state = decode(held, call)

@@ -31,7 +31,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -42,11 +42,6 @@ from helpers.exercises import checking
 
 #: Most bytes of one message of a student's process.
 _LARGEST = 2**28
-_ERRORS = {
-    name: kind
-    for name, kind in vars(builtins).items()
-    if isinstance(kind, type) and issubclass(kind, Exception)
-}
 
 
 class Gone(BaseException):
@@ -78,15 +73,7 @@ class _Builtins(dict):
 class Chapter:
     """The cells of a chapter before its exercises, run in this process as far as it may be.
 
-    Parameters
-    ----------
-    cells : list of str
-        Their code, with the parameters of the run.
-
-    Raises
-    ------
-    RuntimeError
-        When a cell fails: then the course does not work here.
+    RuntimeError is raised when a cell fails: then the course does not work here.
     """
 
     def __init__(self, cells: list[str]) -> None:
@@ -124,8 +111,7 @@ class Chapter:
         own = {name: value for name, value in self.names.items()
                if value is not self.begun.get(name, self)}  # fmt: skip
         self.later = set()
-        for _ in self._each():
-            pass
+        list(self._each())
         self.names |= own
 
     def _each(self) -> Iterator[None]:
@@ -160,17 +146,10 @@ def _definitions(source: str) -> Iterator[str]:
 # The student's process.
 
 
-class Remote:
+class Remote(grading_values.Function):
     """A function, or the stand-in for a network, of the checker's: it runs over there."""
 
-    def __init__(self, ask: Callable, number: int) -> None:
-        self._ask, self._number = ask, number
-
-    def __call__(self, *given: Any, **more: Any) -> Any:
-        """Call it."""
-        return self._ask(self._number, given, more)
-
-    predict = predict_on_batch = __call__
+    predict = predict_on_batch = grading_values.Function.__call__
 
 
 class Student:
@@ -303,8 +282,9 @@ class Checker:
             except Exception as error:
                 self._send(_told(error), None)
         if names := told.get("error"):
-            known = [kind for name in names if (kind := _ERRORS.get(name))]
-            raise type(str(names[0]), (*known[:1], Exception)[:1], {})(told["text"])
+            kinds = [vars(builtins).get(name) for name in names]
+            known = [k for k in kinds if isinstance(k, type) and issubclass(k, Exception)]
+            raise type(str(names[0]), (*known, Exception)[:1], {})(told["text"])
         return told
 
     def call(self, number: int, given: tuple, more: dict) -> Any:
@@ -355,13 +335,13 @@ def _check(
         checker = Checker(end)
         for cells, seed in todo:
             error = str(checker.ask("run", cells, seed)["value"])
-        told.send(("error", error))
+        told.send((error, ""))
         if not error:
-            told.send(("lines", checker.check(chapter, exercise["asked"], exercise["check"])))
+            told.send((checker.check(chapter, exercise["asked"], exercise["check"]), ""))
     except Gone as gone:
-        told.send(("gone", str(gone)))
+        told.send((None, str(gone)))
     except Exception as error:
-        told.send(("gone", f"what its process sent could not be read ({_told(error)})"))
+        told.send((None, f"what its process sent could not be read ({_told(error)})"))
 
 
 # The process that marks one notebook.
@@ -370,12 +350,7 @@ def _check(
 class Marker:
     """Marks the exercises of one notebook; where a student's process ends, it starts another.
 
-    Parameters
-    ----------
-    chapter : Chapter
-        The instructor's.
-    limits : dict
-        ``seconds`` of a cell, ``memory`` in GiB, ``hidden`` folders, ``folder`` to work in.
+    The limits: ``seconds`` of a cell, ``memory`` in GiB, ``hidden`` folders, ``folder`` to work in.
     """
 
     def __init__(self, chapter: Chapter, limits: dict) -> None:
@@ -394,11 +369,11 @@ class Marker:
         except Gone as gone:
             self.end()
             return {"exercise": exercise["name"], "solved": False, "reason": f"Stopped: {gone}."}
-        solved = bool(lines) and lines[-1] == f"Exercise {exercise['name']}: solved."
-        hint = next((line[2:] for line in lines if line.startswith("✗")), "")
-        if lines and "not answered yet" in lines[-1]:
-            hint = "not answered"
-        reason = "" if solved else hint
+        last = lines[-1] if lines else ""
+        solved = last == f"Exercise {exercise['name']}: solved."
+        hints = ["not answered"] if "not answered yet" in last else []
+        hints += [line[2:] for line in lines if line.startswith("✗")]
+        reason = "" if solved or not hints else hints[0]
         return {"exercise": exercise["name"], "solved": solved, "reason": reason}
 
     def end(self) -> None:
@@ -418,10 +393,8 @@ class Marker:
         told, other = multiprocessing.Pipe(duplex=False)
         checker = confinement.start(_check, other, self.pipe, self.chapter, exercise, todo)
         try:
-            if error := self._wait(told, len(todo)):
-                lines = [f"✗ {error}"]
-            else:
-                lines = self._wait(told, 1, "while it was checked, ")
+            error = self._wait(told, len(todo))
+            lines = [f"✗ {error}"] if error else self._wait(told, 1, "while it was checked, ")
         finally:
             confinement.end(checker)
             told.close()
@@ -433,11 +406,11 @@ class Marker:
         if not told.poll((answers * seconds + 2 * self.chapter.seconds) * confinement.patience()):
             raise Gone(f"{when}it took longer than {seconds:g} s")
         try:
-            kind, value = told.recv()
+            value, gone = told.recv()
         except EOFError:
-            kind, value = "gone", "its check ended early"
-        if kind == "gone":
-            raise Gone(value)
+            value, gone = None, "its check ended early"
+        if gone:
+            raise Gone(gone)
         return value
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from helpers.base.errors import RunError
-from helpers.base.files import checksum, write_json, write_text
+from helpers.base.files import checksum, told, write_json, write_text
 from helpers.course.book import SEAL
 from helpers.course.project import Project, toc_files
 
@@ -49,7 +49,8 @@ def build(project: Project, only: Sequence[str] = (), solutions: bool = False) -
         raise RunError(
             "There is no book to print: publish it first, with `course book`."
         ) from error
-    (html / "pdf").mkdir(exist_ok=True)
+    with told(html / "pdf"):
+        (html / "pdf").mkdir(exist_ok=True)
     pages = [f"{name}.html" for name in toc_files(project.root / "_toc.yml")]
     held = [page for page in pages if page in seal["files"]]  # the book may be one of some chapters
     jobs = {c.name: [f"notebooks/{c.name}.html"] for c in project.select(only)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -68,13 +69,24 @@ def described(dataset: str, catalog: pd.DataFrame) -> str:
     Each image shows one real cell of bone marrow; a subject is a person.
     """
     sizes = catalog["subject"].value_counts()
-    fewest, most = sizes.min(), sizes.max()
-    single = most == 1
-    span = f"{most}" if fewest == most else f"{fewest} to {most}"
-    each = "" if single else f", {span} images each"
+    single = sizes.max() == 1
+    each = "" if single else f", {span(sizes, 'image')} each"
     who = _NOBODY if single and dataset == "folders" else origin(dataset).who
     counted = f"{len(catalog):,} images of {len(sizes):,} subjects{each}."
     return f"{counted}\n{textwrap.fill(who, 88)}"
+
+
+def span(sizes: Sequence[int], what: str) -> str:
+    """Return the smallest and the largest of some sizes, with the name of what was counted.
+
+    Examples
+    --------
+    >>> span([2, 78, 5], "image"), span([5, 5], "image"), span([1], "cell")
+    ('2 to 78 images', '5 images', '1 cell')
+    """
+    fewest, most = min(sizes), max(sizes)
+    counted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    return f"{counted} {what}{'s' * (most != 1)}"
 
 
 def section(dataset: str) -> str:

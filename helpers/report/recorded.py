@@ -61,8 +61,8 @@ class Figure:
     high: float | None = None
 
     def __str__(self) -> str:
-        shown = f"{self.value:,}" if isinstance(self.value, int) else f"{self.value:.3f}"
-        return shown if self.low is None else f"{shown} [{self.low:.3f}, {self.high:.3f}]"
+        shown = f"{self.value:,}" if isinstance(self.value, int) else f"{self.value:z.3f}"
+        return shown if self.low is None else f"{shown} [{self.low:z.3f}, {self.high:z.3f}]"
 
 
 @dataclass(frozen=True)

@@ -39,4 +39,4 @@ def explained(table: pd.DataFrame) -> pd.DataFrame:
 def _text(entry: object) -> object:
     if not isinstance(entry, float | np.floating):
         return entry
-    return UNDEFINED if np.isnan(entry) else f"{entry:.3f}"
+    return UNDEFINED if np.isnan(entry) else f"{entry:z.3f}"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from helpers.base.errors import DatasetError
-from helpers.base.files import told
+from helpers.base.files import begin, told
 
 #: Kaggle handles of each data set, the most complete copy first.
 SOURCES = {
@@ -142,14 +142,18 @@ def _cache_at(out: str | os.PathLike | None) -> Iterator[None]:
     kagglehub's option for this, `output_dir`, refuses a folder with an interrupted
     download, whereas its cache continues one.
     """
-    before = os.environ.get("KAGGLEHUB_CACHE")
+    before, new = os.environ.get("KAGGLEHUB_CACHE"), []
     try:
         if out is not None:
             folder = Path(out).expanduser().absolute()
-            folder.mkdir(parents=True, exist_ok=True)
+            new = [path for path in (folder, *folder.parents) if not path.exists()]
+            begin(folder, lambda: folder.mkdir(exist_ok=True))
             os.environ["KAGGLEHUB_CACHE"] = str(folder)
         yield
     finally:
+        for path in new:
+            with contextlib.suppress(OSError):  # only what is empty goes
+                path.rmdir()
         os.environ.pop("KAGGLEHUB_CACHE", None)
         if before is not None:
             os.environ["KAGGLEHUB_CACHE"] = before

@@ -47,7 +47,7 @@ def code(value: Any) -> Markup:
 
 def number(value: float) -> str:
     """Return `value` with three decimals, or "undefined" for NaN."""
-    return "undefined" if np.isnan(value) else f"{value:.3f}"
+    return "undefined" if np.isnan(value) else f"{value:z.3f}"
 
 
 def table(heads: Sequence, rows: Sequence[Sequence]) -> Markup:

@@ -227,6 +227,12 @@ def test_too_much_is_refused_before_it_is_read(client, desk, monkeypatch):
     assert "files" not in long.text, "it is about a comment"
 
 
+def test_file_name_that_is_too_long_to_be_read_is_told(client, cell):
+    told = send(client, ("x" * 5000 + ".png", cell))
+    assert told.status_code == 400
+    assert "longer than 200 letters" in told.json()["problem"]
+
+
 def test_a_file_that_is_too_large_does_not_stop_the_others(desk, cell):
     desk.limits = Limits(bytes=len(cell), pixels=450 * 450)
     client = TestClient(web.create(desk), base_url=HERE)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from types import SimpleNamespace
 
 import pytest
 
 from helpers.base import settings
+from helpers.base.files import FileError
 
 
 @pytest.fixture
@@ -89,3 +91,12 @@ def test_keeping_may_be_moved_to_another_folder(monkeypatch, tmp_path):
     for name in ("one", "two"):
         monkeypatch.setenv(settings.KEEP, str(tmp_path / name))
         assert course.folder("runs").resolve() == tmp_path / name / "phantom-smoke-24" / "runs"
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc here")
+@pytest.mark.parametrize("variable", ["COURSE_ARTIFACTS", settings.KEEP])
+def test_place_where_no_folder_can_be_made_is_told(variable, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
+    monkeypatch.setenv(variable, "/proc/new")
+    with pytest.raises(FileError, match=r"^/proc/new.*no folder can be made there"):
+        settings.read("phantom", "smoke").folder("runs")

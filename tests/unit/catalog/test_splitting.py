@@ -168,6 +168,16 @@ def test_one_huge_person_is_said_in_figures():
         splitting.split_by_subject(table)
 
 
+def test_note_of_a_thousand_folds_names_a_few(capsys):
+    folds = splitting.folds_by_subject(uneven(), 1000, nearest=True)
+    told = capsys.readouterr().out
+    assert "is not in fold " in told
+    assert len(told) < 600
+    with pytest.raises(CatalogError, match="no fold 'x'; it has") as refused:
+        splitting.official_folds(folds, "x")
+    assert len(str(refused.value)) < 200
+
+
 def test_a_split_that_is_met_prints_nothing(capsys):
     splitting.split_by_subject(uneven(), nearest=True, tolerance=0.1)
     assert capsys.readouterr().out == ""

@@ -392,6 +392,61 @@ def test_table_that_cannot_be_written_is_told_before_anything_is_marked(clone, t
     assert "marked now" not in capsys.readouterr().out
 
 
+def packed(path, files: dict[str, dict | bytes]) -> bytes:
+    """Write a zip file of notebooks and other files; return its bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            whole = content if isinstance(content, bytes) else json.dumps(content)
+            archive.writestr(name, whole)
+    return path.read_bytes()
+
+
+def test_downloads_of_a_whole_class_are_taken_apart(clone, tmp_path):
+    """As Moodle and Canvas pack them, also with a zip file of a student in it."""
+    mine = answered(clone, RIGHT)
+    inner = packed(tmp_path / "work.zip", {"a.ipynb": mine})
+    deep = packed(tmp_path / "deep.zip", {"work.zip": inner})
+    moodle = {
+        "Ann Lee_101_assignsubmission_file/01_small.ipynb": mine,
+        "Ann Lee_102_assignsubmission_file/work.zip": inner,
+        "Bob Ray_103_assignsubmission_file_work.ipynb": mine,
+    }
+    canvas = {
+        "leeann_11_90001_01_small.ipynb": mine,
+        "raybob_LATE_12_90002_work.zip": inner,
+        "odd_13_90003_deep.zip": deep,
+    }
+    packed(tmp_path / "returned" / "moodle.zip", moodle)
+    packed(tmp_path / "returned" / "canvas.zip", canvas)
+    for name in ("group_1_2026_a", "group_1_2026_b"):  # folders of students, of neither
+        write(tmp_path / "returned" / name / "work.ipynb", mine)
+    found = grading._submissions(clone, tmp_path / "returned", None, tmp_path / "marks.csv")
+    assert {one.student: one.problem for one in found} == {
+        **dict.fromkeys(("Ann Lee_101", "Ann Lee_102", "Bob Ray_103"), ""),
+        **dict.fromkeys(("leeann_11", "raybob_12", "group_1_2026_a", "group_1_2026_b"), ""),
+        "odd_13": "it is a zip file in a zip file of a zip file",
+    }
+
+
+def test_zip_of_a_class_that_names_no_students_is_to_be_unpacked(clone, tmp_path):
+    mine = answered(clone, RIGHT)
+    packed(tmp_path / "class.zip", {"ann.ipynb": mine, "bob.ipynb": mine})
+    table, look = grading.grade(clone, tmp_path / "class.zip", tmp_path / "marks.csv")
+    assert look == 2
+    assert "unpack a zip file of the whole class" in table[0]["reason"]
+
+
+def test_student_of_two_chapters_is_counted_once():
+    marks = [("01_a", "ann", "01-a", 1), ("02_b", "ann", "02-a", 1), ("01_a", "bob", "01-a", 0)]
+    names = ("assignment", "student_id", "exercise", "score")
+    text = grading.summary([dict(zip(names, row, strict=True)) for row in marks])
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert "01_a 01-a 1 of 2" in lines
+    assert [line for line in lines if "ann" in line] == ["2 chapters ann 2 of 2"]
+    assert lines[-1] == "Students: 2."
+
+
 def test_reason_is_no_formula_in_a_spreadsheet():
     assert grading._plain("=HYPERLINK(1)\n2") == "'=HYPERLINK(1) 2"
 

@@ -2,11 +2,12 @@ import json
 import subprocess
 
 import pytest
+from typer.testing import CliRunner
 
 import helpers
 from helpers.base import files
 from helpers.base.errors import RunError
-from helpers.course import colab, repository
+from helpers.course import cli, colab, repository
 from helpers.course.project import find
 from tests import minicourse
 
@@ -47,6 +48,19 @@ def clone(tmp_path):
 def cells_of(path):
     """Return the sources of a chapter's cells by id."""
     return {c["id"]: "".join(c["source"]) for c in json.loads(path.read_text())["cells"]}
+
+
+def test_command_says_what_it_did_to_the_address(clone):
+    def told(address):
+        done = CliRunner().invoke(cli.app, ["repository", address, "--root", str(clone)])
+        return done.output.splitlines()
+
+    assert told(OLD) == ["No address is set."]
+    first, tag = told(NEW)
+    assert first == "The address is set in 7 files."
+    assert tag.startswith("On Colab, chapters install the tag")
+    assert told(NEW)[0] == "It was set already."
+    assert told(OLD) == ["The address is taken out of 7 files."]
 
 
 def test_address_is_set_everywhere_at_once(clone):

@@ -109,6 +109,16 @@ def test_out_is_where_kagglehub_keeps_it(kaggle, copy, tmp_path):
     assert "KAGGLEHUB_CACHE" not in os.environ
 
 
+def test_a_failed_fetch_leaves_no_empty_folder(kaggle, tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    for out in (tmp_path / "new" / "deep", own / "new", own):
+        kaggle.answers += [ConnectionError("reset by peer")] * 4
+        assert run("cnmc", "--out", out).exception is not None
+    assert list(own.iterdir()) == []
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_broken_connection_is_taken_up_again(kaggle, copy):
     kaggle.answers += [ConnectionError("reset by peer"), TimeoutError(), copy]
     done = run("cnmc")

@@ -13,6 +13,7 @@ import types
 import pytest
 
 from helpers import datasets
+from helpers.datasets import origins
 from tests.conftest import ROOT
 
 NAME = "ourlab"
@@ -129,3 +130,9 @@ def test_the_book_of_the_new_data_set(clone, images, tmp_path):
     for path in (build / "executed").rglob("*.ipynb"):
         sources = json.dumps(json.loads(path.read_text(encoding="utf-8")))
         assert "healthy" in sources, path.name
+
+
+def test_sizes_that_are_all_the_same_are_named_once():
+    sizes = [[2, 78, 5], [5, 5], [1]]
+    found = [origins.span(each, "image") for each in sizes]
+    assert found == ["2 to 78 images", "5 images", "1 image"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from helpers.report import tables
+from helpers.report import recorded, tables, templates
 
 NAN = float("nan")
 
@@ -18,6 +18,12 @@ def test_no_nan_reaches_a_page_and_the_reason_is_told_once(capsys):
     assert "nan" not in shown.to_string().lower() + shown.to_html().lower()
     assert capsys.readouterr().out.startswith("not defined: no image was called positive, or too")
     pd.testing.assert_frame_equal(numbers, before)
+
+
+def test_zero_has_no_minus():
+    assert tables.explained(pd.DataFrame({"gain": [-0.0001, -0.0]}))["gain"].eq("0.000").all()
+    assert templates.number(-1e-5) == "0.000"
+    assert str(recorded.Figure("gain", -1e-5, -1e-5, 0.1)) == "0.000 [0.000, 0.100]"
 
 
 def test_where_all_is_defined_nothing_is_told(capsys):
