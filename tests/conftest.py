@@ -72,17 +72,20 @@ def untraced():
 def smoke_build(tmp_path_factory) -> Path:
     """Build folder with every chapter executed in the smoke profile, and the book of it.
 
-    The run is killed five times on the way (tests/notebooks/test_kill.py looks at what was
-    left) and then finished. Set COURSE_SMOKE_BUILD to a folder to keep it from one session
-    to the next: then nothing is killed and only what changed is run again.
+    The first run is killed five times on the way (tests/notebooks/test_kill.py looks at what
+    was left) and then finished. Set COURSE_SMOKE_BUILD to a folder to keep it from one session
+    to the next: then only what changed is run again.
     """
     kept = os.environ.get("COURSE_SMOKE_BUILD")
     build = Path(kept).resolve() if kept else tmp_path_factory.mktemp("smoke") / "_build"
     build.mkdir(parents=True, exist_ok=True)
-    if not kept:
+    kills = build / "kills.json"  # of this session's first run only
+    if (build / "executed").exists():
+        kills.unlink(missing_ok=True)
+    else:
         finished, wrong = killing.kill_often(build, times=5)
-        kills = json.dumps({"finished": finished, "wrong": wrong})
-        (build / "kills.json").write_text(kills, encoding="utf-8")
+        told = json.dumps({"finished": finished, "wrong": wrong})
+        kills.write_text(told, encoding="utf-8")
     done = course("book", "--profile", "smoke", "--jobs", "2", build=build)
     (build / "smoke.log").write_text(done.stdout + done.stderr, encoding="utf-8")
     assert done.returncode == 0, f"the smoke book failed:\n{done.stdout}\n{done.stderr}"

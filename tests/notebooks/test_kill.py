@@ -47,7 +47,7 @@ def test_the_course_killed_five_times_then_finished(smoke_build):
     """The real chapters, killed on the way; what was done is not done again."""
     told = smoke_build / "kills.json"
     if not told.is_file():
-        pytest.skip("the smoke book was kept from an earlier session (COURSE_SMOKE_BUILD)")
+        pytest.skip("the smoke book is kept from an earlier session (COURSE_SMOKE_BUILD)")
     kills = json.loads(told.read_text(encoding="utf-8"))
     assert not kills["wrong"], "\n".join(kills["wrong"])
     assert kills["finished"], "no kill came after a finished chapter"
