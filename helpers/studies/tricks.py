@@ -63,7 +63,7 @@ def changes(turn: bool = False, colour: bool = False, erase: bool = False) -> li
     if turn:
         chosen += [layers.RandomFlip(), layers.RandomRotation(0.5, fill_mode="constant")]
     if colour:
-        chosen += [layers.RandomColorJitter(saturation_factor=(0.3, 0.7), hue_factor=0.05)]
+        chosen += [layers.RandomColorJitter(saturation_factor=(0.4, 0.6), hue_factor=0.05)]
     if erase:
         chosen += [layers.RandomErasing(fill_value=0)]
     return chosen
