@@ -96,7 +96,7 @@ def compiled(
             "sgd": keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay),
         }[optimiser],
         keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smooth),
-        jit_compile=False,  # to compile less is faster where a training is short
+        jit_compile=keras.backend.backend() == "jax",  # TensorFlow then begins sooner
     )
     network.optimizer.build(network.trainable_variables)  # else Keras traces the step twice
     return network
