@@ -68,7 +68,7 @@ def against(
     alone = f"it cannot be compared with {named}"
     words = (above, below, undecided)
     whole = (0, 1), (-1, 1)  # of a share or an AUC; of a correlation
-    return _verdict(what, estimate, reference, named, alone, words, f".{digits}f", whole)
+    return _verdict(what, estimate, reference, named, alone, words, f"z.{digits}f", whole)
 
 
 def difference(
@@ -103,7 +103,7 @@ def difference(
             "subjects"
         )
     words, alone = (above, below, undecided), "nothing follows from it"
-    return _verdict(what, estimate, 0, "zero", alone, words, f"+.{digits}f", ((-1, 1),))
+    return _verdict(what, estimate, 0, "zero", alone, words, f"+z.{digits}f", ((-1, 1),))
 
 
 def _verdict(
@@ -118,8 +118,8 @@ def _verdict(
 ) -> str:
     """Return the sentence of :func:`against` and :func:`difference`.
 
-    `alone` is what follows from a figure without an interval, `form` how numbers are written,
-    `whole` the intervals that exclude nothing, because no figure can lie outside.
+    `alone` is what follows from a figure without an interval, `form` how numbers are written
+    (`z`: no zero with a minus), `whole` the intervals that exclude nothing, as written.
     """
     value, low, high = (float(number) for number in estimate)
     if low > high or value < low or value > high:  # False where a number is NaN
@@ -135,7 +135,7 @@ def _verdict(
             f"{what}, {shown}, has no interval, because there are too few subjects: {alone}"
         )
     shown = f"{shown} [{low:{form}}, {high:{form}}]"
-    if (low, high) in whole:
+    if (float(f"{low:{form}}"), float(f"{high:{form}}")) in whole:
         return _lines(
             f"The interval of {_within(what)}, {shown}, holds every possible value: there are too "
             "few subjects"
