@@ -67,7 +67,8 @@ def against(
     named = f"{name} ({reference:.{digits}f})"
     alone = f"it cannot be compared with {named}"
     words = (above, below, undecided)
-    return _verdict(what, estimate, reference, named, alone, words, f".{digits}f")
+    whole = (0, 1), (-1, 1)  # of a share or an AUC; of a correlation
+    return _verdict(what, estimate, reference, named, alone, words, f"z.{digits}f", whole)
 
 
 def difference(
@@ -101,8 +102,8 @@ def difference(
             f"{what} is zero and has no interval: the answers hardly differ, or there are too few "
             "subjects"
         )
-    words = (above, below, undecided)
-    return _verdict(what, estimate, 0, "zero", "nothing follows from it", words, f"+.{digits}f")
+    words, alone = (above, below, undecided), "nothing follows from it"
+    return _verdict(what, estimate, 0, "zero", alone, words, f"+z.{digits}f", ((-1, 1),))
 
 
 def _verdict(
@@ -113,10 +114,12 @@ def _verdict(
     alone: str,
     words: tuple[str, str, str],
     form: str,
+    whole: tuple[tuple[float, float], ...],
 ) -> str:
     """Return the sentence of :func:`against` and :func:`difference`.
 
-    `alone` is what follows from a figure without an interval, `form` how numbers are written.
+    `alone` is what follows from a figure without an interval, `form` how numbers are written
+    (`z`: no zero with a minus), `whole` the intervals that exclude nothing, as written.
     """
     value, low, high = (float(number) for number in estimate)
     if low > high or value < low or value > high:  # False where a number is NaN
@@ -132,6 +135,11 @@ def _verdict(
             f"{what}, {shown}, has no interval, because there are too few subjects: {alone}"
         )
     shown = f"{shown} [{low:{form}}, {high:{form}}]"
+    if (float(f"{low:{form}}"), float(f"{high:{form}}")) in whole:
+        return _lines(
+            f"The interval of {_within(what)}, {shown}, holds every possible value: there are too "
+            "few subjects"
+        )
     above, below, undecided = words
     if low > reference:
         return _lines(f"{what}, {shown}, is above {named}: {above}")

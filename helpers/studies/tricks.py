@@ -63,7 +63,7 @@ def changes(turn: bool = False, colour: bool = False, erase: bool = False) -> li
     if turn:
         chosen += [layers.RandomFlip(), layers.RandomRotation(0.5, fill_mode="constant")]
     if colour:
-        chosen += [layers.RandomColorJitter(saturation_factor=(0.3, 0.7), hue_factor=0.05)]
+        chosen += [layers.RandomColorJitter(saturation_factor=(0.4, 0.6), hue_factor=0.05)]
     if erase:
         chosen += [layers.RandomErasing(fill_value=0)]
     return chosen
@@ -96,7 +96,7 @@ def compiled(
             "sgd": keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay),
         }[optimiser],
         keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smooth),
-        jit_compile=False,  # to compile less is faster where a training is short
+        jit_compile=keras.backend.backend() == "jax",  # TensorFlow then begins sooner
     )
     network.optimizer.build(network.trainable_variables)  # else Keras traces the step twice
     return network

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import nbformat
@@ -12,6 +13,7 @@ from tests.conftest import ROOT
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARTS = ("## Deeper", "## Common mistakes", "## Exercises", "## Quiz", "## What to remember")
 CORE = "takes about fifteen minutes"
+BACKENDS = {"jax", "tensorflow", "torch"}  # one of them is enough for Keras
 
 
 @pytest.fixture(scope="module", params=CHAPTERS, ids=lambda path: path.stem)
@@ -81,8 +83,34 @@ def test_no_cell_switches_xla_off_on_every_backend(cells):
     assert "jit_compile=False" not in code
 
 
+def test_no_module_switches_xla_off_on_every_backend():
+    texts = {path: path.read_text("utf-8") for path in (ROOT / "helpers").rglob("*.py")}
+    assert [path for path, text in texts.items() if re.search("jit_compile=False[,)]", text)] == []
+
+
 def test_settings_are_read_before_keras_is_used(cells):
     """They refuse channels first; Keras would fail with a bare traceback."""
     code = [c.source for c in cells if c.cell_type == "code"]
     read = next(place for place, source in enumerate(code) if "settings.read(" in source)
     assert not [source for source in code[:read] if re.search(r"(?m)^(import|from) keras", source)]
+
+
+def imported(source: str) -> set[str]:
+    """Return the packages that a text imports at its top level, whatever the backend is."""
+    found = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+def test_no_cell_needs_one_backend_of_keras(cells):
+    code = [c.source for c in cells if c.cell_type == "code"]
+    assert not set().union(*map(imported, code)) & BACKENDS
+
+
+def test_no_module_needs_one_backend_of_keras():
+    texts = {path: path.read_text("utf-8") for path in (ROOT / "helpers").rglob("*.py")}
+    assert [path for path, text in texts.items() if imported(text) & BACKENDS] == []

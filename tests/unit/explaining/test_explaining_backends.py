@@ -37,6 +37,20 @@ MAPS = """
     np.savez(target, **found)
     print(json.dumps({"backend": keras.backend.backend(), "maps": len(found)}))
 """
+PAGE = """
+    import json, sys
+    import numpy as np
+    from helpers import explaining
+    from helpers.training import zoo
+    from tests.unit.chapter_page import run
+
+    images = np.load(sys.argv[1])[:3]
+    model = zoo.load_model(sys.argv[2])
+    page = run("16", "def slopes_of", "def grad_cam", np=np, explaining=explaining)
+    found = page["grad_cam"](model, images, model.get_layer("pool").input)
+    same = np.allclose(found, explaining.grad_cam(model, images), atol=1e-3 * found.max())
+    print(json.dumps({"same": bool(same), "highest": float(found.max())}))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +88,11 @@ def test_maps_are_tensorflows(made, backend, tmp_path):
             assert np.abs(found[name] - wanted).mean() <= 0.01 * np.abs(wanted).mean(), name
             continue
         np.testing.assert_allclose(found[name] / size, wanted / size, atol=TOLERANCE, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_the_page_of_chapter_16_runs_on_it(made, backend, tmp_path):
+    images, (nested, _), _ = made
+    found = test_backends.run(backend, PAGE, images, nested, artifacts=tmp_path)
+    assert found["same"]
+    assert found["highest"] > 0

@@ -141,3 +141,20 @@ def test_the_page_builds_the_same_networks(name):
         for network in networks
     ]
     assert configs[0] == configs[1]
+
+
+@pytest.mark.parametrize("place", ["page", "helpers"])
+def test_colour_jitter_leaves_a_stained_cell_its_colour(place):
+    """The classes differ in colour, so a cell may become paler but never nearly grey."""
+    import keras
+    from keras import layers
+
+    changes = tricks.changes
+    if place == "page":
+        changes = chapter_page.functions("06", "changes", layers=layers)["changes"]
+    keras.utils.set_random_seed(24)
+    cells = np.tile(np.float32([80, 40, 110]), (256, 4, 4, 1))
+    change = keras.Sequential(changes(colour=True))
+    spread = np.ptp(keras.ops.convert_to_numpy(change(cells, training=True)), axis=-1) / 70
+    assert 0.6 < spread.min() < 0.8
+    assert 1.2 < spread.max() < 1.6

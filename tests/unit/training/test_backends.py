@@ -20,6 +20,18 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
 TOLERANCE = 1e-4
 
+WITHOUT_TENSORFLOW = """
+    import sys
+
+    class Missing:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == "tensorflow":
+                raise ModuleNotFoundError("No module named 'tensorflow'")
+
+    sys.meta_path.insert(0, Missing)
+"""
+
 PREDICT = """
     import json, sys
     import keras, numpy as np
@@ -95,7 +107,10 @@ LESSON = """
 
 
 def run(backend, code, *words, artifacts):
-    """Run `code` in a process of its own on a backend; return what it prints last."""
+    """Run `code` in a process of its own on a backend; return what it prints last.
+
+    On another backend TensorFlow cannot be imported, as where it is not installed.
+    """
     python = sys.executable
     if backend != "tensorflow":
         python = os.environ.get("COURSE_BACKEND_PYTHON") or python
@@ -107,8 +122,9 @@ def run(backend, code, *words, artifacts):
     env["PYTHONPATH"] = str(ROOT)
     if (SHARED / "weights").is_dir():
         env["WEIGHTS_DIR"] = str(SHARED / "weights")
+    start = "" if backend == "tensorflow" else WITHOUT_TENSORFLOW
     done = subprocess.run(
-        [python, "-c", textwrap.dedent(code), *map(str, words)],
+        [python, "-c", textwrap.dedent(start) + textwrap.dedent(code), *map(str, words)],
         cwd=artifacts,
         env=env,
         capture_output=True,
