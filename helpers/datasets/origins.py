@@ -86,7 +86,7 @@ def span(sizes: Sequence[int], what: str) -> str:
     """
     fewest, most = min(sizes), max(sizes)
     counted = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-    return f"{counted} {what}{'s' * (most != 1)}"
+    return f"{counted} {what}" if most == 1 else f"{counted} {what}s"
 
 
 def section(dataset: str) -> str:

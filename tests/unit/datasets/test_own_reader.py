@@ -10,6 +10,7 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
 
 from helpers import datasets
@@ -133,6 +134,6 @@ def test_the_book_of_the_new_data_set(clone, images, tmp_path):
 
 
 def test_sizes_that_are_all_the_same_are_named_once():
-    sizes = [[2, 78, 5], [5, 5], [1]]
+    sizes = [[2, 78, 5], np.array([5, 5]), np.array([1])]
     found = [origins.span(each, "image") for each in sizes]
     assert found == ["2 to 78 images", "5 images", "1 image"]
