@@ -35,6 +35,9 @@ _PREFIX = "course-kernel-"
 #: Longest folder of temporary files, in bytes, with which the path of a Unix socket, which may
 #: have 103, does not become too long.
 _LONGEST = 60
+# TensorFlow and Keras are most of a million objects that live to the end. With Python's own
+# thresholds the garbage collector walks them so often that it takes a tenth of a chapter's time.
+_SELDOM = '--IPKernelApp.exec_lines=__import__("gc").set_threshold(10_000, 20, 100)'
 # Evaluated after the last cell, since only the kernel knows its device. Helpers note pretrained
 # weights in `WEIGHTS_USED` and networks that learned nothing in `COLLAPSED`, lists of sentences.
 _PROBE = """
@@ -161,7 +164,7 @@ class _OwnSockets(KernelManager):
         from ipykernel.kernelspec import get_kernel_dict
 
         own = get_kernel_dict()
-        return KernelSpec(**{**own, "argv": [sys.executable, *own["argv"][1:]]})
+        return KernelSpec(**{**own, "argv": [sys.executable, *own["argv"][1:], _SELDOM]})
 
     def cleanup_connection_file(self) -> None:
         """Remove the kernel's folder; called when the kernel has ended, however it ended."""

@@ -16,7 +16,13 @@ COURSE = project.find(ROOT)
 CHAPTERS = [chapter.name for chapter in COURSE.chapters]
 SMOKE = project.parameters(profile="smoke")
 JOBS = 2
-OWN = ["02", "04", "05", "07", "08", "13", "14", "15", "22"]
+OWN = ["02", "04", "05", "13", "14", "15", "22"]
+# The chapters that train most run on one of the real data sets, all others on both: fields of
+# many cells (taleqani) matter to maps and drawn cells, single cells (cnmc) to the backbones.
+REAL = {
+    "cnmc": [name for name in CHAPTERS if name[:2] not in ("07", "10", "11", "16")],
+    "taleqani": [name for name in CHAPTERS if name[:2] not in ("05", "06", "08", "09")],
+}
 
 
 def test_the_chapters_are_sound_as_written():
@@ -72,7 +78,7 @@ def test_every_text_output_comes_out_the_same_a_second_time(second_runs, name):
 
 @pytest.fixture(scope="session")
 def real_runs(tmp_path_factory):
-    """Run every chapter on a real data set, once for each; return the stories by chapter."""
+    """Run chapters on a real data set, once for each; return the stories by chapter."""
     done: dict[str, dict[str, str]] = {}
 
     def run(dataset: str) -> dict[str, str]:
@@ -83,7 +89,9 @@ def real_runs(tmp_path_factory):
             base = tmp_path_factory.mktemp(dataset)
             built = project.find(ROOT, base / "_build")
             given = project.parameters(dataset, "smoke", 24, folder)
-            results = runner.run_chapters(built, given, jobs=JOBS, artifacts=base / "artifacts")
+            results = runner.run_chapters(
+                built, given, only=REAL[dataset], jobs=JOBS, artifacts=base / "artifacts"
+            )
             done[dataset] = {result.chapter: result.failure for result in results}
             for name, story in done[dataset].items():
                 if not story:
@@ -95,8 +103,9 @@ def real_runs(tmp_path_factory):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize("dataset", ["cnmc", "taleqani"])
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize(
+    ("dataset", "name"), [(dataset, name) for dataset, names in REAL.items() for name in names]
+)
 def test_chapter_runs_on_real_images(real_runs, dataset, name):
     story = real_runs(dataset)[name]
     assert not story, story

@@ -69,6 +69,14 @@ def test_fifty_kernels_start_at_once(tmp_path, temporary):
     assert not list(temporary.glob("course-kernel-*"))
 
 
+def test_the_garbage_collector_goes_round_seldom_and_leaves_no_name(tmp_path, temporary):
+    code = "print('gc' in globals(), __import__('gc').get_threshold())"
+    root = chapters(tmp_path / "course", 1, code)
+    done = course("run", "--profile", "smoke", build=root / "_build", root=root)
+    assert done.returncode == 0, done.stderr
+    assert printed(root, "01_lines") == ["False (10000, 20, 100)\n"]
+
+
 @pytest.mark.parametrize("failures", [2, 3])
 def test_a_kernel_that_does_not_come_up_is_tried_again(
     failures, tmp_path, temporary, monkeypatch, capsys
