@@ -75,7 +75,8 @@ ifdef TESTS
 	@$(RUN) -m pytest $(TESTS)
 else
 	@$(RUN) -m pytest -m fast --numprocesses auto --maxprocesses 4 --dist loadfile
-	@$(RUN) -m pytest tests/unit -m slow --numprocesses auto --maxprocesses 2 --dist loadfile --durations 25
+	@$(RUN) -m pytest tests/unit -m slow --numprocesses auto --maxprocesses 2 --dist loadfile \
+		--no-loadscope-reorder --durations 25
 	@smoke=$$(mktemp -d) && trap 'rm -rf "$$smoke"' EXIT && export COURSE_SMOKE_BUILD="$$smoke/_build" && \
 		$(RUN) -m pytest tests/notebooks --durations 25 && \
 		$(RUN) -m pytest --ignore tests/unit --ignore tests/notebooks --numprocesses auto --maxprocesses 2 \

@@ -18,6 +18,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("fast")
 
 
+#: Modules that take minutes: workers begin with them, so that none is left alone at the end.
+_LONGEST = ("test_matrix", "test_grading", "test_packaging", "test_own_reader", "test_backends")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest modules first; the others stay in their order."""
+    items.sort(key=lambda item: item.path.stem not in _LONGEST)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread_of_arithmetic():
     """Keep BLAS and OpenMP to one thread: on tables this small more only wait for each other.
