@@ -67,9 +67,9 @@ app: $(READY)
 	@$(COURSE) app $(if $(MODEL),--model $(call quoted,$(MODEL))) \
 		$(if $(PORT),--port $(call quoted,$(PORT)))
 
-# The unit tests side by side, then the chapters, which use all cores by themselves, then the
-# pages of the book that the chapters made. TensorFlow in each worker: more than four of them
-# would want more memory than a usual machine has.
+# The unit tests side by side, then the chapters, which use all cores by themselves, then all
+# other tests, on the book that the chapters made. TensorFlow in each worker: more than four of
+# them would want more memory than a usual machine has.
 test: check
 ifdef TESTS
 	@$(RUN) -m pytest $(TESTS)
@@ -78,9 +78,9 @@ else
 	@$(RUN) -m pytest tests/unit -m slow --numprocesses auto --maxprocesses 2 --dist loadfile \
 		--no-loadscope-reorder --durations 25
 	@smoke=$$(mktemp -d) && trap 'rm -rf "$$smoke"' EXIT && export COURSE_SMOKE_BUILD="$$smoke/_build" && \
-		$(RUN) -m pytest tests/notebooks --durations 25 && \
-		$(RUN) -m pytest --ignore tests/unit --ignore tests/notebooks --numprocesses auto --maxprocesses 2 \
-			--dist loadfile --durations 25
+		$(RUN) -m pytest tests/notebooks/test_chapters.py --durations 25 && \
+		$(RUN) -m pytest --ignore tests/unit --ignore tests/notebooks/test_chapters.py \
+			--numprocesses auto --maxprocesses 2 --dist loadfile --durations 25
 endif
 
 check: $(READY)

@@ -72,7 +72,7 @@ def untraced():
 def smoke_build(tmp_path_factory) -> Path:
     """Build folder with every chapter executed in the smoke profile, and the book of it.
 
-    The first run is killed five times on the way (tests/notebooks/test_kill.py looks at what
+    The first run is killed five times on the way (tests/notebooks/test_chapters.py looks at what
     was left) and then finished. Set COURSE_SMOKE_BUILD to a folder to keep it from one session
     to the next: then only what changed is run again.
     """

@@ -38,6 +38,19 @@ def test_chapter_runs_in_the_smoke_profile(smoke_build, name):
     assert state.record["seconds"] > 0
 
 
+def test_the_course_killed_five_times_then_finished(smoke_build):
+    """The real chapters, killed on the way; what was done is not done again."""
+    told = smoke_build / "kills.json"
+    if not told.is_file():
+        pytest.skip("the smoke book is kept from an earlier session (COURSE_SMOKE_BUILD)")
+    kills = json.loads(told.read_text(encoding="utf-8"))
+    assert not kills["wrong"], "\n".join(kills["wrong"])
+    assert kills["finished"], "no kill came after a finished chapter"
+    states = runner.states(project.find(ROOT, smoke_build), SMOKE)
+    records = {state.chapter.name: state.record["finished"] for state in states}
+    assert kills["finished"].items() <= records.items()
+
+
 def test_a_second_make_book_executes_and_builds_nothing(smoke_build):
     before = (smoke_build / "html" / "index.html").stat().st_mtime_ns
     done = course("book", "--profile", "smoke", build=smoke_build)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 
 import pytest
 
-from helpers.course import project, runner
 from tests import minicourse
-from tests.conftest import ROOT, course
+from tests.conftest import course
 from tests.killing import broken_files, half_a_book, kill_after, start
 
 pytestmark = pytest.mark.slow
@@ -41,20 +39,3 @@ def test_a_small_course_killed_at_a_random_moment(small, tmp_path, moment):
     assert half_a_book(build / "html") == []
     assert sorted(path.name for path in build.glob(".*")) == [".lock"]
     assert not list((build / "executed").rglob(".*"))
-
-
-def test_the_course_killed_five_times_then_finished(smoke_build):
-    """The real chapters, killed on the way; what was done is not done again."""
-    told = smoke_build / "kills.json"
-    if not told.is_file():
-        pytest.skip("the smoke book is kept from an earlier session (COURSE_SMOKE_BUILD)")
-    kills = json.loads(told.read_text(encoding="utf-8"))
-    assert not kills["wrong"], "\n".join(kills["wrong"])
-    assert kills["finished"], "no kill came after a finished chapter"
-    records = {
-        state.chapter.name: state.record["finished"]
-        for state in runner.states(
-            project.find(ROOT, smoke_build), project.parameters(profile="smoke")
-        )
-    }
-    assert kills["finished"].items() <= records.items()
