@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from helpers.app import asked, export, guard, uploads
 from helpers.app.desk import Desk
-from helpers.app.store import Record, Verdict
+from helpers.app.records import Record, Verdict
 from helpers.base.errors import AppError
 
 

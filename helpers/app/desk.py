@@ -15,8 +15,9 @@ from starlette.concurrency import run_in_threadpool
 
 from helpers.app import pictures, uploads
 from helpers.app.answers import Answer, ModelFacts, Refused
+from helpers.app.records import NewCell, Record
 from helpers.app.service import Service, available
-from helpers.app.store import NewCell, Record, Store
+from helpers.app.store import Store
 from helpers.base.errors import AppError, CourseError
 
 _MOST_IN_A_GROUP, _MOST_PIXELS_IN_A_GROUP = 64, 40_000_000

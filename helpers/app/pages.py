@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from helpers.app import asked, guard, pictures, rendering, samples, uploads
 from helpers.app.answers import ModelFacts, Refused, named
 from helpers.app.desk import Desk, Taken
+from helpers.app.records import Record, Verdict
 from helpers.app.service import available
-from helpers.app.store import Record, Verdict
 from helpers.base.errors import AppError
 
 Cells = Annotated[str, Query(pattern=r"^[\d,]*$", max_length=4000)]

@@ -17,7 +17,6 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +24,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers.app.answers import Vote
+from helpers.app.records import VERDICTS, NewCell, Record, Verdict
 from helpers.base.errors import AppError
 from helpers.base.files import FileError, atomic_path, locked
 
-#: What a reader can say about a cell. As a filter, ``none`` finds cells without a verdict.
-VERDICTS = ("agree", "disagree", "unsure")
 #: The version of a database is the number of these that it has seen: append, never change.
 _MIGRATIONS = (
     """
@@ -64,85 +62,6 @@ _OWN = re.compile(r"\.?([0-9a-f]{64})(-[0-9a-f]{12})?\.(bmp|jpg|png|tif)")
 _HIDDEN = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _WAIT = 30  # seconds, for another process that writes
 _LARGEST = 2**63 - 1  # of SQLite's whole numbers
-
-
-@dataclass(frozen=True)
-class NewCell:
-    """A cell to be stored: what :class:`helpers.app.answers.Answer` says, without pixels.
-
-    Attributes
-    ----------
-    box, label, probability, threshold, distance, warnings, votes, reliability
-        As in `Answer`.
-    thumbnail : bytes
-        A small PNG or JPEG. A record is read without it: see :meth:`Store.thumbnail`.
-    """
-
-    box: tuple[int, int, int, int] | None
-    label: str
-    probability: float
-    threshold: float
-    distance: float
-    warnings: tuple[str, ...] = ()
-    votes: tuple[Vote, ...] = ()
-    thumbnail: bytes = b""
-    reliability: str = ""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a reader says about a cell.
-
-    Attributes
-    ----------
-    verdict : str
-        One of :data:`VERDICTS`.
-    label : str
-        The right one. With ``agree`` the store writes the model's, with ``unsure`` ``""``.
-    comment, reader : str
-    created : str
-        ISO 8601, UTC; written by the store.
-    """
-
-    verdict: str
-    label: str = ""
-    comment: str = ""
-    reader: str = ""
-    created: str = ""
-
-
-@dataclass(frozen=True)
-class Record:
-    """A stored cell.
-
-    Attributes
-    ----------
-    id : int
-        Grows with time.
-    image : str
-        SHA-256 of the uploaded file.
-    name : str
-        The name of that file: text to be shown, never a path.
-    subject : str
-        ``""`` when unknown.
-    cell : NewCell
-    model, model_name : str
-        The model's key and its name.
-    created : str
-        ISO 8601, UTC.
-    verdict : Verdict or None
-        The newest.
-    """
-
-    id: int
-    image: str
-    name: str
-    subject: str
-    cell: NewCell
-    model: str
-    model_name: str
-    created: str
-    verdict: Verdict | None
 
 
 class Page(NamedTuple):

@@ -1,11 +1,13 @@
-"""A small trained network with its images, once for all tests of the app."""
+"""A small trained network with its images, once for all tests of the app, and an empty store."""
 
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 
 import pytest
 
+from helpers.app.store import Store
 from helpers.base.settings import Profile, Settings
 
 
@@ -57,3 +59,16 @@ def frames(trained):
     from helpers.images import read_image
 
     return [read_image(path) for path in sorted(trained.glob("phantoms/**/*.bmp"))[:12]]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return where the store of the test is."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def store(folder):
+    """Return a store without a record."""
+    with closing(Store(folder)) as made:
+        yield made

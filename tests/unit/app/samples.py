@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from helpers.app.answers import Vote
-from helpers.app.store import NewCell
+from helpers.app.records import NewCell
 
 BOX = (2, 3, 14, 19)
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from helpers import datasets
 from helpers.app import export
-from helpers.app.store import Store, Verdict
+from helpers.app.records import Verdict
+from helpers.app.store import Store
 from helpers.base.errors import AppError
 from tests.unit.app.samples import BOX, cell, picture, read
 

@@ -6,7 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-from helpers.app.store import Store, Verdict
+from helpers.app.records import Verdict
+from helpers.app.store import Store
 from tests.unit.app.samples import cell, picture
 
 

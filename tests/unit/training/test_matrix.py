@@ -1,4 +1,4 @@
-"""No cell of recipe x backend x precision is collapsed, and every network starts near ln 2.
+"""On no backend and in no precision a network collapses, and each starts near ln 2.
 
 The wider table (sizes, seeds) is made by hand:
 ``python -m tests.unit.training.test_matrix --size 96 --seeds 10``.
