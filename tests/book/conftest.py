@@ -55,7 +55,9 @@ def open_page(chromium, site):
         name: str, *, width: int = 1280, height: int = 900, scheme: str = "light"
     ) -> Watched:
         context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,
+            reduced_motion="reduce",  # nothing is measured while it still moves
         )
         contexts.append(context)
         watched = Watched(context.new_page(), site)

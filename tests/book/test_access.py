@@ -115,3 +115,12 @@ def test_the_second_link_leads_to_the_exercises(open_page, chapters):
     page.keyboard.press("Enter")
     page.wait_for_function("() => scrollY > 500")
     assert page.locator("#exercises h2").bounding_box()["y"] < 200
+
+
+def test_who_asked_for_less_motion_sees_none(open_page, chapters):
+    moving = open_page(chapters[0]).page.evaluate("""() => [...document.querySelectorAll("*")]
+        .filter(part => [getComputedStyle(part), getComputedStyle(part, "::before")]
+            .some(style => [style.transitionDuration, style.animationDuration]
+                .some(times => times.split(",").some(time => parseFloat(time) > 0))))
+        .map(part => part.className)""")
+    assert not moving
