@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from helpers.base.errors import AppError
 from helpers.course.cli import app
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(trained, monkeypatch):

@@ -18,6 +18,8 @@ from helpers.studies import lineup
 from helpers.training import zoo
 from tests.conftest import SHARED
 
+pytestmark = pytest.mark.slow
+
 
 def _validation(trained, key):
     """Return the catalog of the small networks, and the mean of their scores on validation."""
@@ -349,7 +351,6 @@ def test_a_run_can_be_named_by_its_folder(loaded, trained):
         service.Service.load(str(folder), trained, str)
 
 
-@pytest.mark.slow
 def test_the_small_network_is_better_than_the_majority(tmp_path, monkeypatch):
     """And two cores train it in less than a minute, with progress."""
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))

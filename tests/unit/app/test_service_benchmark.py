@@ -11,8 +11,10 @@ from helpers.app.answers import ModelFacts
 from helpers.app.saved_runs import SavedRun
 from helpers.base import provenance
 
+pytestmark = pytest.mark.slow
+
 SIZE = 96
-NETWORKS = ("custom_cnn", pytest.param("mobilenetv2_035", marks=pytest.mark.slow))
+NETWORKS = ("custom_cnn", "mobilenetv2_035")
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

@@ -354,4 +354,4 @@ class AnyOrder(RuleBasedStateMachine):
         self.temporary.cleanup()
 
 
-TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder = pytest.mark.slow(AnyOrder.TestCase)

@@ -97,6 +97,7 @@ def processes():
     return context
 
 
+@pytest.mark.slow
 def test_two_processes_write_at_once(folder, tmp_path, processes):
     logs = [tmp_path / "0.log", tmp_path / "1.log"]
     writers = [
@@ -116,6 +117,7 @@ def test_two_processes_write_at_once(folder, tmp_path, processes):
     sound(folder)
 
 
+@pytest.mark.slow
 def test_half_a_file_of_a_killed_process_is_not_taken_for_the_picture(store, folder, processes):
     killed = processes.Process(target=die_in_the_middle, args=(folder, PICTURES[0]))
     killed.start()

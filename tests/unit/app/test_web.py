@@ -23,6 +23,8 @@ from helpers.base.errors import AppError
 from tests.unit.app.samples import cell as kept
 from tests.unit.app.samples import picture
 
+pytestmark = pytest.mark.slow
+
 HERE = "http://127.0.0.1:7860"
 #: Names that do harm where they are taken for HTML, for a path or for a header.
 HOSTILE = (

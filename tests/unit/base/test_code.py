@@ -22,6 +22,7 @@ def key(package):
     return code.digest(code.upstream([PREDICTIONS], package))
 
 
+@pytest.mark.slow
 def test_an_edit_of_any_module_upstream_of_predictions_changes_their_key(package):
     before = key(package)
     upstream = code.upstream([PREDICTIONS], package)

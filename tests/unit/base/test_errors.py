@@ -47,6 +47,7 @@ def test_in_a_notebook_an_error_is_the_line_and_the_sentence(tmp_path):
     assert again.outputs[-1].data["text/plain"] == "2"
 
 
+@pytest.mark.slow
 def test_artifacts_that_were_deleted_are_told_and_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "artifacts"))
     catalog = datasets.load("phantom", profile="smoke").head(2)

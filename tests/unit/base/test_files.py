@@ -446,6 +446,7 @@ def writes_to_a_path(call):
     return call.func.attr in WRITERS and owner != "files" and bool(call.args)
 
 
+@pytest.mark.slow
 def test_every_other_module_writes_through_this_one():
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):

@@ -47,6 +47,7 @@ def test_a_run_of_the_course_has_none(tmp_path):
     assert kernel.environment(tmp_path, tmp_path)["TQDM_DISABLE"] == "1"
 
 
+@pytest.mark.slow
 def test_nobody_makes_a_bar_of_their_own():
     found = [
         path.relative_to(PACKAGE).as_posix()

@@ -50,6 +50,7 @@ def test_the_papers_figures():
 sizes = st.fixed_dictionaries({"all": st.integers(1, 60), "hem": st.integers(1, 60)})
 
 
+@pytest.mark.slow
 @given(sizes, st.integers(0, 20))
 @settings(max_examples=30, deadline=None)
 def test_any_sizes_that_copies_can_make_equal(sizes, seed):

@@ -29,6 +29,7 @@ def test_group_is_the_subject_unless_told():
     assert catalog["group"].tolist() == ["7", "7"]
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.permutations(rows("all", "hem", "all", "hem", "unlabelled")))
 def test_the_order_of_the_rows_does_not_matter(shuffled):
@@ -83,6 +84,7 @@ def test_negative_classes_come_first_and_are_0(labels, positive, classes, target
     assert catalogs.class_names(catalog) == (names or labels)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.text(min_size=1), min_size=2, max_size=5, unique=True), st.data())
 def test_the_truth_of_a_row_does_not_depend_on_the_other_rows(names, data):

@@ -89,6 +89,7 @@ def test_random_split_refuses_a_class_too_small_for_it():
 # ------------------------------------------------------------------ by subject
 
 
+@pytest.mark.slow
 @given(st.integers(0, 5), st.integers(0, 50))
 @settings(max_examples=15, deadline=None)
 def test_people_stay_whole_and_fractions_are_met(table_seed, seed):
@@ -102,6 +103,7 @@ def test_people_stay_whole_and_fractions_are_met(table_seed, seed):
     assert splitting.audit_leakage(result).empty
 
 
+@pytest.mark.slow
 def test_linked_people_go_together_through_others():
     table = uneven()
     # p1 and p4 share a file, p4 and p7 another: one person under three ids.
@@ -197,6 +199,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @given(order=st.randoms(use_true_random=False), seed=st.integers(0, 9))
 @settings(max_examples=6, deadline=None)
@@ -215,6 +218,7 @@ def test_neither_the_order_of_rows_nor_the_folder_matters(way, order, seed):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_the_seed_decides_and_the_catalog_stays(way):
     table = uneven()
@@ -406,6 +410,7 @@ def test_the_releases_identical_files_are_found(release):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [24, 1, 2])
 def test_the_release_splits_evenly_without_a_leak(release, seed):
     result = splitting.split_by_subject(release, seed=seed)
@@ -426,6 +431,7 @@ def test_the_releases_folds_leak_and_ours_do_not(release):
     assert share(ours, "fold").sub(0.2).abs().to_numpy().max() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", ["cnmc", "taleqani"])
 def test_the_real_frames_and_fields_split(name):
@@ -461,6 +467,7 @@ def test_ten_thousand_people_of_one_image_are_split_too():
 # ------------------------------------------------------------------ why not scikit-learn's
 
 
+@pytest.mark.slow
 def test_scikit_learns_group_folds_do_not_do_for_so_few_uneven_subjects():
     """Why the course has its own search: groups assigned one by one end far from 60/20/20."""
     from sklearn.model_selection import StratifiedGroupKFold

@@ -369,6 +369,7 @@ def test_a_table_has_a_row_for_each_image_and_names_the_ones_it_could_not_measur
     assert list(found["cells"]) == [1, 1, 0, 1]
 
 
+@pytest.mark.slow
 def test_a_table_is_measured_once_and_again_when_a_file_changed(cells, monkeypatch):
     first = features.table(cells)
     monkeypatch.setattr(features, "of_image", lambda *_: pytest.fail("measured again"))
@@ -383,6 +384,7 @@ def test_a_table_is_measured_once_and_again_when_a_file_changed(cells, monkeypat
     assert not features.table(cells).equals(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 def test_a_file_that_comes_back_is_measured(cells, known):
     path = Path(cells["path"].iloc[1])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
 from helpers import datasets
@@ -24,6 +25,7 @@ def test_drawn_frames_are_given_where_the_images_are_fields(tmp_path, monkeypatc
     assert "drawn cells are shown instead" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_field_of_many_cells_is_told_from_one_large_cell(tmp_path):
     field, _ = fields.example()
     frame = np.zeros((90, 90, 3), np.uint8)

@@ -125,6 +125,7 @@ def test_all_lobes_of_a_nucleus_are_taken_and_a_second_leukocyte_is_not():
     assert found.count == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "turn",
     [np.flipud, np.fliplr, np.rot90, lambda a: a.swapaxes(0, 1)],
@@ -138,6 +139,7 @@ def test_a_turned_image_gives_the_turned_masks(simulated, phantoms, turn):
         assert dice(turned.cells > 0, turn(straight.cells > 0)) > 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [(0.7, 0.7, 0.7), (1, 0.95, 0.75), (0.8, 1, 1)])
 def test_light_and_white_balance_do_not_matter(simulated, gain):
     for smear in [smear for smear in simulated if smear.contrast > 50][:4]:
@@ -145,6 +147,7 @@ def test_light_and_white_balance_do_not_matter(simulated, gain):
         assert dice(segment_cell(other).nucleus, segment_cell(smear.image).nucleus) > 0.95
 
 
+@pytest.mark.slow
 def test_the_same_image_gives_the_same_masks_and_is_left_as_it_was(simulated):
     image = simulated[0].image
     before = image.copy()
@@ -157,6 +160,7 @@ def test_the_same_image_gives_the_same_masks_and_is_left_as_it_was(simulated):
     assert (image == before).all()
 
 
+@pytest.mark.slow
 def test_nuclei_on_smears_of_any_look(simulated):
     found = [segment_cell(smear.image) for smear in simulated]
     nucleus = [dice(f.nucleus, s.nucleus) for f, s in zip(found, simulated, strict=True)]
@@ -164,6 +168,7 @@ def test_nuclei_on_smears_of_any_look(simulated):
     assert np.percentile(nucleus, 10) > 0.92
 
 
+@pytest.mark.slow
 def test_nuclei_of_drawn_leukocytes_of_five_kinds():
     drawn = leukocytes.make(3, 6)
     found = [segment_cell(image).nucleus for image in drawn.images]
@@ -171,6 +176,7 @@ def test_nuclei_of_drawn_leukocytes_of_five_kinds():
     assert np.median(similar) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [60, 300, 700])
 def test_crops_of_any_size(side):
     found = []
@@ -197,6 +203,7 @@ def test_a_dark_cytoplasm_is_not_the_nucleus():
 # Cells cut out, and photographs in black bars
 
 
+@pytest.mark.slow
 def test_phantoms(phantoms):
     nucleus, cell = [], []
     for p in phantoms:
@@ -224,6 +231,7 @@ def test_a_cut_out_of_any_stain_has_its_outlines_at_the_edges(strength):
     assert dice(found.cells > 0, cell) > 0.97
 
 
+@pytest.mark.slow
 def test_the_nucleus_of_a_cut_out_stays_off_its_edge(phantoms):
     """Once it grew to the edge of the cut-out wherever that touched its own rectangle."""
     for p in phantoms:
@@ -243,6 +251,7 @@ def test_a_thin_or_tiny_cut_out_keeps_a_nucleus():
         assert not found.cells[frame.max(axis=2) == 0].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("margin", [0, 3])
 def test_a_cut_out_needs_no_black_border(phantoms, margin):
     drawn = phantoms[0]
@@ -261,6 +270,7 @@ def test_a_frame_that_was_saved_as_jpeg(phantoms):
     assert dice(found.cells > 0, drawn.nucleus | drawn.cytoplasm) > 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sides",
     [((1, 1), (1, 1)), ((15, 15), (15, 15)), ((0, 0), (10, 0)), ((30, 30), (0, 0))],
@@ -355,6 +365,7 @@ def test_each_leukocyte_of_a_field_has_one_label():
     assert first == sorted(first)
 
 
+@pytest.mark.slow
 def test_a_large_field_is_found_as_a_small_one_is():
     small = field_of([(60, 60, 18), (200, 70, 20), (120, 190, 16)])
     large = cv2.resize(small, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
@@ -386,6 +397,7 @@ def test_a_frame_on_black_is_a_field_of_one_cell(phantoms):
     assert (segment_field(frame).cells == segment_cell(frame).cells).all()
 
 
+@pytest.mark.slow
 def test_phantom_fields(fields):
     for field, found in zip(*fields, strict=True):
         assert dice(found.nucleus, field.nuclei > 0) > 0.94
@@ -410,11 +422,13 @@ def test_segmentation_benchmark_frame(benchmark, phantoms):
     benchmark(segment_cell, phantoms[0].frame)
 
 
+@pytest.mark.slow
 def test_segmentation_benchmark_smear(benchmark, simulated):
     image = cv2.resize(simulated[0].image, (300, 300), interpolation=cv2.INTER_CUBIC)
     benchmark(segment_cell, image)
 
 
+@pytest.mark.slow
 def test_segmentation_benchmark_field(benchmark, fields):
     benchmark(segment_field, fields[0][0].image)
 

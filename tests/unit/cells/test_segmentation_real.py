@@ -17,7 +17,7 @@ from helpers.cells.segmentation import dice, segment_cell, segment_field
 from helpers.images.loading import read_image
 from tests.conftest import SHARED
 
-pytestmark = pytest.mark.realdata
+pytestmark = [pytest.mark.realdata, pytest.mark.slow]
 
 
 def some(pattern, count=None):

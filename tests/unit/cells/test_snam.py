@@ -74,6 +74,7 @@ def _write(path: Path, image: np.ndarray) -> Path:
 # Reading the folder
 
 
+@pytest.mark.slow
 def test_masks_are_no_images_and_roles_are_told(drawn, tmp_path, capsys):
     catalog = datasets.load("snam", drawn)
     out = capsys.readouterr().out
@@ -213,6 +214,7 @@ def test_the_catalog_depends_on_files_and_not_on_where_they_lie(drawn, tmp_path,
 # Crops
 
 
+@pytest.mark.slow
 def test_crops_are_a_catalog_and_recover_the_drawn_cells(catalog):
     table, images = field_crops.crops(catalog, size=48)
     catalogs.check(table)
@@ -251,6 +253,7 @@ def test_a_crop_is_what_stands_in_its_box(catalog):
         )
 
 
+@pytest.mark.slow
 def test_split_and_group_go_over_to_the_crops(catalog):
     fields = splitting.split_by_subject(catalog[catalog["role"] == "field"], nearest=True)
     table, _ = field_crops.crops(fields, size=32)
@@ -259,6 +262,7 @@ def test_split_and_group_go_over_to_the_crops(catalog):
     assert (table["split"] == splits.loc[table["subject"]].to_numpy()).all()
 
 
+@pytest.mark.slow
 def test_reference_and_extra_fields_give_no_crops(catalog):
     table, _ = field_crops.crops(catalog, size=32)
     others = {"ALL_ref", "ALL_ALL_extra_images", "MM_5_also_ref_image"}
@@ -295,6 +299,7 @@ def test_a_damaged_or_half_written_store_is_made_again(tmp_path):
         assert np.array_equal(field_crops.crops(catalog, size=16)[1], images)
 
 
+@pytest.mark.slow
 def test_order_and_bytes_do_not_depend_on_the_catalogs_order(catalog):
     table, images = field_crops.crops(catalog, size=24)
     first = np.array(images)
@@ -341,6 +346,7 @@ def test_any_way_to_paint_a_mask_is_understood(tmp_path):
     assert not field_crops.read_mask(mask(tmp_path / "g.bmp", discs=(), ground=255)).any()
 
 
+@pytest.mark.slow
 def test_fields_without_a_mask_are_segmented(drawn, tmp_path):
     for name in ("ALL_1", "MM_1"):
         shutil.copy(drawn / f"{name}.bmp", tmp_path / f"{name}.bmp")
@@ -389,6 +395,7 @@ def test_a_catalog_of_another_data_set_is_refused(catalog):
             field_crops.crops(catalog, size=size)
 
 
+@pytest.mark.slow
 def test_backgrounds_hold_no_white_cell(catalog):
     table, images = field_crops.backgrounds(catalog, size=32)
     assert images.shape == (len(table), 32, 32, 3)
@@ -451,6 +458,7 @@ def test_large_masks_are_looked_at_in_a_smaller_size():
 # The command
 
 
+@pytest.mark.slow
 def test_the_command_tells_how_to_get_it_and_what_is_there(drawn, tmp_path, monkeypatch):
     told = CliRunner().invoke(app, ["snam"])
     assert told.exit_code == 0
@@ -465,6 +473,7 @@ def test_the_command_tells_how_to_get_it_and_what_is_there(drawn, tmp_path, monk
     assert len(pd.Series(list(out.glob("*_nucleus_mask.bmp")))) == 7
 
 
+@pytest.mark.slow
 def test_benchmark_of_cropping(benchmark, catalog):
     def crop():
         shutil.rmtree(field_crops.artifacts_folder() / "crops", ignore_errors=True)

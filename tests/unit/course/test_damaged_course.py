@@ -19,6 +19,7 @@ from tests.unit.damage import DAMAGES
 __all__ = ["course"]  # a fixture
 
 
+@pytest.mark.slow
 def test_a_terminal_without_accents_stops_nothing(tmp_path):
     root = minicourse.make(tmp_path / "Präparate")
     urls = '[project.urls]\nRepository = "https://github.com/OWNER/REPOSITORY"\n'
@@ -34,6 +35,7 @@ def test_a_terminal_without_accents_stops_nothing(tmp_path):
     assert (tmp_path / "ü" / "01_lines.ipynb").is_file()
 
 
+@pytest.mark.slow
 def test_kernels_need_no_home_for_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setenv("MPLCONFIGDIR", "/proc/1/no")
     variables = kernel.environment(tmp_path, tmp_path / "artifacts")
@@ -64,6 +66,7 @@ def test_a_damaged_copy_or_record_makes_its_chapter_run_again(course, damage, en
     assert runner.states(course, run)[0].reasons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["index.html", "_static/a.css", ".course.json"])
 def test_a_damaged_book_is_built_again(course, monkeypatch, damage, name):

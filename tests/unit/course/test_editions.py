@@ -134,6 +134,7 @@ def test_failed_edition_leaves_the_former_one(clone, tmp_path):
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.slow
 def test_real_chapters_leak_nothing(tmp_path):
     """No line of a real solution, long enough to tell something, is left in the edition."""
     course = find()
@@ -168,6 +169,7 @@ def real_edition(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 def test_wheel_comes_with_the_edition_and_holds_no_solution(real_edition):
     (wheel,) = real_edition[".whl"]
     assert f"pip install jupyterlab {wheel.name}" in real_edition[".md"][0].read_text()
@@ -187,6 +189,7 @@ def test_wheel_comes_with_the_edition_and_holds_no_solution(real_edition):
             assert len(there) <= len(own) / 2, f"{chapter.name}: {there}"
 
 
+@pytest.mark.slow
 def test_the_edition_has_the_set_up_and_forms_of_the_course_but_no_link_out_of_itself(
     real_edition,
 ):

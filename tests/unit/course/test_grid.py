@@ -78,6 +78,7 @@ def results_of(jobs, client, artifacts, compute=grid_rows.compute):
     return results
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_each_result_lands_once(client, artifacts, capfd):
     jobs = trials("plain", range(4))
     killed = []
@@ -106,6 +107,7 @@ def test_a_killed_worker_is_replaced_and_each_result_lands_once(client, artifact
     assert len({worker for *_, worker in grid_rows.begun()}) == 4
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_computed(client, artifacts, capsys):
     jobs = trials("dropout")
     results = results_of(jobs, client, artifacts)
@@ -129,6 +131,7 @@ def test_a_result_that_landed_is_not_computed_again(client, artifacts):
     assert begun == dict.fromkeys(jobs, 1)
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_is_told_and_stops_no_other(client, artifacts, capsys):
     results = results_of(trials("all together"), client, artifacts, grid_rows.refuse)
     errors = {r["seed"]: r["error"] for r in results if "error" in r}
@@ -152,6 +155,7 @@ def test_a_trial_that_kills_each_worker_is_given_up(client, artifacts):
     assert Counter(name for name, *_ in grid_rows.begun())["early-stopping-0-0"] == 4
 
 
+@pytest.mark.slow
 def test_a_worker_with_other_code_or_data_says_so(client, artifacts):
     jobs = {"of-another-version": Trial("plain", 0, 0)}
     (result,) = grid.run(jobs, client, artifacts, grid_rows.compute, grid_rows.key)
@@ -194,6 +198,7 @@ def test_a_worker_that_may_have_no_processes_says_what_to_do(monkeypatch):
     assert result == {"error": "Start Dask's workers with DASK_DISTRIBUTED__WORKER__DAEMON=False."}
 
 
+@pytest.mark.slow
 def test_without_a_scheduler_one_sentence(monkeypatch):
     monkeypatch.setattr(grid, "PATIENCE", 0.5)
     told = "No Dask scheduler answers at 'tcp://127.0.0.1:1'"
@@ -325,6 +330,7 @@ def command(tmp_path, *words):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

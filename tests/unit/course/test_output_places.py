@@ -28,6 +28,7 @@ def root(tmp_path_factory):
     return minicourse.make(tmp_path_factory.mktemp("places") / "course")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["/proc/new", "/proc/new/deep", "FILE/new"])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_place_where_nothing_can_be_made_is_told(

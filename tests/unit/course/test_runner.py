@@ -329,6 +329,7 @@ def test_killed_between_the_two_renames_the_former_book_comes_back(course):
     assert not old.exists()
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_share_a_build_folder(course, capsys):
     other = "import sys; from pathlib import Path; from helpers.course import project, runner\n"
     other += "with runner.locked(project.find(sys.argv[1])): print('in', flush=True); input()"

@@ -219,6 +219,7 @@ def test_the_real_kagglehub_takes_what_we_hand_it(tmp_path, monkeypatch):
         assert get_cache_folder() == str(tmp_path / "here")
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real images in ../shared/data")
 def test_taleqani_is_counted(kaggle):
@@ -229,6 +230,7 @@ def test_taleqani_is_counted(kaggle):
     assert "benign 252, early 492, pre 481, pro 402" in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real images in ../shared/data")
 def test_a_part_is_fine_unless_all_was_asked_for():

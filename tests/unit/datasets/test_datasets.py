@@ -170,6 +170,7 @@ def test_an_image_that_lies_there_twice_counts_once(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_links_of_the_release_are_in_the_catalog(tmp_path):
     for name in ("UID_20_1_1_all", "UID_21_1_1_all", "UID_1_1_1_all"):
         bmp(tmp_path / "data" / "all" / f"{name}.bmp")
@@ -357,6 +358,7 @@ def test_real_frames(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.skipif(not REAL.is_dir(), reason="no real images in ../shared/data")
 def test_real_fields():

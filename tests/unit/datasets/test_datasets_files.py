@@ -86,6 +86,7 @@ def test_a_photograph_of_several_pictures_is_a_jpeg(tmp_path):
     assert look_into(tmp_path / "a.jpg") == data_files.Content("", 40, 30)
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=300), st.sampled_from(sorted(data_files.IMAGE_ENDINGS)))
 def test_any_bytes_are_looked_into_without_an_error(tmp_path_factory, content, ending):
     path = tmp_path_factory.getbasetemp() / f"any{ending}"

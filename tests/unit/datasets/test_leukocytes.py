@@ -24,6 +24,7 @@ def of(cells, kind, array):
     return array[(cells.catalog["label"] == kind).to_numpy()]
 
 
+@pytest.mark.slow
 def test_a_catalog_with_every_kind_in_every_subject(cells):
     catalogs.check(cells.catalog)
     table = cells.catalog.groupby(["subject", "label"]).size().unstack()
@@ -35,6 +36,7 @@ def test_a_catalog_with_every_kind_in_every_subject(cells):
     assert cells.nuclei.dtype == cells.cytoplasms.dtype == bool
 
 
+@pytest.mark.slow
 def test_same_seed_same_pixels_and_other_seed_other_pixels():
     one, again = (leukocytes.make(2, 2, seed=5) for _ in range(2))
     other = leukocytes.make(2, 2, seed=6)
@@ -47,6 +49,7 @@ def test_same_seed_same_pixels_and_other_seed_other_pixels():
     assert np.array_equal(part.images[0], of(one, "monocyte", one.images)[0])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from(leukocytes.KINDS), st.integers(0, 2**32 - 1), st.integers(1, 9))
 def test_masks_are_apart_whole_and_inside(kind, seed, subject):
@@ -64,6 +67,7 @@ def test_masks_are_apart_whole_and_inside(kind, seed, subject):
     assert np.percentile(tone[whole == 0], 95) > 180
 
 
+@pytest.mark.slow
 def test_sizes_are_those_of_the_kinds(cells):
     whole = cells.nuclei | cells.cytoplasms
     area = {kind: of(cells, kind, whole).sum(axis=(1, 2)).mean() for kind in RADII}

@@ -245,6 +245,7 @@ PIECES = [
 LINES = st.lists(st.sampled_from(PIECES), max_size=14).map("".join)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["", "image,subject\n", "image;label\n"]), LINES)
 @examples(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_text_is_a_table_or_refused_in_a_sentence(mine, head, text):

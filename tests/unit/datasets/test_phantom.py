@@ -78,6 +78,7 @@ def test_two_subjects_of_one_class_in_two_folds_share_frames():
         assert (sources["source"] == sources.index).all()
 
 
+@pytest.mark.slow
 def test_files_are_bmp_files_as_in_cnmc(drawn):
     plan = frames.plan(frames.recipe_of(TINY))
     assert set(digests(drawn)) == set(plan["path"])
@@ -88,12 +89,14 @@ def test_files_are_bmp_files_as_in_cnmc(drawn):
         assert image.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_byte_identical_files_are_the_planned_ones(drawn):
     plan = frames.plan(frames.recipe_of(TINY))
     found = digests(drawn)
     assert len(set(found.values())) == plan["source"].nunique() < len(plan)
 
 
+@pytest.mark.slow
 def test_bytes_follow_from_the_seed_and_not_from_the_cores(drawn, tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "cores", lambda: 1)
     assert digests(frames.draw(tmp_path / "one", TINY, seed=24)) == digests(drawn)
@@ -102,6 +105,7 @@ def test_bytes_follow_from_the_seed_and_not_from_the_cores(drawn, tmp_path, monk
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_the_truth_belongs_to_the_file(drawn):
     plan = frames.plan(frames.recipe_of(TINY))
     for row in plan.iloc[::9].itertuples():
@@ -114,6 +118,7 @@ def test_the_truth_belongs_to_the_file(drawn):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["all", "hem"])
 def test_masks_lie_in_the_cut_out_and_do_not_overlap(label):
     for seed in range(12):
@@ -133,6 +138,7 @@ def test_masks_lie_in_the_cut_out_and_do_not_overlap(label):
         assert columns[0] > 0
 
 
+@pytest.mark.slow
 def test_classes_differ_as_haematologists_say():
     def someone(number):
         """Return the style of one of many people, whose cells differ within a class."""
@@ -219,6 +225,7 @@ def test_processes_draw_the_same_and_a_killed_one_is_made_up_for(drawn, tmp_path
         assert digests(tmp_path / name) == digests(drawn)
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
     code = (
         "import sys; from helpers.datasets.drawn import frames; frames.draw(sys.argv[1], 'smoke')"
@@ -235,6 +242,7 @@ def test_a_killed_process_leaves_no_half_drawn_file(tmp_path):
     assert not (tmp_path / "phantoms_finished.json").exists()
 
 
+@pytest.mark.slow
 def test_frames_of_an_older_version_are_drawn_anew(drawn, remembered, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(folder.code, "version", lambda *_: "older")

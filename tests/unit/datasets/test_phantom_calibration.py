@@ -18,6 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from helpers.datasets.drawn import frames
 from tests.unit.redrawn import redrawn_frame
 
+pytestmark = pytest.mark.slow
+
 REAL = Path(__file__).parents[4] / "shared" / "data" / "cnmc"
 
 
@@ -124,12 +126,10 @@ def check_no_statistic_tells(images, table):
     assert not told
 
 
-@pytest.mark.slow
 def test_no_statistic_tells_the_classes_apart(sample):
     check_no_statistic_tells(*sample)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [24, 1, 2])
 def test_no_statistic_tells_the_classes_apart_over_all_frames(seed):
     recipe = frames.recipe_of("quick", seed)
@@ -137,7 +137,6 @@ def test_no_statistic_tells_the_classes_apart_over_all_frames(seed):
     check_no_statistic_tells(images, measured(images, recipe))
 
 
-@pytest.mark.slow
 def test_a_random_split_flatters(sample):
     images, table = sample
     target = (images["label"] == "all").to_numpy()
@@ -151,7 +150,6 @@ def test_a_random_split_flatters(sample):
     assert np.mean(aucs) >= 0.6
 
 
-@pytest.mark.slow
 def test_a_subject_is_recognised(sample):
     images, table = sample
     large = images["subject"].isin(images["subject"].value_counts().index[:12])

@@ -50,6 +50,7 @@ def test_the_plan_is_sn_ams():
         assert not plan["cytoplasm"].all()
 
 
+@pytest.mark.slow
 def test_masks_lie_beside_images_and_have_their_size(drawn):
     plan = fields.plan(TINY)
     names = {path.name for path in drawn.glob("*.bmp")}
@@ -68,6 +69,7 @@ def test_masks_lie_beside_images_and_have_their_size(drawn):
             assert pixels.shape == (384, 512, 3)
 
 
+@pytest.mark.slow
 def test_the_truth_belongs_to_the_file(drawn):
     for name in ("ALL_1", "MM_5_also_ref_image"):
         field = redrawn_field(TINY, name)
@@ -107,6 +109,7 @@ def test_bytes_follow_from_the_seed(drawn):
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_a_finished_folder_is_left_as_it_is_and_a_stopped_one_completed(
     drawn, tmp_path, monkeypatch
 ):

@@ -129,6 +129,7 @@ def is_named(name: str, report: set[str]) -> bool:
     return any(name == one or name.startswith(f"{one}/") for one in report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("name", NAMES)
 def test_every_file_is_in_the_catalog_or_in_the_report(tmp_path, monkeypatch, name, seed):

@@ -67,6 +67,7 @@ def crosses(name: str, answer: object) -> list[str]:
     return [line for line in lines if line.startswith("✗")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXERCISES)
 @pytest.mark.parametrize("wrong", [None, NotImplemented, 0, "x", [1, 2, 3, 4], object()])
 def test_a_wrong_answer_gets_one_cross_that_says_what_came(name, wrong):
@@ -83,6 +84,7 @@ def test_a_wrong_answer_gets_one_cross_that_says_what_came(name, wrong):
         assert checking._shown(wrong) in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_function_that_fails_is_told_with_its_call(name):
     def fails(*_):

@@ -111,6 +111,7 @@ def as_table(pairs: list[tuple[str, str]]) -> pd.DataFrame:
     return catalogs.make(rows)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("abcdefgh")), max_size=9))
 @settings(max_examples=30, deadline=None)
 def test_union_find_on_the_page_joins_whom_the_helper_joins(page, pairs):
@@ -121,6 +122,7 @@ def test_union_find_on_the_page_joins_whom_the_helper_joins(page, pairs):
     assert groups["theirs"].is_unique
 
 
+@pytest.mark.slow
 def test_the_page_links_the_release_as_the_helper_does(page):
     release = as_catalog().assign(group="")
     ours, theirs = page["linked"](release), splitting.link_subjects(release)["group"]
@@ -214,6 +216,7 @@ def test_repaired_folds():
     assert "✗ It has all rows" in missed("02-c", fewer, official)
 
 
+@pytest.mark.slow
 def test_solutions_of_the_page_solve_the_exercises(page):
     official = splitting.official_folds(as_catalog())
     given = {**page, "pd": pd, "official": official}

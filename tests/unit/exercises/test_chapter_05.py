@@ -46,6 +46,7 @@ def test_the_network_of_the_page_has_the_layers_of_the_one_that_is_shipped(build
     assert theirs[-1].activation is keras.activations.sigmoid
 
 
+@pytest.mark.slow
 def test_compile_and_fit_as_on_the_page_do_what_the_course_does(build, tmp_path, monkeypatch):
     """One epoch of one batch, where no random order plays a part: loss and weights agree."""
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path))
@@ -195,6 +196,7 @@ def test_a_wrong_answer_is_told_what_to_look_at(name):
         assert hint in missed(name, WRONG[name][place])
 
 
+@pytest.mark.slow
 def test_a_network_that_is_not_lighter_is_told_from_one_that_is(build):
     def with_sigmoid(size):
         light = [layer for layer in build(size).layers if layer.name.startswith(("conv", "max"))]

@@ -82,6 +82,7 @@ def test_nothing_of_validation_or_test_people_is_in_a_trained_network(page, draw
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_network_of_the_page_is_saved_and_loaded_safely_and_takes_odd_sides(page, tmp_path):
     augment = [keras.layers.RandomFlip(), keras.layers.RandomErasing(fill_value=0)]
     network = page["build"](33, 4, augment, True, 0.5)

@@ -39,9 +39,8 @@ def built(recipe):
     return transfer.build(recipe, SIDE, weights=weights.Weights(None, "random", ""))
 
 
-@pytest.mark.parametrize(
-    "backbone", ["mobilenetv2_035", pytest.param("resnet50", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", ["mobilenetv2_035", "resnet50"])
 def test_the_workflow_builds_freezes_and_unfreezes_like_the_recipe(backbone, capsys):
     start = transfers.Start(backbone, None, SIDE)
     names = page(start=start)
@@ -93,6 +92,7 @@ def told(monkeypatch):
     return compiled
 
 
+@pytest.mark.slow
 def test_losses_rates_and_stopping_are_the_recipes(tiny, told, monkeypatch):  # noqa: F811
     course, table, _ = tiny
     recipe = recipe_of(transfers.Start("tiny", "", SIDE))
@@ -123,6 +123,7 @@ def test_losses_rates_and_stopping_are_the_recipes(tiny, told, monkeypatch):  # 
     assert told == [("Adam", rate, "BinaryCrossentropy", True) for rate, *_ in stages]
 
 
+@pytest.mark.slow
 def test_a_stack_with_skips_and_no_correction_returns_its_input(capsys):
     page("def stack(", "returns {result}")
     first, second = capsys.readouterr().out.splitlines()
@@ -143,6 +144,7 @@ def strangers(tmp_path):
     return tmp_path / "Kép 2"
 
 
+@pytest.mark.slow
 def test_the_cells_on_your_own_data_train_judge_and_keep_a_network(strangers, tmp_path, capsys):
     transfers.network_from(1).save(tmp_path / "source.keras")
     start = transfers.Start("drawn", str(tmp_path / "source.keras"), transfers.SIDE)
@@ -164,6 +166,7 @@ def test_the_cells_on_your_own_data_train_judge_and_keep_a_network(strangers, tm
     assert scores == pytest.approx(names["network"].predict(names["x_test"], verbose=0), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_solutions_solve_the_exercises():
     answers = solutions("07", pd=pd, keras=keras, layers=keras.layers)
     assert len(answers) >= 3
@@ -202,6 +205,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_answers_are_not_called_solved(name):
@@ -230,6 +234,7 @@ HINTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("name", HINTS)
 def test_a_wrong_answer_is_told_what_to_look_at(name):

@@ -26,6 +26,7 @@ def weights_by_shape(model):
     return [tuple(weight.shape) for weight in model.weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [27, 48, 75])
 def test_the_network_of_the_page_is_the_one_that_is_shipped(page, size):
     plain, shipped = page["build"](size), cnn_lstm.build(size)
@@ -37,6 +38,7 @@ def test_the_network_of_the_page_is_the_one_that_is_shipped(page, size):
     np.testing.assert_allclose(expit(logits), scores, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention", "lstm"])
 def test_the_networks_for_bags_are_those_that_are_shipped(page, name):
     plain, shipped = page[f"{name}_network"](5), getattr(bags, name)(5)
@@ -138,6 +140,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(WRONG))
 def test_checkers_know_right_from_wrong(name):
     answers = solutions("10", keras=keras, layers=layers)

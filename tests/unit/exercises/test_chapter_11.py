@@ -48,6 +48,7 @@ def test_the_numbers_of_the_page_are_those_of_the_course():
     assert f"batch={gan.BATCH}\n):" in cells
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [16, SIDE])
 def test_the_autoencoder_of_the_page_answers_as_the_one_that_is_shipped(page, size):
     plain = keras.Sequential([page["build_encoder"](size, LATENT),
@@ -60,6 +61,7 @@ def test_the_autoencoder_of_the_page_answers_as_the_one_that_is_shipped(page, si
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_variational_one_and_its_losses_are_those_that_are_shipped(page):
     plain, decoder = page["build_vae"](SIDE, LATENT)
     shipped = autoencoder.build(SIDE, LATENT, variational=True)
@@ -78,6 +80,7 @@ def test_the_variational_one_and_its_losses_are_those_that_are_shipped(page):
         np.testing.assert_allclose(np.asarray(here), np.asarray(there), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_loop_of_the_page_trains_as_the_one_that_is_shipped(page):
     shipped = gan.generator(SIDE), gan.discriminator(SIDE)
     plain = page["build_generator"](SIDE), page["build_discriminator"](SIDE)
@@ -143,6 +146,7 @@ def answers(page):
         return solutions("11", **page)
 
 
+@pytest.mark.slow
 def test_the_solutions_solve_the_exercises(answers):
     assert sorted(answers) == ["11-a", "11-b", "11-c", "11-d"]
     for name, answer in answers.items():
@@ -202,6 +206,7 @@ def test_wrong_answers_are_told_from_right_ones_and_why(name):
         assert any(HINTS[name][place] in line for line in missed), (place, missed)
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_denoise_is_told_from_one_that_does(page):
     def plain(size, latent):
         return keras.Sequential([page["build_encoder"](size, latent),

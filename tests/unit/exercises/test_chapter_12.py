@@ -61,6 +61,7 @@ def trainable(page, iterations=6, look=2):
     return functions("12", "select", "build", "batches", "train", **page)
 
 
+@pytest.mark.slow
 def test_plain_fit_on_the_page_trains_what_the_course_trains(untraced):
     crops, pixels, target = drawn()
     page = trainable(namespace(crops, pixels, target), iterations=12, look=3)
@@ -122,6 +123,7 @@ def test_nothing_on_the_page_is_fitted_outside_of_training():
     assert all(map(np.array_equal, *seen))
 
 
+@pytest.mark.slow
 def test_selecting_before_the_split_finds_something_where_there_is_nothing():
     rng = np.random.default_rng(0)
     crops, _, target = drawn()
@@ -136,6 +138,7 @@ def test_selecting_before_the_split_finds_something_where_there_is_nothing():
     assert 0.4 < inside < 0.6
 
 
+@pytest.mark.slow
 def test_the_solutions_solve_the_exercises():
     answers = solutions("12", **namespace(*drawn()))
     assert sorted(answers) == ["12-a", "12-b", "12-c", "12-d"]
@@ -230,12 +233,14 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_answers_are_not_called_solved(name):
     for answer in WRONG[name]:
         assert verdict(name, answer) == "not solved yet."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "answer", "hint"),
     [

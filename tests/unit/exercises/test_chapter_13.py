@@ -45,6 +45,7 @@ def tables(models=4, count=60, seed=1):
     return made, scores, truth, rows["split"] == "val"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", [1, 2, 3, 4, 7])
 def test_the_votes_on_the_page_are_those_that_ship(models):
     shown = page("def majority_vote(scores)", "def soft_vote(scores", "def fuzzy_rank(scores")

@@ -95,6 +95,7 @@ def test_mcnemar_on_the_page_is_that_of_statsmodels(counts):
     assert np.isclose(shown(*counts), expected)
 
 
+@pytest.mark.slow
 def test_mcnemar_and_delong_on_the_page_are_those_that_ship():
     page = functions("14", "mcnemar", "delong", math=math, stats=stats, np=np)
     for seed in range(6):
@@ -191,6 +192,7 @@ def test_one_class_in_training_gives_no_score():
     assert np.isnan(scores[page["by_person"] == 0]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subjects", [True, False])
 def test_the_function_for_ones_own_data_needs_three_columns_and_no_known_names(
     tmp_path, capsys, subjects
@@ -219,6 +221,7 @@ def all_solutions():
     return solutions("14", **NAMES, groups=np.repeat(np.arange(20), 5))
 
 
+@pytest.mark.slow
 def test_the_solutions_solve_the_exercises():
     answers = all_solutions()
     assert sorted(answers) == exercises("14") == ["14-a", "14-b", "14-c"]
@@ -303,6 +306,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "answer"), [(name, answer) for name, wrong in WRONG.items() for answer in wrong]
 )
@@ -310,6 +314,7 @@ def test_wrong_answers_are_told_so(name, answer):
     assert verdict(name, answer) == "not solved yet."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "index", "sentence"),
     [

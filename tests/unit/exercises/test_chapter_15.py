@@ -118,6 +118,7 @@ def test_another_stain_leaves_black_black_and_the_order_of_pixels():
     assert len(set(stained[0, 128].tolist())) == 3
 
 
+@pytest.mark.slow
 def test_strangers_are_other_phantoms_and_only_where_the_question_is_the_same(
     tmp_path, monkeypatch, capsys
 ):

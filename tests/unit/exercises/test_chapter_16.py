@@ -20,6 +20,7 @@ SIZE = 54
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_the_solutions_solve_the_exercises():
     answers = solutions("16", keras=keras)
     assert sorted(answers) == exercises("16") == ["16-a", "16-b", "16-c"]
@@ -88,6 +89,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_answers_are_not_solved_and_get_a_line_that_helps(name):
@@ -100,6 +102,7 @@ def page_grad_cam():
     return run("16", *cells, np=np, explaining=explaining)["grad_cam"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("class_index", [0, 1])
 def test_the_pages_grad_cam_is_the_courses(class_index):
     model = custom_cnn.build(SIZE, seed=3)
@@ -144,6 +147,7 @@ def test_the_pages_grad_cam_takes_the_class_index_of_a_network_with_two_outputs(
         np.testing.assert_allclose(*maps, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_pages_integrated_gradients_are_the_courses():
     model = custom_cnn.build(SIZE, seed=3)
     last = model.layers[-1]
@@ -154,6 +158,7 @@ def test_the_pages_integrated_gradients_are_the_courses():
     np.testing.assert_allclose(integrate(IMAGES[0], 16), theirs, atol=1e-4 * np.abs(theirs).max())
 
 
+@pytest.mark.slow
 def test_the_pages_average_decides_between_grad_cam_and_hirescam():
     keras.utils.set_random_seed(1)
     page = functions("16", "cam", keras=keras, explaining=explaining)
@@ -167,6 +172,7 @@ def test_the_pages_average_decides_between_grad_cam_and_hirescam():
         assert np.allclose(*both, atol=1e-5 * np.abs(both[0]).max()) == equal
 
 
+@pytest.mark.slow
 def test_the_pages_shuffling_keeps_the_numbers_and_the_network():
     model = custom_cnn.build(SIZE, seed=3)
     before = [array.copy() for array in model.get_weights()]

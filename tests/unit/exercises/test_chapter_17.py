@@ -45,6 +45,7 @@ def test_dice_on_the_page_is_that_of_helpers():
     assert dice(a, ~a) == segmentation.dice(a, ~a) == 0
 
 
+@pytest.mark.slow
 def test_the_page_finds_nuclei_of_phantoms_in_two_simple_ways(cells):
     wanted = "colour_clusters", "nucleus_cluster", "cleaned", "nucleus_of", "classes_of_green"
     page = functions("17", *wanted, **LIBRARIES)

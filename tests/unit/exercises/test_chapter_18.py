@@ -60,6 +60,7 @@ def cells():
     return [redrawn_frame(recipe, names.iloc[place]) for place in (3, 33, 66, 99, 132)]
 
 
+@pytest.mark.slow
 def test_the_five_numbers_on_the_page_are_those_of_helpers(cells):
     names = page("def circularity", "def measure")
     for cell in cells:
@@ -100,6 +101,7 @@ def material(seed=5, n=60):
     return numbers, target, np.arange(n) // 3 % 3
 
 
+@pytest.mark.slow
 def test_nothing_of_the_held_out_images_is_in_what_was_fitted(judges):
     """Planted in one fold: wild values and turned labels. Models of that fold do not know."""
     numbers, target, folds = material()
@@ -179,6 +181,7 @@ def test_your_own_table_is_judged_by_people_and_without_a_column_of_people(tmp_p
     assert "120 subjects, 6 features" in text.getvalue()
 
 
+@pytest.mark.slow
 def test_the_solutions_solve_the_exercises():
     answers = solutions("18", **SKLEARN)
     assert sorted(answers) == exercises("18")
@@ -243,6 +246,7 @@ def best_singles(numbers, target, subjects):
     return sorted(areas, key=lambda name: -max(areas[name], 1 - areas[name]))[:2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "wrong", "hint"),
     [
@@ -263,6 +267,7 @@ def test_the_checkers_find_the_common_mistakes(name, wrong, hint):
     assert hint in missed(name, wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.parametrize(("name", "most"), [("cnmc", 6), ("taleqani", 3)])
 def test_real_images_have_features_within_reason(name, most, monkeypatch, tmp_path):

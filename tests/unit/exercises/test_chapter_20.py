@@ -20,6 +20,7 @@ from tests.unit.chapter_page import functions, missed, run, solutions, told, ver
 ZHENG = SHARED / "leukocytes" / "zheng_1"
 
 
+@pytest.mark.slow
 def test_the_sieve_on_the_page_is_that_of_helpers(leukocyte_cells):
     names = {"np": np, "opening": opening}
     # Helpers take octagons, which lie inside one another; discs of pixels do not quite.
@@ -35,6 +36,7 @@ def test_the_sieve_on_the_page_is_that_of_helpers(leukocyte_cells):
         assert np.allclose(ours, theirs[light], rtol=0.03, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_stages_on_the_page_are_those_of_helpers(leukocyte_cells):
     kind = leukocyte_cells.catalog["label"].to_numpy()
     granules = np.array([
@@ -145,6 +147,7 @@ def test_the_checkers_find_the_common_mistakes(letter, wrong, hint):
     assert hint in missed(f"20-{letter}", wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 @pytest.mark.skipif(not ZHENG.is_dir(), reason="no ../shared/data/leukocytes")
 def test_the_recorded_granules_of_real_cells_are_those_that_are_measured():

@@ -226,6 +226,7 @@ def test_without_fastapi_the_page_says_what_to_install_and_goes_on(missing, monk
     run("21", "client = TestClient", web=None)
 
 
+@pytest.mark.slow
 def test_the_page_refuses_what_is_no_picture():
     page = run("21", "def read_upload", np=np)
     sound = io.BytesIO()

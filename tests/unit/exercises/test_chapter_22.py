@@ -49,6 +49,7 @@ def parts(name):
     return title, buggy, names["answer"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUNT)
 def test_the_bug_is_found_and_its_repair_accepted(name):
     title, buggy, repaired = parts(name)
@@ -59,6 +60,7 @@ def test_the_bug_is_found_and_its_repair_accepted(name):
     assert verdict(name, ...).startswith("not answered yet")
 
 
+@pytest.mark.slow
 def test_every_exercise_has_its_checker_and_its_solution():
     assert exercises("22") == NAMES
     for name, answer in solutions("22", **SKLEARN).items():
@@ -144,6 +146,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_other_wrong_answers_are_told_from_right_ones(name):
     for place, wrong in enumerate(WRONG[name]):
@@ -151,6 +154,7 @@ def test_other_wrong_answers_are_told_from_right_ones(name):
     assert verdict(name, 17) == "not solved yet."
 
 
+@pytest.mark.slow
 def test_other_right_answers_are_accepted():
     def by_counts(positives, negatives, figures, digits):
         found = (
@@ -175,6 +179,7 @@ def test_other_right_answers_are_accepted():
         assert verdict(name, answer) == "solved.", name
 
 
+@pytest.mark.slow
 def test_the_feedback_names_the_mistake():
     _, buggy, _ = parts("22-c")
     assert "Of 1,000 images you seem to score 800" in told("22-c", buggy)

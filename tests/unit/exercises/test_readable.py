@@ -24,6 +24,7 @@ def functions_of(chapter):
     return [one for one in own if one not in checking._CHECKERS.values()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_no_function_of_the_checkers_solves_an_exercise(chapter):
     for function in functions_of(chapter):

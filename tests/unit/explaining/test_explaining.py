@@ -110,6 +110,7 @@ def test_integrated_gradients_of_a_linear_network_are_weights_times_input():
     np.testing.assert_allclose(found, (IMAGES * weights).sum(axis=-1), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_integrated_gradients_are_complete():
     model = custom_cnn.build(27, 3)
     images = RNG.integers(0, 256, (2, 27, 27, 3), dtype=np.uint8)
@@ -175,6 +176,7 @@ def test_grad_cam_peaks_on_the_planted_square(top, left):
     assert not explaining.grad_cam(spot_finder(), image, "square", positive=False).any()
 
 
+@pytest.mark.slow
 def test_grad_cam_is_the_papers_formula():
     _, flat = twins()
     end, last = flat.get_layer("end"), flat.layers[-1]
@@ -195,6 +197,7 @@ def test_grad_cam_is_the_papers_formula():
     )
 
 
+@pytest.mark.slow
 def test_a_nested_network_has_the_maps_of_its_flat_twin():
     nested, flat = twins()
     for layer in ("first", "second", "end"):
@@ -277,6 +280,7 @@ def test_black_ground_stays_black():
     assert not explaining.occlusion(model, np.zeros_like(image)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 64])
 def test_batches_change_nothing(size, monkeypatch):
     nested, _ = twins()
@@ -308,6 +312,7 @@ def test_the_network_is_left_as_it_was():
     assert "call" not in vars(end)
 
 
+@pytest.mark.slow
 def test_randomise_shuffles_what_it_is_told_and_nothing_else():
     nested, _ = twins()
     names = sanity.weighted_layers(nested)
@@ -332,6 +337,7 @@ def test_randomise_shuffles_what_it_is_told_and_nothing_else():
     )
 
 
+@pytest.mark.slow
 def test_a_map_that_does_not_need_the_network_survives_the_check():
     nested, _ = twins()
     picture = sanity.sanity_check(nested, IMAGES, lambda _, images: images.mean(axis=-1))
@@ -414,6 +420,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_told_in_a_sentence(case):
     call, told = BAD[case]
@@ -421,6 +428,7 @@ def test_bad_input_is_told_in_a_sentence(case):
         call()
 
 
+@pytest.mark.slow
 def test_maps_are_drawn_with_a_scale():
     import matplotlib
 

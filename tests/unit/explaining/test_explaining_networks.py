@@ -20,13 +20,10 @@ NETWORKS = {
         transfer.Recipe("resnet50", cut="conv4_block6_out"), SIDE, weights=BLANK
     ),
 }
-LIGHT = ("custom_cnn", "dcnn", "mobilenet")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [each if each in LIGHT else pytest.param(each, marks=pytest.mark.slow) for each in NETWORKS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
 def test_each_network_has_its_maps(name):
     model = NETWORKS[name]()
     images = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), dtype=np.uint8)

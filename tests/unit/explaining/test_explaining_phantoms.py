@@ -27,12 +27,14 @@ def differs(a, b, by=0):
     return np.abs(a.frame.astype(int) - b.frame).max(axis=-1) > by
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trait", pairs.CHANGEABLE)
 def test_without_a_shift_it_is_the_very_frame(some, trait):
     for path in some[:2]:
         assert not differs(pairs.change(path, trait, 0), frames.truth(path)).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trait", pairs.CHANGEABLE)
 def test_only_the_trait_changes(some, trait):
     changed = 0
@@ -56,6 +58,7 @@ def test_only_the_trait_changes(some, trait):
     assert changed >= 3
 
 
+@pytest.mark.slow
 def test_nucleoli_come_and_go_whole(some):
     for path in some:
         count = frames.truth(path).parameters["nucleoli"]

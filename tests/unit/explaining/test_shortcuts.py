@@ -162,6 +162,7 @@ def areas(table, numbers):
     return *map(metrics.auc, parts), scored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tested", ["stained by a coin", "as they are"])
 def test_a_stain_planted_in_phantoms_passes_validation_and_is_caught(phantoms, tested):
     table, pixels = phantoms
@@ -219,6 +220,7 @@ def test_real_frames_lose_nothing_but_their_ground():
     assert ((measured[:, :2] >= 100) & (measured[:, :2] <= 353)).all()
 
 
+@pytest.mark.slow
 def test_the_cells_inside_a_frame_are_what_is_not_black_and_in_a_field_what_is_segmented(tmp_path):
     recipe = fields.Recipe(3, 5, 49, 0.25)
     frame, white = cells(1, 64)[0], np.full((90, 90, 3), 240, np.uint8)

@@ -181,6 +181,7 @@ def real_frames():
     return [images.read_image(file) for file in files]
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_boxes_are_those_of_the_largest_component(real_frames):
     for image in real_frames:

@@ -247,6 +247,7 @@ def done_here(monkeypatch):
     return done
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(rows, processes, done_here):
     copies = rows.head(8).assign(transform=list(augmentation.TRANSFORMS), split="train")
     copies["original"] = copies["image_id"]
@@ -257,6 +258,7 @@ def test_processes_give_the_same(rows, processes, done_here):
     assert len(done_here) < 39  # the others did something
 
 
+@pytest.mark.slow
 def test_processes_name_the_first_corrupt_image(rows, processes, done_here, artifacts):
     for row in (66, 31, 11):
         Path(rows["path"].iloc[row]).write_bytes(b"BM")
@@ -265,6 +267,7 @@ def test_processes_name_the_first_corrupt_image(rows, processes, done_here, arti
     assert not [file for file in artifacts.iterdir() if file.suffix != ".lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [0.0, 0.8])
 def test_the_work_of_a_killed_process_is_done_here(rows, processes, done_here, pause):
     def kill():
@@ -308,6 +311,7 @@ def wait_for(what, seconds=20):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_killed_build_leaves_nothing_that_is_taken_for_whole(rows, tmp_path, artifacts):
     process = start(rows, tmp_path, 0.02)
     # 64 of the 70 images are a batch: once they are on disk, the build is half done.
@@ -320,6 +324,7 @@ def test_a_killed_build_leaves_nothing_that_is_taken_for_whole(rows, tmp_path, a
     assert not list(artifacts.glob(".*.npy"))
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_it_once(rows, tmp_path, artifacts):
     processes = [start(rows, tmp_path, 0.005) for _ in range(2)]
     outputs = [process.communicate(timeout=60)[0] for process in processes]
@@ -328,6 +333,7 @@ def test_two_processes_at_once_make_it_once(rows, tmp_path, artifacts):
     np.testing.assert_array_equal(load_images(rows, 32), expected(rows))
 
 
+@pytest.mark.slow
 @pytest.mark.realdata
 def test_real_frames_are_what_their_pieces_give():
     files = sorted((SHARED / "cnmc").rglob("*.bmp"))

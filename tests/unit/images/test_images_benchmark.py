@@ -18,6 +18,8 @@ from helpers import catalog
 from helpers.datasets.files import sha256_of
 from helpers.images import loading as images
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 400
 
 
@@ -53,7 +55,6 @@ def test_decode_crop_resize_and_write(benchmark, frames, tmp_path, monkeypatch, 
     assert np.load(tmp_path / "images.npy", mmap_mode="r").shape == (FRAMES, 96, 96, 3)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_build_of_thousands(benchmark, frames, tmp_path, monkeypatch, workers):
     """As large as the training set of C-NMC: in smaller builds, processes do not pay."""

@@ -126,6 +126,7 @@ def test_a_float_tiff_is_refused_by_name(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.slow
 def test_too_many_pixels_are_refused_from_the_header(tmp_path):
     for side in (10_001, 20_000):  # above the course's limit, and above Pillow's
         path = save(tmp_path / f"{side}.png", np.zeros((side, side), np.uint8))

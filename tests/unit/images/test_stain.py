@@ -215,6 +215,7 @@ def test_bad_input_is_told_in_one_sentence(frames):
         fitted([glass], "macenko")
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_tensorflow_is_imported():
     code = (
         "import sys, numpy as np\nfrom helpers.images import stain\n"

@@ -66,6 +66,7 @@ def test_attention_only_dims_maps_and_is_drawn_from_its_seed(kind):
     np.testing.assert_allclose(share, share[:, :1, :1, :].repeat(5, 1).repeat(4, 2), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [attention.SqueezeExcitation, attention.EfficientChannelAttention])
 def test_networks_with_attention_are_kept_and_costed(kind, tmp_path):
     model = keras.Sequential(
@@ -108,6 +109,7 @@ def test_the_chapter_shows_the_layers_that_are_shipped(name, channels):
     assert [w.name for w in shown.weights] == [w.name for w in shipped.weights]
 
 
+@pytest.mark.slow
 def test_attention_leaves_the_custom_cnns_first_weights_as_they_are():
     page = {"keras": keras, "side": 48, "SEED": 24, "PROFILE": "full", "attention": attention}
     exec(chapter_cell("def custom_cnn_with("), page)
@@ -160,6 +162,7 @@ class Places(keras.layers.Layer):
         return self.scale * maps * weights
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "right", "wrongs"),
     [

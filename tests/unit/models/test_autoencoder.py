@@ -15,6 +15,7 @@ def noise(size, count=4):
     return np.random.default_rng(size).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 19, 24])
 @pytest.mark.parametrize("variational", [False, True])
 def test_an_image_of_any_side_comes_back_in_its_size(tmp_path, size, variational):
@@ -37,6 +38,7 @@ def test_its_first_weights_follow_from_the_seed_alone():
     assert not all(map(np.array_equal, one.get_weights(), other.get_weights()))
 
 
+@pytest.mark.slow
 def test_the_code_is_drawn_in_training_and_the_mean_in_use():
     model = autoencoder.build(16, LATENT, variational=True)
     images = noise(16).astype("float32")

@@ -23,6 +23,7 @@ def answer(model, cells):
     return keras.ops.convert_to_numpy(model(cells, training=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [18, 27, 49, 97])
 def test_odd_sides_are_read_row_by_row_and_column_by_column(size):
     model, steps = cnn_lstm.build(size), size // 3 // 3
@@ -57,6 +58,7 @@ def test_parameters_and_cost_are_those_counted_by_hand():
     assert table.loc["rows", "multiply_adds"] == 5 * 2 * 4 * 32 * (5 * 32 + 32)
 
 
+@pytest.mark.slow
 def test_first_weights_follow_from_the_seed_alone():
     for build in (lambda seed: cnn_lstm.build(27, seed), *(
         lambda seed, make=make: make(4, seed) for make in KINDS.values()
@@ -73,6 +75,7 @@ def test_too_small_images_are_refused():
         bags.attention(0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:You are using a softmax")
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("count", [1, 2, 9])
@@ -108,6 +111,7 @@ def many_bags(count=20, width=4):
     return numbers, rows, target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_bags_are_learned_without_a_look_at_other_subjects(name):
     """A marker in the cells of other subjects leaves no trace in the weights."""
@@ -165,6 +169,7 @@ def test_a_subject_is_positive_if_one_cell_is():
         bags.of_subjects(table[:0])
 
 
+@pytest.mark.slow
 def test_networks_are_kept_and_loaded_in_safe_mode(tmp_path):
     given = {
         "cnn_lstm": (cnn_lstm.build(27), RNG.integers(0, 256, (2, 27, 27, 3), dtype=np.uint8)),

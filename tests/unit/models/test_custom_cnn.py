@@ -51,6 +51,7 @@ def test_it_takes_raw_pixels_and_sees_the_stain():
         assert np.isfinite(model.predict_on_batch(flat)).all()
 
 
+@pytest.mark.slow
 def test_augmentation_is_for_training_only():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (4, 48, 48, 3)).astype("float32")

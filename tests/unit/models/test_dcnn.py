@@ -60,6 +60,7 @@ def trained():
     return model, history, keep
 
 
+@pytest.mark.slow
 def test_the_selection_is_saved_with_the_network_and_never_trained(trained, tmp_path):
     model, _, keep = trained
     kept = model.get_layer("selected").get_weights()[0]
@@ -88,6 +89,7 @@ def test_training_learns_and_ends_with_its_best_weights(trained):
     assert loss == pytest.approx(history["val_loss"].min(), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_each_loss_is_of_its_own_batch(untraced):
     """Keras gives the running mean of all steps unless its metrics are reset."""
     model = dcnn.build(SIZE)
@@ -102,6 +104,7 @@ def test_each_loss_is_of_its_own_batch(untraced):
     assert history["loss"].to_numpy() == pytest.approx(wanted, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_training_is_repeated_exactly_and_a_marker_in_the_test_split_leaves_no_trace(untraced):
     marked, turned = IMAGES.copy(), TARGET.copy()
     marked[TEST, 0, 0] = np.where(TARGET[TEST, None] == 1, 255, 0)
@@ -116,6 +119,7 @@ def test_training_is_repeated_exactly_and_a_marker_in_the_test_split_leaves_no_t
     assert all(map(same, *ends))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "val", "options", "sentence"),
     [

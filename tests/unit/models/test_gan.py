@@ -6,6 +6,8 @@ import pytest
 from helpers.base.errors import ModelError
 from helpers.models import gan
 
+pytestmark = pytest.mark.slow
+
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 SIDE = 13
 

@@ -46,6 +46,7 @@ def test_a_layer_is_found_by_its_path_or_its_name():
         path_of(inside, "conv")
 
 
+@pytest.mark.slow
 def test_one_check_says_what_a_network_of_the_course_takes():
     assert require_classifier(network()) == 8
     for model in (

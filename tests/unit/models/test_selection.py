@@ -35,6 +35,7 @@ def test_the_score_is_the_one_computed_by_hand():
     assert selection.transform(table).tolist() == [[4], [6], [0], [0], [0]]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(BYTES, st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_it_keeps_the_k_best_of_scikit_learns_score(table, k, seed):

@@ -69,6 +69,7 @@ class TestRecipes:
         assert published["vgg16_frozen"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", transfer.REGISTRY)
 def test_preprocessing_is_that_of_keras_applications(name):
     """On real frames, or on noise where there are none."""
@@ -101,6 +102,7 @@ class TestTiny:
 
     @pytest.mark.parametrize("cut", ["", "relu2"])
     @pytest.mark.parametrize("pooling", ["avg", "flatten"])
+    @pytest.mark.slow
     def test_the_extractor_and_the_head_make_up_the_whole(self, tiny, cut, pooling):  # noqa: F811
         images = tiny[2][:5]
         model, recipe = self.build(cut=cut, pooling=pooling, augment=True)

@@ -41,6 +41,7 @@ def slow_ece(truth, score, edges):
     return total
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(some, st.integers(1, 12))
 def test_ece_is_its_slow_definition(rows, count):
@@ -51,6 +52,7 @@ def test_ece_is_its_slow_definition(rows, count):
     assert calibration.ece(predictions, count) == pytest.approx(wanted, abs=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(some, st.integers(1, 12))
 def test_bins_hold_each_image_once_and_make_up_the_ece(rows, count):
@@ -80,6 +82,7 @@ def test_scores_of_exactly_one_and_zero_have_a_bin():
     assert calibration.ece(table([0, 1, 1], [0, 1, 1])) == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(some)
 def test_brier_and_log_loss_are_scikit_learns(rows):
@@ -108,6 +111,7 @@ def test_the_bars_of_a_bin_are_over_subjects():
     assert width[0] == pytest.approx(5 * width[1], rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
 def test_a_planted_temperature_is_found_and_mends(factor):
     validation, test = overconfident(0, factor=factor), overconfident(1, factor=factor)
@@ -125,6 +129,7 @@ def test_a_planted_temperature_is_found_and_mends(factor):
         assert told.loc["after", "log_loss"] < told.loc["before", "log_loss"]
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10_000))
 def test_no_other_temperature_has_a_smaller_loss(seed):

@@ -32,6 +32,7 @@ def slow_delong(truth, one, other):
     return [w.mean() for w in wins], contrast @ covariance @ contrast
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(scores.filter(lambda rows: min(sum(r[0] for r in rows), sum(not r[0] for r in rows)) >= 2))
 def test_delong_is_its_slow_definition(rows):
@@ -53,6 +54,7 @@ def test_delong_is_its_slow_definition(rows):
         assert got.p_value == 1
 
 
+@pytest.mark.slow
 def test_delong_and_the_bootstrap_agree_where_cells_are_independent():
     rng = np.random.default_rng(3)
     truth = rng.random(600) < 0.5
@@ -63,6 +65,7 @@ def test_delong_and_the_bootstrap_agree_where_cells_are_independent():
     assert drawn.high - drawn.low == pytest.approx(exact.high - exact.low, rel=0.1)
 
 
+@pytest.mark.slow
 def test_where_cells_are_not_independent_the_cellwise_tests_are_too_sure():
     """Two models that are equally good: 5 % of the tests should find a difference."""
     pairs = [
@@ -93,6 +96,7 @@ def test_the_difference_turns_its_sign_with_its_order(metric):
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_the_p_value_is_small_where_the_interval_leaves_zero_out(seed):
     first, second = study(seed, models=2)
@@ -101,6 +105,7 @@ def test_the_p_value_is_small_where_the_interval_leaves_zero_out(seed):
         assert (got.p_value < 0.05) == (not got.low <= 0 <= got.high)
 
 
+@pytest.mark.slow
 def test_the_order_of_rows_plays_no_part():
     first, second = study(4, models=2)
     shuffled = second.sample(frac=1, random_state=0)
@@ -129,6 +134,7 @@ def test_two_splits_are_compared_with_the_subjects_of_each():
     assert got.high - got.low == pytest.approx(wide, rel=0.15)
 
 
+@pytest.mark.slow
 def test_every_pair_is_compared_and_corrected():
     models = dict(zip("abcd", study(8, models=4), strict=True))
     found = comparing.compare(models, resamples=100)
@@ -195,6 +201,7 @@ def test_surplus_rows_of_the_second_are_named_as_the_firsts_lack():
         comparing.paired(predictions[:3], predictions)
 
 
+@pytest.mark.slow
 def test_mcnemar_counts_the_images_that_one_model_alone_has_right():
     truth = np.ones(236)
     # Agresti, Categorical Data Analysis, 10.1.1: 150 and 86 changed their mind.

@@ -10,6 +10,8 @@ import pytest
 from helpers.predictions import comparing, curves, metrics
 from tests.unit.evaluation_tables import study
 
+pytestmark = pytest.mark.slow
+
 
 def truths(**how):
     """Return each figure over so many subjects that it is as good as true."""
@@ -28,7 +30,6 @@ def coverage(studies, resamples=200, method="t", by="subject", **how):
     return {name: 100 * count / studies for name, count in held.items()}
 
 
-@pytest.mark.slow
 def test_intervals_over_subjects_cover_and_those_over_cells_do_not():
     """The short version; the one below is exact enough to tell 93 from 95."""
     right = coverage(60, by="subject")
@@ -38,7 +39,6 @@ def test_intervals_over_subjects_cover_and_those_over_cells_do_not():
         assert naive[name] <= 80, name
 
 
-@pytest.mark.slow
 def test_95_percent_intervals_cover_93_to_97_percent():
     """Standard error of a coverage here: 0.7 in a hundred."""
     found = coverage(1200)
@@ -46,7 +46,6 @@ def test_95_percent_intervals_cover_93_to_97_percent():
     assert all(93 <= share <= 97 for share in found.values()), found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("subjects", "least", "most"), [(40, 77, 92), (20, 60, 80)])
 def test_intervals_of_nearly_perfect_models_are_too_sure(subjects, least, most):
     """Not as it should be: as the docstring of `metrics.bootstrap_interval` admits."""
@@ -60,7 +59,6 @@ def test_intervals_of_nearly_perfect_models_are_too_sure(subjects, least, most):
     assert least <= 100 * held / studies <= most
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["roc", "precision_recall"])
 def test_bands_cover_at_each_place_but_the_ends(kind):
     """At the ends a curve hangs on the one highest or lowest score, which no resample can tell."""
@@ -79,7 +77,6 @@ def test_bands_cover_at_each_place_but_the_ends(kind):
     assert shares.mean() >= 92
 
 
-@pytest.mark.slow
 def test_percentile_intervals_cover_too_little():
     found = coverage(300, method="percentile")
     print(found)
@@ -87,7 +84,6 @@ def test_percentile_intervals_cover_too_little():
     assert found["sensitivity"] < 93
 
 
-@pytest.mark.slow
 def test_the_paired_test_of_equal_models_finds_a_difference_in_5_percent_at_most():
     """Of AUC in fewer: where a model is worse by chance, its spread is wider as well."""
     found, studies = dict.fromkeys(("accuracy", "auc", "mcnemar", "delong"), 0), 250

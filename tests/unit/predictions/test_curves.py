@@ -18,6 +18,7 @@ mixed = st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_si
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(mixed)
 def test_both_curves_are_scikit_learns(rows):
@@ -34,6 +35,7 @@ def test_both_curves_are_scikit_learns(rows):
     assert ours["threshold"].tolist() == cuts.tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(mixed)
 def test_the_areas_of_the_tables_are_the_metrics(rows):
@@ -61,6 +63,7 @@ def test_the_height_of_a_curve_on_paper():
     assert pr["value"].tolist() == pytest.approx([1, 1, 2 / 3, 2 / 3])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["roc", "precision_recall"])
 def test_a_band_is_what_curves_of_drawn_subjects_are(kind, monkeypatch):
     """The percentiles at each place, of tables made row by row."""
@@ -140,6 +143,7 @@ def test_what_has_no_curve_is_told():
     assert one_subject["value"].notna().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["roc", "precision_recall"])
 def test_speed_of_a_band_of_2000_cells_and_2000_resamples(benchmark, kind):
     predictions = study(0, each=(50, 51))

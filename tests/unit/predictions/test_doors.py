@@ -59,6 +59,7 @@ few = settings(
 )
 
 
+@pytest.mark.slow
 @few
 @given(calls())
 def test_strange_arguments_give_a_result_or_a_sentence(call):
@@ -72,6 +73,7 @@ def test_many_strange_arguments_give_a_result_or_a_sentence(call):
     try_out(call)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_sound_arguments_are_taken(name):
     """Else the tests above would try nothing but refusals."""
@@ -80,6 +82,7 @@ def test_sound_arguments_are_taken(name):
     plt.close("all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -61,6 +61,7 @@ def _quiet():
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["t", "percentile"])
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_interval_of_a_report_has_a_width_or_is_undefined(name, method):
@@ -79,6 +80,7 @@ def test_every_interval_of_a_report_has_a_width_or_is_undefined(name, method):
         assert (row.low, row.high) == pytest.approx((wilson.low, wilson.high))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_value_is_scikit_learns_or_undefined(name):
     predictions = a(name)
@@ -106,6 +108,7 @@ def test_every_value_is_scikit_learns_or_undefined(name):
         assert np.isnan(metrics.mcc(predictions))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_curves_calibration_and_thresholds_at_the_edge(name):
     predictions = a(name)
@@ -136,6 +139,7 @@ def test_curves_calibration_and_thresholds_at_the_edge(name):
     assert 0.02 <= calibration.fit_temperature(predictions).value <= 50.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", STUDIES)
 def test_no_comparison_is_certain(first):
     """Every other score on the same images, and the same ones."""
@@ -169,6 +173,7 @@ def test_no_comparison_is_certain(first):
     assert (np.isnan(ps) | ((ps > 0) & (ps <= 1))).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("one", "other"), itertools.product(range(4), range(4)))
 def test_mcnemar_is_statsmodels_also_without_a_discordant_pair(one, other):
     truth = [1] * 8 + [0] * 2
@@ -178,6 +183,7 @@ def test_mcnemar_is_statsmodels_also_without_a_discordant_pair(one, other):
     assert got == pytest.approx(mcnemar([[0, one], [other, 0]], exact=True).pvalue)
 
 
+@pytest.mark.slow
 def test_far_out_a_p_value_is_tiny_and_not_0():
     rng = np.random.default_rng(0)
     truth = np.arange(6000) % 2
@@ -188,6 +194,7 @@ def test_far_out_a_p_value_is_tiny_and_not_0():
     assert (found.filter(like="p_").to_numpy(dtype=float) > 0).all()
 
 
+@pytest.mark.slow
 def test_holm_counts_the_tests_that_were_possible():
     """As `p.adjust` of R: a pair without a p-value is no test."""
     rng = np.random.default_rng(5)

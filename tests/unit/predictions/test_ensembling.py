@@ -177,6 +177,7 @@ RULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @SETTINGS
 @given(columns=probabilities, data=st.data())
@@ -201,6 +202,7 @@ def test_the_soft_vote_of_one_model_is_that_model(column):
     assert (ensembling.soft_vote(models(column))["score"] == column).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @SETTINGS
 @given(columns=probabilities)
@@ -211,6 +213,7 @@ def test_models_of_one_mind_are_followed(rule, columns):
     assert not found[(values < 0.5).all(axis=0)].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @SETTINGS
 @given(columns=probabilities, model=st.integers(0, 3), step=st.floats(0, 1))

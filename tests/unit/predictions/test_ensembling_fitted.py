@@ -51,6 +51,7 @@ def test_weights_look_at_the_validation_rows_only():
     assert ensembling.fit_weights({"a": a, "b": b}) == before
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6))
 def test_weights_are_those_of_expectation_maximisation(seed):

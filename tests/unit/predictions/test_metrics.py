@@ -38,6 +38,7 @@ REFERENCE = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), st.integers(0, 8)), min_size=2, max_size=40).filter(
@@ -71,6 +72,7 @@ def test_a_threshold_moves_the_figures():
     assert metrics.sensitivity(predictions, threshold=0.7) == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(metrics.METRICS))
 def test_the_fast_interval_is_the_slow_one(name):
     """Sums over subjects give what resampling the rows themselves gives."""
@@ -100,6 +102,7 @@ def test_an_interval_does_not_depend_on_the_order_of_rows():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["t", "percentile"])
 @pytest.mark.parametrize("by", ["subject", "image_id"])
 def test_a_report_holds_every_figure_inside_its_interval(method, by):

@@ -26,6 +26,7 @@ def test_a_threshold_on_paper():
     assert thresholds.threshold_for(validation, sensitivity=1) == 0.1
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(mixed, st.integers(1, 100))
 def test_the_threshold_is_the_largest_that_reaches_the_sensitivity(rows, percent):
@@ -108,6 +109,7 @@ def test_predictive_values_of_a_textbook():
         thresholds.predictive_values(0.9, 0.9, 20)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 50), st.integers(0, 50), st.integers(1, 50), st.integers(0, 50))
 def test_bayes_gives_back_the_counted_values_at_the_tables_own_prevalence(tp, fn, tn, fp):

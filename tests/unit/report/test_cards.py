@@ -228,6 +228,7 @@ def test_the_page_shows_all_of_the_card(tmp_path):
     assert shown.count("<li>") == len(re.findall(r"(?m)^- ", text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evil", HOSTILE)
 def test_no_value_acts_as_markup(evil, tmp_path):
     """A subject, a class, a model's name, a record: all may come from files of others."""

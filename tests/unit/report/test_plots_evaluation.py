@@ -75,6 +75,7 @@ FIGURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FIGURES)
 def test_figures_can_be_read_in_grey(kind, models):
     """Seven lines of a figure differ by dash, marker or filling, whatever their colours."""
@@ -85,6 +86,7 @@ def test_figures_can_be_read_in_grey(kind, models):
         assert first != second, (one, other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FIGURES)
 def test_figures_say_what_they_show_and_keep_it_inside(kind, models):
     figure = FIGURES[kind](models)
@@ -123,6 +125,7 @@ def test_legends_tell_the_figures_with_their_intervals(models):
     assert any(label.startswith(f"AP {metrics.average_precision(one):.3f} (") for label in labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [pe.roc_bands, pe.precision_recall_bands])
 def test_bands_are_drawn_where_they_can_be_told_apart(draw, models):
     for count, bands in ((2, 2), (7, 0)):
@@ -184,6 +187,7 @@ def test_subjects_stand_from_worst_to_best_by_class():
     assert blocks.axes[0].get_xlabel() == "blocks of files"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evil", ["$\\frac$", "a$b$c", "x\n$y", "\udc80", "z\0"])
 def test_text_of_a_user_is_drawn_as_it_is(evil, recwarn):
     """A dollar begins mathematics, and a byte that is no UTF-8 has no letter."""

@@ -59,17 +59,20 @@ def catalog(pictures, artifacts):
 each_damage = pytest.mark.parametrize("damage", DAMAGES)
 
 
+@pytest.mark.slow
 @each_damage
 def test_an_array_of_images(catalog, artifacts, damage):
     heals(artifacts / "images", damage, lambda: images.load_images(catalog, 16), np.array_equal)
 
 
+@pytest.mark.slow
 @each_damage
 def test_features_of_cells(catalog, artifacts, damage, monkeypatch):
     monkeypatch.setattr(features, "of_image", lambda image, kind: ({features.NAMES[0]: 0.1}, 1))
     heals(artifacts / "features", damage, lambda: features.table(catalog), pd.DataFrame.equals)
 
 
+@pytest.mark.slow
 @each_damage
 def test_crops_of_fields(smears, artifacts, damage):
     table = datasets.load_with_report("snam", smears)[0].iloc[:1]
@@ -81,6 +84,7 @@ def test_crops_of_fields(smears, artifacts, damage):
     )
 
 
+@pytest.mark.slow
 @each_damage
 def test_predictions(catalog, artifacts, damage):
     course = settings.read("phantom", "smoke")
@@ -93,6 +97,7 @@ def test_predictions(catalog, artifacts, damage):
     heals(course.folder("predictions"), damage, predictions, pd.DataFrame.equals)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", sorted(DAMAGES.keys() - {"a_folder"}))
 def test_the_memory_of_a_data_folder(pictures, artifacts, damage, monkeypatch):
     monkeypatch.setattr(datasets.data_files.time, "time_ns", lambda: 2**62)  # all are settled
@@ -119,6 +124,7 @@ def remembered(monkeypatch):
     monkeypatch.setattr(frames, "_write", write)
 
 
+@pytest.mark.slow
 @each_damage
 @pytest.mark.parametrize("which", ["first", "last"])
 def test_a_drawn_folder(tmp_path, remembered, damage, which):
@@ -134,6 +140,7 @@ def test_a_drawn_folder(tmp_path, remembered, damage, which):
     assert _content(drawn) == whole
 
 
+@pytest.mark.slow
 @each_damage
 @pytest.mark.parametrize(
     "name", ["phantoms.json", "phantoms_finished.json", ".phantoms_finished.json.sums"]

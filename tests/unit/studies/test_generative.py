@@ -129,6 +129,7 @@ def people(gain):
     return rows
 
 
+@pytest.mark.slow
 def test_a_gain_is_found_and_no_gain_is_zero():
     each, (value, low, high) = generative.gains(people(True), 300, 24)
     assert list(each.index) == ["1", "2"]

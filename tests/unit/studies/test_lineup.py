@@ -18,6 +18,8 @@ from helpers.predictions import collapse
 from helpers.predictions.table import save_predictions
 from helpers.studies import baselines, lineup
 
+pytestmark = pytest.mark.slow
+
 CHEAP = ("size_and_colour", "thumbnail")
 
 
@@ -114,7 +116,6 @@ def test_a_collapsed_model_is_noted_from_its_scores_alone_made_or_read(course, m
     assert len(asked) == 1
 
 
-@pytest.mark.slow
 def test_a_network_that_collapsed_is_told_alike_by_its_training_and_by_its_scores(
     course, monkeypatch, capsys
 ):

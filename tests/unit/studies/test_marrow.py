@@ -18,6 +18,7 @@ def given(tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 def test_fields_are_drawn_once_and_another_data_set_is_told(given, capsys):
     drawn = marrow.fields(given("phantom"))
     assert "PHANTOM FIELDS" not in capsys.readouterr().out

@@ -133,6 +133,7 @@ def test_the_reasons_follow_the_run(monkeypatch, tmp_path, profile):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["smoke", "quick"])
 def test_the_dcnn_is_that_of_chapter_12(monkeypatch, tmp_path, profile):
     """Both take crops of the same side, split and select alike, and train as long."""

@@ -78,6 +78,7 @@ def test_figures_are_those_of_the_test_images(course):
     assert text["published"] == "0.9575 Gohil; 0.924 Sonawane"
 
 
+@pytest.mark.slow
 def test_the_whole_board_names_what_is_left_out_and_random(course):
     course, *_ = course
     board = scoreboard.table(course)
@@ -117,6 +118,7 @@ def test_an_unknown_chapter_is_refused(course):
         scoreboard.table(course[0], "06")
 
 
+@pytest.mark.slow
 def test_every_published_figure_of_a_rebuilt_system_has_its_row(course):
     course, judged, _, _ = course
     found = scoreboard.rebuilt(course)

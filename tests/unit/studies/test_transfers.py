@@ -51,6 +51,7 @@ def test_it_starts_from_the_best_weights_there_are(course, monkeypatch, there, b
     assert ("drawn" in told) == (begins == "drawn")
 
 
+@pytest.mark.slow
 def test_without_weights_the_images_are_the_new_kinds(course):
     catalog, pixels = transfers.material(course, transfers.Start("drawn", "", transfers.SIDE))
     assert set(catalog["label"]) == set(transfers.NEW)
@@ -64,6 +65,7 @@ def test_without_weights_the_images_are_the_new_kinds(course):
     assert not set(transfers.SEEN) & set(transfers.NEW)
 
 
+@pytest.mark.slow
 def test_with_weights_or_other_data_they_are_those_of_the_data_set(course, tmp_path):
     catalog, pixels = transfers.material(course, transfers.Start("mobilenetv2_035", "", 32), 3)
     assert set(catalog["label"]) == {"all", "hem"}
@@ -71,6 +73,7 @@ def test_with_weights_or_other_data_they_are_those_of_the_data_set(course, tmp_p
     assert pixels.shape == (len(catalog), 32, 32, 3)
 
 
+@pytest.mark.slow
 def test_the_cameras_change_colours_only(course):
     with_them, without = (transfers.new_cells(course, cameras) for cameras in (True, False))
     assert with_them.catalog["image_id"].equals(without.catalog["image_id"])

@@ -43,6 +43,7 @@ def test_a_trial_that_cannot_be_is_refused(changes, told):
         dataclasses.replace(SMOKE, **changes)
 
 
+@pytest.mark.slow
 def test_each_fold_is_the_test_once_and_nobody_is_on_two_sides():
     tables = [trials.catalog(dataclasses.replace(SMOKE, fold=fold)) for fold in range(3)]
     tested = [set(table["subject"][table["split"] == "test"]) for table in tables]
@@ -53,11 +54,13 @@ def test_each_fold_is_the_test_once_and_nobody_is_on_two_sides():
         assert (table.groupby("subject")["split"].nunique() == 1).all()
 
 
+@pytest.mark.slow
 def test_the_seed_changes_neither_data_nor_folds():
     other = trials.catalog(dataclasses.replace(SMOKE, seed=7))
     assert other.equals(trials.catalog(SMOKE))
 
 
+@pytest.mark.slow
 def test_the_key_is_made_of_all_that_a_result_depends_on(monkeypatch):
     changes = [{}, {"recipe": "dropout"}, {"fold": 1}, {"seed": 1}, {"folds": 4}, {"data_seed": 1}]
     changes += [{"optimiser": "sgd"}, {"batch": 16}, {"epochs": 3}, {"rate": 0.01}]
@@ -68,6 +71,7 @@ def test_the_key_is_made_of_all_that_a_result_depends_on(monkeypatch):
     assert trials.key(SMOKE) != keys[0]
 
 
+@pytest.mark.slow
 def test_a_real_data_set_counts_by_its_files_and_not_by_their_folder(tmp_path):
     rng = np.random.default_rng(0)
     for kind, number in itertools.product(("sick", "well"), range(4)):
@@ -115,6 +119,7 @@ def test_test_images_change_no_score_of_the_others(monkeypatch):
     assert (scores[~rest] != again[~rest]).any()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not list((ROOT / "notebooks").glob("06_*.ipynb")), reason="chapter 06 is not there yet"
 )

@@ -95,6 +95,7 @@ def fit(course, model, name="net", **options):
     return training.fit(model, table, images, course, name, **options)
 
 
+@pytest.mark.slow
 def test_a_dead_network_is_tried_once_more_and_lives(course, untraced, capsys):
     run = fit(course, network(bias=-100))
     said = capsys.readouterr().out
@@ -124,12 +125,14 @@ def test_what_dies_twice_is_marked_and_told_also_when_it_is_loaded(course, untra
     assert capsys.readouterr().out.count(sentence) == 3
 
 
+@pytest.mark.slow
 def test_weights_that_do_not_move_are_noticed(course, untraced):
     """By a rate under which no weight changes, while the scores differ."""
     run = fit(course, network(), learning_rate=1e-30, epochs=1)
     assert run.record["collapsed"] == "net collapsed: its weights did not move."
 
 
+@pytest.mark.slow
 def test_a_network_that_lives_is_left_alone(course, untraced, capsys):
     run = fit(course, network(), epochs=1)
     assert (run.record["collapsed"], run.record["retried"]) == ("", "")

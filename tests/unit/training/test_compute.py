@@ -122,18 +122,21 @@ def test_the_smaller_batch_is_kept_through_a_kill(course, monkeypatch):
     assert len(run.history) == 2
 
 
+@pytest.mark.slow
 def test_where_not_one_image_fits_that_is_said(course, untraced, monkeypatch):
     small_memory(monkeypatch, 0, RuntimeError("out of memory"))
     with pytest.raises(TrainingError, match="Not even one image fits"):
         fit(course, batch_size=2)
 
 
+@pytest.mark.slow
 def test_another_error_is_not_taken_for_a_full_memory(course, untraced, monkeypatch):
     small_memory(monkeypatch, 0, RuntimeError("the disk is full"))
     with pytest.raises(RuntimeError, match="the disk is full"):
         fit(course)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["rmsprop", "sgd"])
 def test_the_optimizer_is_the_one_asked_for(course, untraced, optimizer, monkeypatch):
     used, original = [], training._epoch
@@ -176,6 +179,7 @@ def test_scaling_and_probability_keep_float32():
     assert not {"scale", "standardise", "probability"} & set(half)
 
 
+@pytest.mark.slow
 def test_layers_that_read_a_sequence_keep_float32():
     """On a GPU, `full` of chapter 10 failed: JAX's LSTM "Unknown output type bfloat16"."""
     network = cnn_lstm.build(18)

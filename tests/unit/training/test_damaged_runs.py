@@ -15,6 +15,8 @@ from tests.unit.damage import DAMAGES, files_of, files_of_at_most, heals
 from tests.unit.squares import make_squares
 from tests.unit.training.test_training import course, fit, same_weights, undisturbed
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["course", "undisturbed"]  # fixtures
 
 
@@ -73,7 +75,6 @@ def stopped(course, monkeypatch):
     return folder
 
 
-@pytest.mark.slow
 def test_training_begins_again_where_its_last_epoch_is_damaged(course, undisturbed, monkeypatch):
     folder = stopped(course, monkeypatch)
     assert json.loads((folder / "state.json").read_text())["epoch"] == 2
@@ -83,7 +84,6 @@ def test_training_begins_again_where_its_last_epoch_is_damaged(course, undisturb
     assert same_weights(run.model.get_weights(), undisturbed.model.get_weights())
 
 
-@pytest.mark.slow
 def test_a_folder_removed_under_the_training_is_made_again(course, undisturbed, monkeypatch):
     keep, removed = runs._keep, []
 
@@ -99,7 +99,6 @@ def test_a_folder_removed_under_the_training_is_made_again(course, undisturbed, 
     pd.testing.assert_frame_equal(run.history, undisturbed.history)
 
 
-@pytest.mark.slow
 def test_a_training_on_a_full_disk_is_told_in_one_sentence(course):
     with files_of_at_most(5_000), pytest.raises(files.FileError, match=": make room, or") as told:
         fit(course, *make_squares())
@@ -107,7 +106,6 @@ def test_a_training_on_a_full_disk_is_told_in_one_sentence(course):
     assert files_of(course.folder("runs")) == []
 
 
-@pytest.mark.slow
 def test_a_damaged_model_of_a_finished_run_is_trained_again(course, undisturbed):
     run = fit(course, *make_squares())
     DAMAGES["half_zeroed"](run.folder / "best.keras")

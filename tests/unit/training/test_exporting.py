@@ -7,9 +7,12 @@ from helpers.base.errors import TrainingError
 from helpers.training import exporting
 
 keras = pytest.importorskip("keras")
-pytestmark = pytest.mark.skipif(
-    bool(exporting.unavailable()), reason=exporting.unavailable() or "LiteRT is there"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(exporting.unavailable()), reason=exporting.unavailable() or "LiteRT is there"
+    ),
+]
 RNG = np.random.default_rng(24)
 IMAGES = RNG.integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
 

@@ -35,6 +35,7 @@ def count_runs(monkeypatch):
     return runs
 
 
+@pytest.mark.slow
 def test_features_are_the_backbones_and_computed_once(tiny, monkeypatch):  # noqa: F811
     _, table, images = tiny
     _, model = build()
@@ -50,6 +51,7 @@ def test_features_are_the_backbones_and_computed_once(tiny, monkeypatch):  # noq
     np.testing.assert_allclose(made, keras.ops.convert_to_numpy(direct), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_other_images_weights_or_versions_have_other_features(tiny, monkeypatch):  # noqa: F811
     _, table, images = tiny
     _, model = build()
@@ -78,6 +80,7 @@ def test_features_too_large_to_keep_are_removed_from_disk(tiny, monkeypatch):  #
     frozen.discard(numbers)  # features that are in memory only
 
 
+@pytest.mark.slow
 def test_versions_are_those_that_the_augmentation_makes(tiny):  # noqa: F811
     _, table, images = tiny
     _, model = build(augment=True)
@@ -153,7 +156,8 @@ def assert_same_heads(through, cached, tolerance):
     np.testing.assert_allclose(cached.history[columns], through.history[columns], atol=tolerance)
 
 
-@pytest.mark.parametrize("pooling", ["avg", pytest.param("flatten", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("pooling", ["avg", "flatten"])
 def test_a_head_on_features_is_the_head_trained_through(tiny, pooling):  # noqa: F811
     course, table, images = tiny
     recipe, model = build(pooling=pooling, dropout=0.4)

@@ -63,6 +63,7 @@ def undisturbed(tmp_path_factory):
         return fit(settings.read("phantom", "smoke"), *make_squares())
 
 
+@pytest.mark.slow
 def test_a_run_is_whole_deterministic_and_done_once(course, undisturbed, monkeypatch, capfd):
     table, images = make_squares()
     model = tiny()
@@ -120,6 +121,7 @@ def test_a_run_is_whole_deterministic_and_done_once(course, undisturbed, monkeyp
     assert same_weights(undisturbed.model.get_weights(), run.model.get_weights())
 
 
+@pytest.mark.slow
 def test_a_run_stopped_in_an_epoch_goes_on_as_if_it_had_not_been(course, undisturbed, monkeypatch):
     table, images = make_squares()
     fed = []
@@ -194,6 +196,7 @@ def test_a_killed_process_costs_one_epoch(course, undisturbed, tmp_path):
     assert same_weights(resumed.model.get_weights(), undisturbed.model.get_weights())
 
 
+@pytest.mark.slow
 def test_two_that_start_the_same_run_train_it_once(course, untraced, monkeypatch):
     table, images = make_squares()
     trained = []
@@ -217,6 +220,7 @@ def test_two_that_start_the_same_run_train_it_once(course, untraced, monkeypatch
     assert len(trained) == 1
 
 
+@pytest.mark.slow
 def test_training_stops_when_validation_gets_no_better(course, untraced):
     table, images = make_squares()
     # The truth of the validation images turned round: the better, the worse.
@@ -226,6 +230,7 @@ def test_training_stops_when_validation_gets_no_better(course, untraced):
     assert len(run.history) == run.record["best_epoch"] + 2 < 12
 
 
+@pytest.mark.slow
 def test_a_class_weight_moves_the_scores(course, undisturbed, untraced):
     table, images = make_squares()
     light = fit(course, table, images, class_weight={0: 5.0, 1: 0.1})
@@ -255,12 +260,14 @@ def test_what_cannot_be_trained_on_is_refused(course, broken, message):
         fit(course, *broken(*make_squares()))
 
 
+@pytest.mark.slow
 def test_a_diverged_training_says_so(course, untraced):
     table, images = make_squares()
     with pytest.raises(TrainingError, match=r"no longer a number.*learning rate"):
         fit(course, table, images, learning_rate=float("inf"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

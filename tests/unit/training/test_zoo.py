@@ -56,6 +56,7 @@ def predictions(trained, frames, tmp_path, monkeypatch):
     return zoo.predict(trained, frames)
 
 
+@pytest.mark.slow
 def test_predictions_follow_the_catalog(predictions, frames):
     assert list(predictions) == ["image_id", "subject", "label", "positive", "split", "score"]
     assert list(predictions["image_id"]) == list(frames["image_id"])
@@ -64,6 +65,7 @@ def test_predictions_follow_the_catalog(predictions, frames):
     assert predictions["score"][positive].min() > 0.5 > predictions["score"][~positive].max()
 
 
+@pytest.mark.slow
 def test_one_file_gets_the_score_that_it_gets_in_the_catalog(trained, predictions, frames):
     """Neither argmax over one probability nor a second division by 255."""
     answers = [zoo.predict_file(trained, path, NAMES) for path in frames["path"]]
@@ -131,6 +133,7 @@ def test_missing_files_are_named(tmp_path):
         zoo.load_model(tmp_path / "none.keras")
 
 
+@pytest.mark.slow
 def test_a_model_comes_back_and_a_broken_one_is_refused(trained, frames, tmp_path):
     path = tmp_path / "tiny.keras"
     trained.save(path)
@@ -169,6 +172,7 @@ def test_what_is_no_probability_is_never_returned_as_one(frames, tmp_path, last)
             ask()
 
 
+@pytest.mark.slow
 def test_a_network_without_shapes_or_with_damaged_weights_is_told(trained, frames, tmp_path):
     import keras
 
@@ -187,6 +191,7 @@ def test_a_network_without_shapes_or_with_damaged_weights_is_told(trained, frame
         zoo.predict_file(damaged, frames["path"].iloc[0], NAMES)
 
 
+@pytest.mark.slow
 def test_a_kernel_of_nan_behind_a_relu_is_told(trained, frames, tmp_path):
     """A ReLU turns NaN into 0, so that the score would be an innocent 0.5."""
     import keras

@@ -36,6 +36,7 @@ def same(one, other):
     )
 
 
+@pytest.mark.slow
 def test_the_stages_follow_each_other_and_are_kept(tiny, monkeypatch, capsys):  # noqa: F811
     course, table, images = tiny
     trained = watch(monkeypatch)
@@ -170,6 +171,7 @@ def test_augmentation_computes_four_versions_and_learns(tiny, monkeypatch):  # n
     assert ((scores > 0.5) == (test["label"] == "all")).mean() >= 0.9
 
 
+@pytest.mark.slow
 def test_the_record_is_plain_json_without_folders_of_the_machine(tiny, tmp_path):  # noqa: F811
     course, table, _ = tiny
     recipe = dataclasses.replace(RECIPE, stages=(dataclasses.replace(HEAD, epochs=1),))
