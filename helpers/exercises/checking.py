@@ -19,6 +19,8 @@ import numpy as np
 if TYPE_CHECKING:
     import keras
 
+_FEW = 6  # calls; more of them are not listed
+
 #: What a checker yields: whether a point holds, one sentence about it, and perhaps what the
 #: function must return where it was called last.
 Point = tuple[bool, str] | tuple[bool, str, Any]
@@ -60,7 +62,7 @@ class _Refused(Exception):
 
 
 class _Tried:
-    """A student's function, as a checker calls it: it knows its last call.
+    """A student's function, as a checker calls it: it knows its last calls.
 
     Parameters
     ----------
@@ -68,11 +70,20 @@ class _Tried:
         The answer.
     may_be_none : bool
         Whether None can be a right result.
+
+    Attributes
+    ----------
+    calls : dict of str to str
+        The calls of the last point that needed any, each with what it returned.
+    point_is_told : bool
+        Whether the next call belongs to a new point.
     """
 
     def __init__(self, function: Callable, may_be_none: bool) -> None:
         self.function, self.may_be_none = function, may_be_none
         self.call = self.result = ""
+        self.calls: dict[str, str] = {}
+        self.point_is_told = False
         self.error: Exception | None = None
 
     def __call__(self, *given: Any, **more: Any) -> Any:
@@ -91,7 +102,9 @@ class _Tried:
         except Exception as error:
             self.error = error
             raise
-        self.result = _shown(result)
+        if self.point_is_told:
+            self.calls, self.point_is_told = {}, False
+        self.result = self.calls[self.call] = _shown(result)
         if (result is None and not self.may_be_none) or result is NotImplemented or result is ...:
             raise _Refused(f"{self.call} returned {self.result}: is a `return` missing?")
         return result
@@ -101,14 +114,15 @@ def _shown(value: Any) -> str:
     """Return a value in a few words, which are the same on every run."""
     kind, array = type(value).__name__, hasattr(value, "__array__")
     if kind == "float":
-        return f"{value:.6g}"
+        text = f"{value:.6g}"
+        return f"{text}.0" if text.lstrip("-").isdigit() else text
     if kind == "DataFrame":
         return f"a table of {len(value)} rows"
     if array and np.size(value) > 8:
         return f"an array of shape {np.shape(value)}"
     if array and not isinstance(value, type):
         plain = np.asarray(value).tolist()
-        return f"array({_shown(plain)})" if np.ndim(value) else _shown(plain)
+        return f"array({_shown(plain)})" if np.ndim(value) or kind == "ndarray" else _shown(plain)
     if kind in ("list", "tuple"):
         inside = ", ".join([*map(_shown, value[:9]), *["..."] * (len(value) > 9)])
         text = f"[{inside}]" if kind == "list" else f"({inside})"
@@ -219,12 +233,14 @@ def check(name: str, answer: Any, *context: Any, **more: Any) -> None:
                 raise _Refused("It is a function.")
             print("✓ It is a function.")
         for point in function(tried or answer, *context, **more):
+            if tried:
+                tried.point_is_told = True
             holds, sentence, *expected = point
             if holds and isinstance(point, Hint):
                 continue
             points += 1
             if not holds:
-                missed = sentence + _last_call(tried, *expected)
+                missed = sentence + _what_came(tried, *expected)
                 break
             print(f"✓ {sentence}")
     except _Refused as error:
@@ -259,12 +275,17 @@ def gives_logits(network: keras.Model) -> Point:
     )
 
 
-def _last_call(tried: _Tried | None, *expected: Any) -> str:
-    """Return in a sentence what was tried, what came and what was expected."""
-    if not tried or not tried.result:
+def _what_came(tried: _Tried | None, *expected: Any) -> str:
+    """Return what was tried for a point, what came and what was expected."""
+    calls = tried.calls if tried else {}
+    if not calls:
         return ""
+    if 1 < len(calls) <= _FEW and not expected:  # which of them is wrong only the checker knows
+        return "".join(f"\n  {call} returned {result}." for call, result in calls.items())
+    first = "Tried" if expected or len(calls) == 1 else f"The last of {len(calls)} calls"
     wanted = "".join(f" Expected: {_shown(one)}." for one in expected)
-    return f" Tried: {tried.call}. It returned: {tried.result}.{wanted}"
+    call, result = list(calls.items())[-1]
+    return f" {first}: {call}. It returned: {result}.{wanted}"
 
 
 def _unchecked(error: Exception, answer: Any, tried: _Tried | None) -> str:

@@ -62,7 +62,8 @@ FUNCTIONS = [name for name in EXERCISES if annotation(name).startswith("Callable
 
 
 def crosses(name: str, answer: object) -> list[str]:
-    lines = told(name, answer, *context(name)).splitlines()
+    """Return the crosses of a check, each with the lines that belong to it."""
+    lines = told(name, answer, *context(name)).replace("\n  ", " ").splitlines()
     assert lines[-1] == f"Exercise {name}: not solved yet."
     return [line for line in lines if line.startswith("✗")]
 
@@ -80,7 +81,7 @@ def test_a_wrong_answer_gets_one_cross_that_says_what_came(name, wrong):
     if "could not be checked" in line:
         assert line.endswith("is that the kind of value that the exercise asks for?")
     if function:
-        assert re.search(r"answer\(.*\) returned|Tried: answer\(.*\)\. It returned: ", line), line
+        assert re.search(r"answer\(.*\) returned|: answer\(.*\)\. It returned: ", line), line
         assert checking._shown(wrong) in line
 
 
@@ -180,3 +181,10 @@ def test_a_case_that_is_missed_is_told_with_what_was_expected():
     assert line.endswith(
         "Tried: answer([3, 2, 2.5, 2.6, 1], 2). It returned: (5, 5). Expected: (2, 4)."
     )
+
+
+def test_the_calls_of_the_point_are_told_and_no_others():
+    (line,) = crosses("10-a", lambda side: (side // 4, 64))
+    assert "answer(96) returned (24, 64)." in line
+    (line,) = crosses("06-a", lambda step, *_: float(step))
+    assert line.endswith("The last of 101 calls: answer(100, 100, 20, 0.5). It returned: 100.0.")

@@ -94,7 +94,9 @@ def test_a_hint_is_told_to_who_made_the_mistake_and_proves_nothing_to_others(cap
     ("value", "words"),
     [
         (0.1 + 0.2, "0.3"), (np.float32(0.5), "0.5"), (np.arange(3), "array([0, 1, 2])"),
-        (np.zeros((9, 2)), "an array of shape (9, 2)"), ((1, [2.0]), "(1, [2])"),
+        (np.zeros((9, 2)), "an array of shape (9, 2)"), ((1, [2.0]), "(1, [2.0])"),
+        (12, "12"), (-3.0, "-3.0"), (1e9, "1e+09"), (float("nan"), "nan"), (np.float64(2), "2.0"),
+        (np.array("positive"), "array('positive')"), (np.str_("positive"), "'positive'"),
         (list(range(20)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, ...]"), (object(), "an object"),
         ({"b", "a", "c"}, "{'a', 'b', 'c'}"), (set(), "set()"),
         ({"a": np.zeros((3, 4))}, "{'a': an array of shape (3, 4)}"), (told, "a function"),
