@@ -64,11 +64,10 @@ def against(
     The AUC, 0.810 [0.720, 0.880], is above guessing (0.500): the scores rank the cells
     better than chance does.
     """
-    named = f"{name} ({reference:.{digits}f})"
-    alone = f"it cannot be compared with {named}"
+    alone = f"it cannot be compared with {name} ({reference:.{digits}f})"
     words = (above, below, undecided)
     whole = (0, 1), (-1, 1)  # of a share or an AUC; of a correlation
-    return _verdict(what, estimate, reference, named, alone, words, f"z.{digits}f", whole)
+    return _verdict(what, estimate, reference, name, alone, words, digits, whole)
 
 
 def difference(
@@ -103,23 +102,25 @@ def difference(
             "subjects"
         )
     words, alone = (above, below, undecided), "nothing follows from it"
-    return _verdict(what, estimate, 0, "zero", alone, words, f"+z.{digits}f", ((-1, 1),))
+    return _verdict(what, estimate, 0, "", alone, words, digits, ((-1, 1),))
 
 
 def _verdict(
     what: str,
     estimate: tuple[float, float, float],
     reference: float,
-    named: str,
+    name: str,
     alone: str,
     words: tuple[str, str, str],
-    form: str,
+    digits: int,
     whole: tuple[tuple[float, float], ...],
 ) -> str:
     """Return the sentence of :func:`against` and :func:`difference`.
 
-    `alone` is what follows from a figure without an interval, `form` how numbers are written
-    (`z`: no zero with a minus), `whole` the intervals that exclude nothing, as written.
+    `name` is that of the reference, empty for a difference from zero; `alone` is what follows
+    from a figure without an interval; `whole` holds the intervals that exclude nothing. The
+    conclusion is that of the written numbers: where a limit would look like the reference, up
+    to three more digits are written.
     """
     value, low, high = (float(number) for number in estimate)
     if low > high or value < low or value > high:  # False where a number is NaN
@@ -129,13 +130,24 @@ def _verdict(
         )
     if math.isnan(value):
         return _lines(f"{what} is undefined for these images")
-    shown = f"{value:{form}}"
+    sign = "" if name else "+"
+    shown = f"{value:{sign}z.{digits}f}"
     if math.isnan(low) or math.isnan(high):
         return _lines(
             f"{what}, {shown}, has no interval, because there are too few subjects: {alone}"
         )
-    shown = f"{shown} [{low:{form}}, {high:{form}}]"
-    if (float(f"{low:{form}}"), float(f"{high:{form}}")) in whole:
+    decided = [limit for limit in (low, high) if low > reference or high < reference]
+    seen = (
+        more
+        for more in range(digits, digits + 4)
+        if round(reference, more) not in (round(limit, more) for limit in decided)
+    )
+    digits = next(seen, digits)
+    form = f"{sign}z.{digits}f"
+    shown = f"{value:{form}} [{low:{form}}, {high:{form}}]"
+    low, high, reference = (round(number, digits) for number in (low, high, reference))
+    named = f"{name} ({reference:{form}})" if name else "zero"
+    if (low, high) in whole:
         return _lines(
             f"The interval of {_within(what)}, {shown}, holds every possible value: there are too "
             "few subjects"

@@ -1,6 +1,7 @@
 """The sentences that draw a conclusion from an interval."""
 
 import doctest
+import re
 
 import numpy as np
 import pytest
@@ -24,14 +25,40 @@ def test_the_conclusion_is_the_one_of_the_interval(limits, reference):
     low, value, high = limits
     assume((round(low, 3), round(high, 3)) not in ((-1, 1), (0, 1)))  # see below
     text = verdicts.against("The AUC", (value, low, high), reference, "chance", **WORDS)
+    _, low_written, high_written, reference_written = numbers(text)
+    follows(text, low_written, high_written, reference_written)
+    if min(abs(low - reference), abs(high - reference)) > 1e-3:
+        follows(text, low, high, reference)
+        assert f"{value:z.3f}" in text
+        assert f"{reference:z.3f}" in text
+    gap = verdicts.difference("The gap", (value, low, high), **WORDS)
+    follows(gap, *numbers(gap)[1:], 0)
+    if min(abs(low), abs(high)) > 1e-3:
+        follows(gap, low, high, 0)
+        assert f"{value:+z.3f} [{low:+z.3f}, {high:+z.3f}]" in gap.replace("\n", " ")
+
+
+def numbers(text):
+    return [float(number) for number in re.findall(r"[+-]?\d\.\d+", text)]
+
+
+def follows(text, low, high, reference):
+    """Assert that the conclusion follows from these numbers."""
     expected = "UP" if low > reference else "DOWN" if high < reference else "OPEN"
     assert [word for word in WORDS.values() if word in text] == [expected]
-    assert f"{value:z.3f}" in text
-    assert f"{reference:.3f}" in text
-    gap = verdicts.difference("The gap", (value, low, high), **WORDS)
-    expected = "UP" if low > 0 else "DOWN" if high < 0 else "OPEN"
-    assert [word for word in WORDS.values() if word in gap] == [expected]
-    assert f"{value:+z.3f} [{low:+z.3f}, {high:+z.3f}]" in gap.replace("\n", " ")
+
+
+def test_a_limit_that_would_look_like_the_reference_gets_more_digits():
+    options = {"digits": 2, **WORDS}
+    assert verdicts.difference("The gap", (0.012, 0.004, 0.02), **options) == (
+        "The gap, +0.012 [+0.004, +0.020], is above zero: UP."
+    )
+    assert verdicts.against("The AUC", (0.3, 0.2, 0.4997), 0.5, "chance", **WORDS) == (
+        "The AUC, 0.3000 [0.2000, 0.4997], is below chance (0.5000): DOWN."
+    )
+    assert verdicts.difference("The gap", (0.012, -0.004, 0.02), **options) == (
+        "The interval of the gap, +0.01 [+0.00, +0.02], contains zero: OPEN."
+    )
 
 
 def test_an_undefined_interval_is_said_in_words():
@@ -63,7 +90,7 @@ def test_an_interval_of_all_possible_values_is_said_in_words():
             "\n", " "
         )
         assert not any(word in sentence for word in WORDS.values())
-    assert "UP" in verdicts.difference("The gap", (0.5, 1e-9, 1.0), **WORDS)
+    assert "UP" in verdicts.difference("The gap", (0.5, 1e-5, 1.0), **WORDS)
     assert "OPEN" in verdicts.difference("The gap", (0.5, 0.0, 1.0), **WORDS)
 
 
