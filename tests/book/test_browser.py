@@ -132,6 +132,22 @@ def test_hidden_solutions_open_on_click(open_page, chapters):
             assert code.is_visible(), f"{name}: solution {index} does not open"
 
 
+#: Words of tables that stand on two lines, though they have at most 20 letters.
+BROKEN_WORDS = """() => [...document.querySelectorAll("article .cell_output :is(td, th)")]
+    .flatMap(cell => {
+        const found = [], range = document.createRange();
+        const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+        while (texts.nextNode())
+            for (const word of texts.currentNode.data.matchAll(/[^\\s-]{2,20}/g)) {
+                range.setStart(texts.currentNode, word.index);
+                range.setEnd(texts.currentNode, word.index + word[0].length);
+                const lines = [...range.getClientRects()].map(line => Math.round(line.top));
+                if (new Set(lines).size > 1) found.push(word[0]);
+            }
+        return found;
+    })"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_wider_than_a_phone(open_page, pages, site, scheme):
     watched = open_page(pages[0], **PHONE, scheme=scheme)
@@ -148,6 +164,7 @@ def test_nothing_is_wider_than_a_phone(open_page, pages, site, scheme):
         assert width <= PHONE["width"], f"{name} is {width} wide: {wide}"
         for figure in watched.page.evaluate(FIGURES):
             assert (figure["shown"] or 0) <= PHONE["width"], f"{name}: {figure}"
+        assert not watched.page.evaluate(BROKEN_WORDS), name
 
 
 def test_nothing_is_cut_on_a_laptop(open_page, pages, site):
