@@ -26,6 +26,8 @@ def banner(record: dict) -> str:
     }
     items = " · ".join(f"<b>{k}</b>: {_in_html(v)}" for k, v in facts.items())
     warning = "What follows shows the method and says nothing about patients. " if drawn else ""
+    if record["profile"] == "smoke":
+        warning = f"A smoke run only shows that the code works: its figures mean nothing. {warning}"
     found = record.get("collapsed", [])
     dead = "".join(f"<p><b>Collapsed network:</b> {_in_html(text)}</p>\n" for text in found)
     return (

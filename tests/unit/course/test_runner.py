@@ -218,6 +218,8 @@ def test_banner_says_what_the_page_was_run_on():
     assert "0123456789 with changes" in text
     assert "2026-01-02" in text
     assert "not a medical device" in text
+    assert "its figures mean nothing" in text
+    assert "mean nothing" not in banner.banner({**RECORD, "profile": "quick"})
     real = banner.banner({**RECORD, "dataset": "cnmc", "weights": ["MobileNetV2 <ImageNet>"]})
     assert "drawn" not in real
     assert "MobileNetV2 &lt;ImageNet&gt;" in real
