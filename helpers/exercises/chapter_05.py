@@ -106,7 +106,7 @@ def lighter_network(answer: Callable) -> Iterator[Point]:
     large, tail = custom_cnn.build(108), keras.Sequential(ours.layers[-4:])  # from the scale on
     larger.set_weights(ours.get_weights())
     large.set_weights([*ours.get_weights()[:8], *large.get_weights()[8:]])  # four convolutions
-    maps = keras.Model(large.inputs, large.get_layer("flatten").input)
+    maps = keras.Model(large.input, large.get_layer("flatten").input)
     expected = _numbers(tail, _numbers(maps, images).mean(axis=(1, 2)))
     yield (
         np.allclose(1 / (1 + np.exp(-_numbers(larger, images))), expected, atol=1e-3),
