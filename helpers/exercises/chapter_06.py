@@ -96,7 +96,7 @@ def mended_network(answer: Callable) -> Iterator[Point]:
     )
     # In training, because there batch normalisation takes the mean of the images it is given.
     convolution = next(one for one in network.layers if isinstance(one, keras.layers.Conv2D))
-    before = keras.Model(network.input, convolution.input)
+    before = keras.Model(network.inputs[0], convolution.input)
     images = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3)).astype("float32")
     images[:4] = np.array([0, 64, 128, 255]).reshape(4, 1, 1, 1)
     seen = keras.ops.convert_to_numpy(before(images, training=True))
