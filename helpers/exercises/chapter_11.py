@@ -112,6 +112,7 @@ def gan_diagnosis(answer: Callable) -> Iterator[Point]:
     narrow, wide = ((mean + part * (real - mean)).round().astype(np.uint8) for part in (0.08, 0.13))
     patch, spot = alike.copy(), alike.copy()
     patch[:, :2], spot[:, 0, 0] = drawn[:, :2], drawn[:, 0, 0]  # a third of the pixels; one of 36
+    moved = np.stack([np.roll(drawn[0], number, axis=0) for number in range(8)])
     even, rising = [0.6] * 8, [0.5] * 6 + [0.99] * 2
     cases = (
         ("no failure found", rising[::-1], drawn, "it was right at the beginning only"),
@@ -120,6 +121,7 @@ def gan_diagnosis(answer: Callable) -> Iterator[Point]:
         ("collapsed", even, nearly, "all drawn images are nearly equal"),
         ("collapsed", even, narrow, "the drawn images vary a twelfth as much as the real ones"),
         ("no failure found", even, wide, "they vary an eighth as much as the real ones"),
+        ("no failure found", even, moved, "they differ, and are equally bright on average"),
         ("collapsed", even, spot, "only one pixel varies"),
         ("no failure found", even, patch, "a third of the pixels vary, the others do not"),
         ("collapsed", rising, alike, "two failures meet, and the first word counts"),

@@ -223,7 +223,7 @@ HINTS = {
         3: "a twelfth as much",
         4: "only one pixel",
         5: "a third of the pixels",
-        6: "nothing is wrong",
+        6: "equally bright",
         7: "an eighth as much",
         8: "a twelfth as much",
         9: "96.5 %",
