@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from helpers.exercises.checking import Hint, Network, Point, checker, gives_logits
+
+if TYPE_CHECKING:
+    import keras
 
 
 @checker("05-a")
@@ -44,7 +48,7 @@ def own_predictor(answer: Callable) -> Iterator[Point]:
 @checker("05-b")
 def early_stopping(answer: Callable) -> Iterator[Point]:
     """Check a function from losses and patience to the best and the last epoch."""
-    result = tuple(int(value) for value in np.ravel(answer([3, 2, 1], 2)))
+    result = tuple(int(value) for value in np.ravel(answer(np.array([3.0, 2.0, 1.0]), 2)))
     yield len(result) == 2, "It returns two numbers: the best epoch and the last one."
     yield Hint(
         result != (2, 2), "Epochs are counted from 1. (From 0, as Python counts, is wrong here.)"
@@ -53,12 +57,14 @@ def early_stopping(answer: Callable) -> Iterator[Point]:
         ("a loss that always falls is trained to its end", [3, 2, 1], 2, (3, 3)),
         ("after the stop nothing is seen, however low it is", [3, 2, 2.5, 2.6, 1], 2, (2, 4)),
         ("one bad epoch is forgiven with patience 2", [3, 2, 2.5, 1, 1.5], 2, (4, 5)),
+        ("lower than one epoch before is not lower than all", [3, 2, 2.5, 2.4, 2.6], 2, (2, 4)),
+        ("a new lowest loss starts the count again", [3, 4, 2, 3, 1], 2, (5, 5)),
         ("an equal loss is no improvement", [2, 2, 2, 1], 2, (1, 3)),
         ("with patience 1 the first bad epoch is the last", [1, 2, 0.5], 1, (1, 2)),
         ("a single epoch is best and last", [1.0], 3, (1, 1)),
     )
     for sentence, losses, patience, expected in cases:
-        result = answer(list(losses), patience)
+        result = answer(np.array(losses, dtype=float), patience)
         right = np.size(result) == 2 and tuple(int(value) for value in result) == expected
         yield right, f"It is right where this holds: {sentence}.", expected
 
@@ -68,29 +74,49 @@ def lighter_network(answer: Callable) -> Iterator[Point]:
     """Check a function from the image size to a network with global average pooling."""
     import keras
 
-    network, larger = answer(54), answer(96)
+    from helpers.models import custom_cnn
+    from helpers.models.layers import layers_of
+
+    network, larger = answer(54), answer(108)  # one place is left of each map, and 2 x 2
     both = isinstance(network, keras.Model) and isinstance(larger, keras.Model)
     yield both, "It returns a new Keras network for each size."
-    kinds = [type(layer).__name__ for layer in network.layers]
+    kinds = [type(layer).__name__ for layer in layers_of(network).values()]
     mean = "Flatten" not in kinds and "GlobalAveragePooling2D" in kinds
     yield mean, "There is no Flatten in it. The mean of each map is taken."
-    yield kinds.count("Conv2D") == 4, "The four convolutions are still there."
+    ours = custom_cnn.build(54)
+    wanted = [type(layer).__name__ for layer in layers_of(ours).values()]
+    wanted[wanted.index("Flatten")] = "GlobalAveragePooling2D"
+    wanted.remove("Rescaling")  # it may be written otherwise
+    yield (
+        [kind for kind in kinds if kind in wanted] == wanted,
+        "All other layers of our network are there, in the same order.",
+    )
     yield (
         network.count_params() == larger.count_params(),
         "It has as many parameters for large images as for small ones.",
     )
     yield (
-        tuple(network.output_shape) == (None, 1),
+        tuple(network.output_shape) == tuple(larger.output_shape) == (None, 1),
         "It gives one number for each image: the last layer is Dense(1).",
     )
-    images = np.random.default_rng(0).integers(0, 255, (4, 54, 54, 3), dtype=np.uint8)
-    raw = np.asarray(network.predict_on_batch(images))
     yield gives_logits(network)
-    scaled = np.asarray(network.predict_on_batch(images / 255))
+    same = [w.shape for w in network.get_weights()] == [w.shape for w in ours.get_weights()]
+    yield same, "Its layers have as many kernels and units as those of our network."
+    images = np.random.default_rng(0).integers(0, 255, (4, 108, 108, 3), dtype=np.uint8)
+    large, tail = custom_cnn.build(108), keras.Sequential(ours.layers[-4:])  # from the scale on
+    larger.set_weights(ours.get_weights())
+    large.set_weights([*ours.get_weights()[:8], *large.get_weights()[8:]])  # four convolutions
+    maps = keras.Model(large.input, large.get_layer("flatten").input)
+    expected = _numbers(tail, _numbers(maps, images).mean(axis=(1, 2)))
     yield (
-        np.abs(raw - scaled).max() > 1e-4 and "Rescaling" in kinds,
-        "It takes raw pixels and scales them itself.",
+        np.allclose(1 / (1 + np.exp(-_numbers(larger, images))), expected, atol=1e-3),
+        "With the same weights it computes what our network would compute from the means. (It "
+        "takes raw pixels and scales them as ours does; it pools as ours does.)",
     )
+
+
+def _numbers(network: keras.Model, given: np.ndarray) -> np.ndarray:
+    return np.asarray(network.predict_on_batch(given))
 
 
 @checker("05-d")
@@ -100,6 +126,7 @@ def diagnosis(answer: Callable) -> Iterator[Point]:
     cases = (
         ("collapsed", falling, falling, [0.5, 0.5, 0.505], "equal scores, though the losses fall"),
         ("collapsed", [8, 8, 8], [5, 5, 5], [1.0, 1.0, 1.0], "all scores 1"),
+        ("still learning", falling, falling, [0.5, 0.5, 0.52], "scores differ by 0.02"),
         ("still learning", falling, falling, spread, "both losses fall to the end"),
         ("still learning", falling, [0.6, 0.7, 0.5, 0.4], spread, "one bad epoch in the middle"),
         ("still learning", [0.7], [0.7], spread, "a single epoch"),
@@ -110,6 +137,20 @@ def diagnosis(answer: Callable) -> Iterator[Point]:
             [0.6, 0.5, 0.9, 0.7],
             spread,
             "compare the last with the best",
+        ),
+        (
+            "overfits",
+            [0.7, 0.6, 0.3, 0.4],
+            [0.6, 0.5, 0.6, 0.7],
+            spread,
+            "the last training loss is above the one before, and below that of the best epoch",
+        ),
+        (
+            "unstable",
+            [0.9, 0.5, 0.8, 0.7],
+            [0.8, 0.5, 0.6, 0.7],
+            spread,
+            "the last training loss is below the one before, and above that of the best epoch",
         ),
         ("unstable", [0.7, 0.5, 0.6, 0.9], [0.6, 0.5, 0.7, 1.1], spread, "both losses rise again"),
     )

@@ -41,28 +41,34 @@ def schedule(answer: Callable) -> Iterator[Point]:
 @checker("06-b")
 def signal_to_noise(answer: Callable) -> Iterator[Point]:
     """Check a function from several results to Taguchi's ratio."""
-    ones = answer([1.0, 1.0])
+
+    def ratio(*values: float) -> float:
+        return answer(np.array(values, dtype=float))
+
+    ones = ratio(1, 1)
     yield (np.ndim(ones) == 0 and np.isfinite(ones), "It returns one number for several results.")
     yield abs(ones) < 1e-9, "Results of 1 have a ratio of 0: the logarithm of 1."
-    ten = answer([10.0, 10.0])
+    ten = ratio(10, 10)
     yield ten > ones, "A larger result has a larger ratio. (Mind the sign.)"
     yield (
         np.isclose(ten, 20),
         "Ten times the result adds 20: the logarithm has base 10, and the result is squared.",
     )
     yield (
-        answer([5.0, 5.0]) > answer([2.0, 8.0]),
+        ratio(5, 5) > ratio(2, 8),
         "Of two runs with the same mean it prefers the one that scatters less.",
     )
     yield (
-        np.isclose(answer([1.0, 2.0]), answer([2.0, 1.0, 1.0, 2.0])),
+        np.isclose(ratio(1, 2), ratio(2, 1, 1, 2)),
         "It takes the mean, so measuring everything twice changes nothing.",
     )
-    low, high = answer([1.0, 1.0]), answer([2.0, 2.0])
+    low, high = ratio(1, 1), ratio(2, 2)
     yield (
-        low < answer([1.0, 2.0]) < (low + high) / 2,
+        low < ratio(1, 2) < (low + high) / 2,
         "First 1 / y² of each result, then the mean, then the logarithm: a low result counts more.",
     )
+    wanted = -10 * np.log10(0.625)  # 0.625 is the mean of 1 and 1/4
+    yield np.isclose(ratio(1, 2), wanted), "It is right for the results 1 and 2.", float(wanted)
 
 
 @checker("06-c")
@@ -88,18 +94,16 @@ def mended_network(answer: Callable) -> Iterator[Point]:
         all(getattr(layer, "rate", 0) <= 0.5 for layer in network.layers),
         "No dropout takes more than half.",
     )
-    kinds = (keras.layers.Rescaling, keras.layers.Normalization, keras.layers.BatchNormalization)
-    first = next((layer for layer in network.layers if layer.weights), None)
-    before = network.layers[: network.layers.index(first) + 1] if first else []
+    # In training, because there batch normalisation takes the mean of the images it is given.
+    convolution = next(one for one in network.layers if isinstance(one, keras.layers.Conv2D))
+    before = keras.Model(network.inputs[0], convolution.input)
+    images = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3)).astype("float32")
+    images[:4] = np.array([0, 64, 128, 255]).reshape(4, 1, 1, 1)
+    seen = keras.ops.convert_to_numpy(before(images, training=True))
     yield (
-        any(isinstance(layer, kinds) for layer in before),
-        "The pixels are scaled before the first convolution sees them.",
+        np.abs(seen).max() <= 10,
+        "The pixels are scaled before the first convolution: it gets no number above ten.",
     )
-    images = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3)).astype("float32")
-    black = np.zeros((1, 32, 32, 3), dtype="float32")
-    inside = keras.Model(network.inputs, first.input) if first else network
-    seen = np.abs(np.asarray(inside.predict_on_batch(np.concatenate([images, black]))))
-    yield seen.max() <= 10, "After the scaling no number is larger than about ten."
 
 
 @checker("06-d")
@@ -118,8 +122,12 @@ def orthogonal(answer: Callable) -> Iterator[Point]:
     yield not answer(full.iloc[:-1]), "With one run missing, a pair occurs less often than others."
     skew = pd.DataFrame([(0, 0), (0, 1), (1, 0), (1, 1), (1, 1)], columns=["a", "b"])
     yield not answer(skew), "Each pair must occur equally often; to occur at all is not enough."
-    late = half.assign(d=[0, 0, 1, 1])
-    yield not answer(late), "All pairs of columns count, the last ones too."
+    pairs = itertools.combinations(range(4), 2)
+    twins = [half[[*"abc"[:late], "abc"[first], *"abc"[late:]]] for first, late in pairs]
+    yield (
+        not any(answer(plan.set_axis(list("abcd"), axis=1)) for plan in twins),
+        "All pairs of columns count: a plan with two equal columns is wrong, wherever they stand.",
+    )
     yield (
         bool(answer(pd.concat([half, half], ignore_index=True))),
         "A plan that is run twice stays orthogonal: equally often may be more than once.",

@@ -96,9 +96,23 @@ def without_the_lstm(answer: Callable) -> Iterator[Point]:
         answer(75).count_params() == model.count_params(),
         "Its parameters do not depend on the size of the image.",
     )
-    image = np.random.default_rng(10).integers(0, 256, (1, 48, 48, 3)).astype("float32")
-    answers = [float(keras.ops.squeeze(model(x, training=False))) for x in (image, image / 255)]
-    yield abs(answers[0] - answers[1]) > 1e-4, "It answers, and scaling is inside the network."
+    ours = cnn_lstm.build(48)
+    convolutions, last = ours.get_weights()[: 2 * len(wanted)], [(cnn_lstm.MAPS, 1), (1,)]
+    shapes = [*(table.shape for table in convolutions), *last]
+    yield (
+        [table.shape for table in model.get_weights()] == shapes,
+        "Its kernels are as large as ours, and one dense layer comes after the mean.",
+    )
+    image = np.random.default_rng(10).integers(0, 256, (2, 48, 48, 3)).astype("float32")
+    maps = keras.Model(ours.input, ours.get_layer("one_scale").output)
+    means = keras.ops.convert_to_numpy(maps(image, training=False)).mean(axis=(1, 2))
+    weights, bias = model.get_weights()[-2:]
+    model.set_weights([*convolutions, weights, bias])
+    yield (
+        np.allclose(model.predict_on_batch(image), means @ weights + bias, atol=1e-3),
+        "With our weights it computes the mean of our maps. (It takes raw pixels and scales, "
+        "pools and normalises them as ours does.)",
+    )
 
 
 @checker("10-d")

@@ -81,9 +81,15 @@ def denoiser(answer: Callable) -> Iterator[Point]:
         for _ in range(2)
     )
     yield np.abs(one - other).max() > 0, "In training the noise differs from step to step."
-    kinds = [type(layer).__name__ for layer in flat]
-    scaled = "Rescaling" in kinds and kinds.index("Rescaling") < kinds.index("GaussianNoise")
-    yield scaled, "The noise comes behind the scaling: 0.1 of raw pixels would be nothing."
+    got = _input_of(noise[0], network, images.astype("float32"))
+    yield (
+        got.shape != images.shape or not np.allclose(got, images),
+        "The noise comes behind the scaling: 0.1 of raw pixels would be nothing.",
+    )
+    yield (
+        got.shape == images.shape and np.allclose(got, images / 255, atol=1e-5),
+        "The noise is added directly after the scaling: to the pixels, from 0 to 1.",
+    )
     narrow = [layer for layer in flat if isinstance(layer, keras.layers.Dense) and layer.units == 5]
     yield len(narrow) == 1, "Its code has as many numbers as asked for."
     yield (
@@ -101,16 +107,32 @@ def gan_diagnosis(answer: Callable) -> Iterator[Point]:
     alike = np.repeat(drawn[:1], 8, axis=0)
     nearly = alike + rng.integers(0, 3, alike.shape, dtype=np.uint8) // 2
     half, few = np.concatenate([real[:4], drawn[:4]]), np.concatenate([real[:3], drawn[:5]])
+    again = np.concatenate([real[[0, 0, 0, 0]], drawn[:4]])
+    mean = real.mean(axis=0)
+    narrow, wide = ((mean + part * (real - mean)).round().astype(np.uint8) for part in (0.08, 0.13))
+    patch, spot = alike.copy(), alike.copy()
+    patch[:, :2], spot[:, 0, 0] = drawn[:, :2], drawn[:, 0, 0]  # a third of the pixels; one of 36
+    moved = np.stack([np.roll(drawn[0], number, axis=0) for number in range(8)])
     even, rising = [0.6] * 8, [0.5] * 6 + [0.99] * 2
     cases = (
         ("no failure found", rising[::-1], drawn, "it was right at the beginning only"),
         ("no failure found", even, drawn, "nothing is wrong"),
         ("collapsed", even, alike, "all drawn images are equal"),
         ("collapsed", even, nearly, "all drawn images are nearly equal"),
+        ("collapsed", even, narrow, "the drawn images vary a twelfth as much as the real ones"),
+        ("no failure found", even, wide, "they vary an eighth as much as the real ones"),
+        ("no failure found", even, moved, "they differ, and are equally bright on average"),
+        ("collapsed", even, spot, "only one pixel varies"),
+        ("no failure found", even, patch, "a third of the pixels vary, the others do not"),
         ("collapsed", rising, alike, "two failures meet, and the first word counts"),
         ("copies", even, half, "half of the drawn images are real ones"),
+        ("copies", even, again, "half of the drawn images are the same real one"),
+        ("no failure found", even, np.maximum(half, 1) - 1, "half are nearly real ones, not equal"),
+        ("copies", rising, half, "two failures meet, copies and a judge that wins"),
         ("no failure found", even, few, "fewer than half are real ones"),
         ("judge wins", rising, drawn, "the discriminator is right in the last quarter"),
+        ("judge wins", [0.5] * 6 + [0.975] * 2, drawn, "the discriminator is right in 97.5 %"),
+        ("no failure found", [0.5] * 6 + [0.965] * 2, drawn, "it is right in 96.5 %"),
         ("judge wins", [0.5, 0.5, 0.5, 0.99, 0.99], drawn, "a quarter of five is rounded up"),
         ("no failure found", [0.5, 0.5, 0.5, 0.9, 0.99], drawn, "one high value is not enough"),
     )
@@ -123,6 +145,22 @@ def gan_diagnosis(answer: Callable) -> Iterator[Point]:
     for expected, accuracies, pictures, what in cases:
         got = answer(np.array(accuracies), pictures.copy(), real.copy())
         yield got == expected, f"It knows a training where this happens: {what}.", expected
+
+
+def _input_of(layer: object, network: object, images: np.ndarray) -> np.ndarray:
+    """Return what a layer, which may be in a nested network, gets in one step of training."""
+    seen, call = [], layer.call
+
+    def watched(given: object, **more: object) -> object:
+        seen.append(np.asarray(given))
+        return call(given, **more)
+
+    layer.call = watched
+    try:
+        network(images, training=True)
+    finally:
+        del layer.call
+    return seen[0]
 
 
 def _flat(model: object, keras: object) -> Iterator[object]:

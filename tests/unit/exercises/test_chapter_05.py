@@ -141,6 +141,40 @@ def test_the_cells_on_your_own_data_train_judge_and_keep_a_network(strangers):
     assert ((again >= 0) == page["truth"][page["last"]]).sum() == page["right"]
 
 
+def stops_by_the_epoch_before(losses, patience):
+    """The usual mistake: whatever is lower than one epoch before starts the count again."""
+    waited = 0
+    for epoch in range(2, len(losses) + 1):
+        waited = 0 if losses[epoch - 1] < losses[epoch - 2] else waited + 1
+        if waited >= patience:
+            return int(np.argmin(losses[:epoch])) + 1, epoch
+    return int(np.argmin(losses)) + 1, len(losses)
+
+
+def never_forgives(losses, patience):
+    """All bad epochs are counted, not those in a row."""
+    best = bad = 0
+    for epoch, loss in enumerate(losses):
+        if loss < losses[best]:
+            best = epoch
+        bad += loss > losses[best]
+        if bad >= patience:
+            return best + 1, epoch + 1
+    return best + 1, len(losses)
+
+
+def diagnosis(better=lambda losses, best: losses[-1] < losses[best], spread=np.ptp, limit=0.01):
+    def diagnose(losses, val_losses, scores):
+        if spread(scores) < limit:
+            return "collapsed"
+        best = int(val_losses.argmin())
+        if best == len(val_losses) - 1:
+            return "still learning"
+        return "overfits" if better(losses, best) else "unstable"
+
+    return diagnose
+
+
 WRONG = {
     "05-a": [
         lambda model, image, threshold: "negative",
@@ -158,6 +192,8 @@ WRONG = {
         lambda losses, patience: (int(np.argmin(losses)) + 1, len(losses)),
         lambda losses, patience: (int(np.argmin(losses)), len(losses) - 1),
         lambda losses, patience: min(losses),
+        stops_by_the_epoch_before,
+        never_forgives,
     ],
     "05-d": [
         lambda losses, val_losses, scores: "overfits",
@@ -166,15 +202,32 @@ WRONG = {
             "collapsed" if np.ptp(losses) == 0
             else "still learning" if val_losses[-1] == min(val_losses) else "overfits"
         ),
+        diagnosis(better=lambda losses, best: losses[-1] < losses[-2]),
+        diagnosis(better=lambda losses, best: losses[-1] < losses[0]),
+        diagnosis(better=lambda losses, best: losses[-1] == min(losses)),
+        diagnosis(spread=np.std),
+        diagnosis(limit=0.3),
+        diagnosis(limit=0.03),
     ],
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_solutions_solve_the_exercises(build):
     answers = solutions("05", build=build, keras=keras, layers=keras.layers)
     assert set(answers) == {*WRONG, "05-c"}
     for name, answer in answers.items():
         assert verdict(name, answer) == "solved."
+    assert verdict("05-d", diagnosis()) == "solved."
+    assert (
+        verdict(
+            "05-b",
+            lambda losses, patience: (  # an array, as the page says
+                answers["05-b"](losses, patience) if losses.argmin() >= 0 else None
+            ),
+        )
+        == "solved."
+    )
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -204,10 +257,47 @@ def test_a_network_that_is_not_lighter_is_told_from_one_that_is(build):
         ends = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, "sigmoid")]
         return keras.Sequential([keras.Input((size, size, 3)), *fresh, *ends])
 
+    def used_again(size):
+        """The layers of a network, which have their weights already."""
+        kept = [layer for layer in build(size).layers if layer.name[:7] != "flatten"]
+        last = 1 + max(place for place, layer in enumerate(kept) if "pool" in layer.name)
+        ends = [keras.layers.GlobalAveragePooling2D(), *kept[last:]]
+        return keras.Sequential([keras.Input((size, size, 3)), *kept[:last], *ends])
+
+    def another(size):
+        eight = [keras.layers.Conv2D(8, 3, activation="relu") for _ in range(4)]
+        ends = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1)]
+        scaling = keras.layers.Rescaling(1 / 64, offset=-1)
+        return keras.Sequential([keras.Input((size, size, 3)), scaling, *eight, *ends])
+
     for wrong, hint in (
         (build, "There is no Flatten in it."),
-        (with_sigmoid, "no sigmoid or other function behind the last layer"),
+        (with_sigmoid, "All other layers of our network"),
+        (lambda size: light(size, last="sigmoid"), "no sigmoid or other function behind the last"),
         (lambda size: size, "It returns a new Keras network for each size."),
         (lambda size: build(54), "The mean of each map is taken."),
+        (used_again, "Your function raised this in answer(108)"),
+        (another, "All other layers of our network"),
+        (lambda size: light(size, first=8), "as many kernels and units"),
+        (lambda size: light(size, scale=None), "scales them as ours does"),
+        (lambda size: light(size, scale=lambda x: x / 255), "scales them as ours does"),
+        (lambda size: light(size, pool=2), "pools as ours does"),
     ):
         assert hint in missed("05-c", wrong)
+    assert verdict("05-c", lambda size: light(size)) == "solved."
+    assert verdict("05-c", lambda size: light(size, scale=lambda x: x / 64 - 1)) == "solved."
+
+
+def light(size, first=32, scale="layer", pool=3, last=None):
+    """Return the network of exercise 05-c, written by hand."""
+    layers = keras.layers
+    image = x = keras.Input((size, size, 3))
+    if scale is not None:
+        x = layers.Rescaling(1 / 64, offset=-1)(x) if scale == "layer" else scale(x)
+    for filters, side in ((first, 3), (64, pool), (128, 3), (256, 2)):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D(side)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    x = layers.LayerNormalization(epsilon=1e-6, center=False, scale=False)(x)
+    x = layers.Dropout(0.3)(layers.Dense(256, activation="relu")(x))
+    return keras.Model(image, layers.Dense(1, activation=last)(x))

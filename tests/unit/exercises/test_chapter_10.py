@@ -93,13 +93,16 @@ def bag_of(pooling, sigmoid=None):
     return build
 
 
-def without(size, last=layers.GlobalAveragePooling2D, scale=1 / 64, activation=None):
+def without(
+    size, last=layers.GlobalAveragePooling2D, scale=1 / 64, activation=None, pool=3, norm=True
+):
     conv = {"padding": "same", "activation": "relu"}
     return keras.Sequential([
         keras.Input((size, size, 3)), layers.Rescaling(scale, offset=-1),
-        layers.Conv2D(32, 3, **conv), layers.MaxPooling2D(3),
-        layers.Conv2D(64, 3, **conv), layers.MaxPooling2D(3),
+        layers.Conv2D(32, 3, **conv), layers.MaxPooling2D(pool),
+        layers.Conv2D(64, 3, **conv), layers.MaxPooling2D(pool),
         layers.Conv2D(128, 3, **conv), layers.Conv2D(32, 1, **conv),
+        *([layers.LayerNormalization(epsilon=1e-6, center=False, scale=False)] if norm else []),
         last(), layers.Dense(1, activation=activation),
     ])  # fmt: skip
 
@@ -130,6 +133,9 @@ WRONG = {
         (lambda size: without(size, layers.GlobalMaxPooling2D), "keep the mean"),
         (lambda size: without(size, activation="sigmoid"), "no sigmoid"),
         (cnn_lstm.build, "reads in order"),
+        (lambda size: without(size, pool=2), "pools and normalises"),
+        (lambda size: without(size, norm=False), "pools and normalises"),
+        (lambda size: without(size, scale=1 / 255), "pools and normalises"),
     ],
     "10-d": [
         (bag_of(layers.GlobalAveragePooling1D()), "take a mean"),
@@ -138,6 +144,18 @@ WRONG = {
         (bags.attention, "strange cell"),
     ],
 }
+
+
+@pytest.mark.slow
+def test_scaling_may_be_written_without_a_layer():
+    def by_hand(size):
+        inner, image = without(size), keras.Input((size, size, 3))
+        x = image / 64 - 1
+        for layer in inner.layers[1:]:
+            x = type(layer).from_config(layer.get_config())(x)
+        return keras.Model(image, x)
+
+    assert verdict("10-c", by_hand) == "solved.", told("10-c", by_hand)
 
 
 @pytest.mark.slow

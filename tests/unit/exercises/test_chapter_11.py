@@ -1,6 +1,7 @@
 """Chapter 11: its plain networks and losses are the course's, its checkers know."""
 
 import contextlib
+import functools
 import io
 
 import numpy as np
@@ -157,6 +158,22 @@ def least(image, others, power=2):
     return (np.abs(others.astype(float) - image) ** power).mean(axis=(1, 2, 3)).min()
 
 
+def equal(drawn, real):
+    return [(one == real).all((1, 2, 3)).any() for one in drawn]
+
+
+def diagnosis(variety=lambda images: images.std(axis=0).mean(), part=0.1, limit=0.97, copied=equal):
+    def diagnose(accuracies, drawn, real):
+        if variety(drawn) < variety(real) * part:
+            return "collapsed"
+        if np.mean(copied(drawn, real)) >= 0.5:
+            return "copies"
+        last = np.mean(accuracies[3 * len(accuracies) // 4 :])
+        return "judge wins" if last > limit else "no failure found"
+
+    return diagnose
+
+
 WRONG = {
     "11-a": [
         lambda errors, most: np.max(errors),
@@ -184,6 +201,16 @@ WRONG = {
         lambda accuracies, drawn, real: (
             "collapsed" if drawn.std(axis=0).max() < 2
             else "judge wins" if min(accuracies[-2:]) > 0.97 else "no failure found"),
+        diagnosis(variety=lambda images: images.std(axis=0).max()),
+        diagnosis(variety=lambda images: np.median(images.std(axis=0))),
+        diagnosis(variety=lambda images: images.mean(axis=(1, 2, 3)).std()),
+        diagnosis(part=0.3),
+        diagnosis(part=0.02),
+        diagnosis(limit=0.95),
+        diagnosis(limit=0.98),
+        diagnosis(copied=lambda drawn, real: [(one == drawn).all((1, 2, 3)).any() for one in real]),
+        diagnosis(copied=lambda drawn, real: [
+            np.abs(real - one.astype(float)).mean((1, 2, 3)).min() < 2 for one in drawn]),
     ],
 }  # fmt: skip
 HINTS = {
@@ -193,7 +220,16 @@ HINTS = {
         0: "all drawn images are equal",
         1: "beginning only",
         2: "all drawn images are equal",
-        3: "half of the drawn images",
+        3: "a twelfth as much",
+        4: "only one pixel",
+        5: "a third of the pixels",
+        6: "equally bright",
+        7: "an eighth as much",
+        8: "a twelfth as much",
+        9: "96.5 %",
+        10: "97.5 %",
+        11: "the same real one",
+        12: "nearly real ones",
     },
 }
 
@@ -216,6 +252,26 @@ def test_a_network_that_does_not_denoise_is_told_from_one_that_does(page):
         return keras.Sequential([keras.Input((size, size, 3)), keras.layers.GaussianNoise(0.1),
                                  *plain(size, latent).layers])  # fmt: skip
 
+    def noisy(size, latent, place=1):
+        """The noise at a place among the layers of the encoder."""
+        layers = page["build_encoder"](size, latent).layers
+        layers = [*layers[:place], keras.layers.GaussianNoise(0.1), *layers[place:]]
+        fresh = [type(layer).from_config(layer.get_config()) for layer in layers]
+        return keras.Sequential([keras.Input((size, size, 3)), *fresh,
+                                 page["build_decoder"](size, latent)])  # fmt: skip
+
+    def by_hand(size, latent):
+        image = keras.Input((size, size, 3))
+        x = keras.layers.GaussianNoise(0.1)(image / 255)
+        code = keras.layers.Dense(latent)(keras.layers.Flatten()(x))
+        return keras.Model(image, page["build_decoder"](size, latent)(code))
+
+    for right in (noisy, by_hand):
+        assert verdict("11-c", right) == "solved.", told("11-c", right)
+    for place in (2, 3, 6, 8):  # after a convolution, after all of them, before the code
+        far = functools.partial(noisy, place=place)
+        assert verdict("11-c", far) == "not solved yet."
+        assert "✗ The noise is added directly after the scaling" in told("11-c", far)
     assert "one layer GaussianNoise" in told("11-c", plain)
     assert "behind the scaling" in told("11-c", noise_first)
     for wrong in (plain, noise_first, page["build_encoder"], lambda size, latent: size):
