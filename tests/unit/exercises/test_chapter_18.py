@@ -71,6 +71,20 @@ def test_the_five_numbers_on_the_page_are_those_of_helpers(cells):
         assert names["circularity"](whole) == pytest.approx(found["cell_circularity"])
 
 
+def test_four_directions_measure_round_shapes_well_and_straight_edges_badly(capsys):
+    names = page("def circularity")
+    exec(next(cell.source for cell in CELLS if "shapes = {" in cell.source), names)
+    wrong = {
+        name: names["circularity"](mask) - true
+        for name, (mask, true) in names["shapes"].items()
+        if true
+    }
+    assert max(abs(wrong["disc"]), abs(wrong["ellipse, 2 to 1"])) < 0.02
+    assert wrong["square"] > 0.05  # its perimeter comes out too short
+    assert wrong["square, turned"] < -0.03  # and this one too long
+    assert "perimeter of the square: 374 pixels instead of 396" in capsys.readouterr().out
+
+
 def test_masked_contrast_on_the_page_is_what_one_counts_by_hand(cells):
     source = next(cell.source for cell in CELLS if "graycomatrix(" in cell.source)
     cell = cells[0]
