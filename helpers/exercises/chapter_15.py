@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from helpers.exercises.checking import Point, checker
+from helpers.exercises.checking import Hint, Point, checker
 
 
 @checker("15-a")
@@ -41,7 +41,7 @@ _REACHED = ((0.875, 0.5, 0.5, 0.125), (0.875, 0.5, 0.375, 0.25))
 def for_a_specificity(answer: Callable) -> Iterator[Point]:
     """Check thresholds by the specificity and the sensitivity that they have."""
     enough = best = True
-    seem_to_count_positives = False
+    counts_positives = counts_equal_ones = True
     for (negatives, positives), reached in zip(_SCORES, _REACHED, strict=True):
         target = np.repeat([0, 1], (len(negatives), len(positives)))
         scores = np.array([*negatives, *positives]) / 100
@@ -52,9 +52,18 @@ def for_a_specificity(answer: Callable) -> Iterator[Point]:
             fulfilled = below.mean() >= wanted
             enough &= fulfilled
             best &= np.isclose(above.mean(), reach) or not fulfilled
-            seem_to_count_positives |= not fulfilled and above.mean() >= wanted
-    if seem_to_count_positives and not enough:
-        yield False, "You seem to count positive images; specificity is about the negative ones."
+            higher = (scores[target == 1] > threshold).mean()
+            counts_positives &= above.mean() >= wanted > higher
+            counts_equal_ones &= (scores[target == 0] <= threshold).mean() >= wanted
+    yield Hint(
+        enough or not counts_positives,
+        "You seem to count positive images; specificity is about the negative ones.",
+    )
+    yield Hint(
+        enough or not counts_equal_ones,
+        "An image whose score equals the threshold is called positive: a negative one is then a "
+        "false alarm.",
+    )
     yield enough, "The specificity is at least the wanted one, also where scores are equal."
     yield best, "No other threshold with this specificity has a higher sensitivity."
 
@@ -79,23 +88,27 @@ def a_diagnosis(answer: Callable) -> Iterator[Point]:
         yield told[name] == [name, name], f'A network that {about} is called "{name}".'
 
 
+_COLOURS = np.array([(120, 60, 200), (200, 60, 180)])
+
+
 def _cells(count: int) -> np.ndarray:
     """Return discs of many sizes and two colours on black, uint8, shape (count, 48, 48, 3)."""
     y, x = np.mgrid[:48, :48] - 23.5
     images = np.zeros((count, 48, 48, 3), np.uint8)
     for number, image in enumerate(images):
         inside = np.hypot(x, y) < 12 + number % 6
-        image[inside] = (200, 60, 180) if number % 2 else (120, 60, 200)
+        image[inside] = _COLOURS[number % 2]
     return images
 
 
-def _coloured(images: np.ndarray) -> np.ndarray:
-    """Return which pixels are neither grey nor black, (n, h, w)."""
-    return np.ptp(np.asarray(images).astype(int), axis=3) > 40
+def _inside(images: np.ndarray) -> np.ndarray:
+    """Return which pixels have a colour of the discs, (n, h, w): no ground has it, not noise."""
+    away = np.abs(np.asarray(images, float)[..., None, :] - _COLOURS).max(axis=-1)
+    return away.min(axis=-1) < 8
 
 
 def _cell(images: np.ndarray) -> np.ndarray:
-    masks, red = _coloured(images), np.asarray(images)[..., 0]
+    masks, red = _inside(images), np.asarray(images)[..., 0]
     middle = [
         np.median(one[mask]) if mask.any() else 0 for one, mask in zip(red, masks, strict=True)
     ]
@@ -108,4 +121,4 @@ def _ground(images: np.ndarray) -> np.ndarray:
 
 
 def _size(images: np.ndarray) -> np.ndarray:
-    return np.clip(_coloured(images).mean(axis=(1, 2)) / 0.5, 0, 1)
+    return np.clip(_inside(images).mean(axis=(1, 2)) / 0.5, 0, 1)

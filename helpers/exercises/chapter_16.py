@@ -81,7 +81,8 @@ def sees_the_whole_cell(answer: Callable) -> Iterator[Point]:
     layers = list(network.layers)
     kernels = [layer.filters for layer in layers if isinstance(layer, keras.layers.Conv2D)]
     yield kernels == [32, 64, 128, 256], "It has the four convolutions, in their order."
-    pools = [layer for layer in layers if isinstance(layer, keras.layers.MaxPooling2D)]
+    kinds = keras.layers.MaxPooling2D | keras.layers.AveragePooling2D
+    pools = [layer for layer in layers if isinstance(layer, kinds)]
     sides = [int(layer.pool_size[0]) for layer in pools]
     yield sides == [3, 3, 3, 2], "It has the four poolings by 3, 3, 3 and 2."
     rng = np.random.default_rng(16)

@@ -67,7 +67,9 @@ def standardise_without_leak(answer: Callable) -> Iterator[Point]:
     yield right, "The test images are shifted and scaled by the same numbers."
     centred = np.allclose(ours[:, others].mean(axis=0), 0)
     yield centred, "Each feature has mean 0 on the training images."
-    yield np.allclose(ours[:, others].std(axis=0), 1), "Each feature has deviation 1 on them."
+    # Divided by n, as NumPy does, or by n - 1, as pandas does.
+    spread = any(np.allclose(ours[:, others].std(axis=0, ddof=less), 1) for less in (0, 1))
+    yield spread, "Each feature has standard deviation 1 on them."
     yield np.allclose(ours[:, 2], 0), "A constant feature becomes 0 on the training images."
     yield np.allclose(theirs[:, 2], test[:, 2] - 4), "For the test images it is only shifted."
     marked = test.copy()
@@ -85,19 +87,19 @@ def pair_of_features(answer: Callable) -> Iterator[Point]:
         before = numbers.copy()
         got = answer(numbers, target, subjects)
         two = (
-            isinstance(got, tuple | list | np.ndarray | pd.Index)
+            isinstance(got, tuple | list | set | frozenset | np.ndarray | pd.Index | pd.Series)
             and len(set(got)) == 2
             and set(got) <= set(names)
         )
         yield two, "It returns the names of two different columns."
         yield numbers.equals(before), "The table that it was given is unchanged."
         yield (
-            good[2] not in got,
+            good[2] not in set(got),
             "A feature that only names the person does not win: cut the folds by subject, "
             "GroupKFold(5) with groups=subjects.",
         )
         yield (
-            good[3] not in got,
+            good[3] not in set(got),
             "Pairs are judged together: the two best single features are not the best pair.",
         )
         yield set(got) == set(good[:2]), "The pair that separates the classes together is found."

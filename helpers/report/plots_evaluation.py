@@ -240,14 +240,14 @@ def prevalence(table: pd.DataFrame, mark: float | None = None) -> Figure:
         arguments.number("The marked prevalence", mark, ReportError, 0, 1)
     figure, axis = plt.subplots(figsize=(6.4, 4.2))
     for index, name, label in (
-        (1, "ppv", "positive predictive value (called positive and ill)"),
-        (0, "npv", "negative predictive value (called negative and well)"),
+        (1, "ppv", "positive predictive value: of those called positive, the ill"),
+        (0, "npv", "negative predictive value: of those called negative, the well"),
     ):
         line = style(index)
         axis.plot(table["prevalence"], table[name], label=label, markersize=4, **line)
         draw_band(axis, table["prevalence"], table[f"{name}_low"], table[f"{name}_high"], line)
     if mark is not None:
-        axis.axvline(mark, label="the table's own", **REFERENCE)
+        axis.axvline(mark, label="share of positive images in the data", **REFERENCE)
     axis.set(xscale="log", ylim=(-0.02, 1.02), ylabel="predictive value")
     axis.set_xlabel("prevalence (share of people who are ill)")
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

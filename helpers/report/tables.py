@@ -11,8 +11,8 @@ from helpers.base.errors import ReportError
 #: What a page shows in place of a figure that cannot be computed.
 UNDEFINED = "not defined"
 _NOTE = (
-    f"{UNDEFINED}: no image was called positive, or too few subjects, or the same figure in every "
-    "resample; a larger test set would tell."
+    f'Where the table below says "{UNDEFINED}", no image was called positive, there are too few '
+    "subjects,\nor the figure is the same in every resample. A larger test set would tell."
 )
 
 

@@ -164,6 +164,32 @@ def by_size(predict, images):
     return "size" if moved > 0.05 else "cell"
 
 
+def with_equal_ones(scores, target, wanted):
+    """Return the smallest threshold up to which enough negatives lie: <= where < is right."""
+    return next(t for t in np.unique(scores) if (scores[target == 0] <= t).mean() >= wanted)
+
+
+@pytest.mark.parametrize("limit", [0.01, 0.05, 0.1])
+@pytest.mark.parametrize(
+    "moves",
+    [
+        lambda images: shortcuts.swap_ground(images, "grey"),
+        lambda images: shortcuts.swap_ground(images, "noise"),
+        lambda images: np.where(images.max(axis=3, keepdims=True) > 12, images, np.uint8(255)),
+    ],
+)
+@pytest.mark.parametrize("share", [0.5, 0.6, 0.8])
+def test_a_diagnosis_may_change_the_ground_and_the_size_in_any_way(limit, moves, share):
+    def diagnose(predict, images):
+        before = predict(images)
+        if np.abs(predict(moves(images)) - before).mean() > limit:
+            return "ground"
+        smaller = np.abs(predict(shortcuts.shrink(images, share)) - before).mean()
+        return "size" if smaller > limit else "cell"
+
+    assert verdict("15-c", diagnose) == "solved."
+
+
 WRONG = {
     "15-a": [0.5, 0.1 / 0.95, 0.08, 0.0, 1.2, 1 - 0.1 / 1.05, "x"],
     "15-b": [
@@ -173,6 +199,9 @@ WRONG = {
         lambda scores, target, wanted: np.quantile(scores[target == 0], wanted),
         lambda scores, target, wanted: wanted,
         0.7,
+        with_equal_ones,
+        lambda scores, target, wanted: -np.inf,  # everybody is called positive
+        lambda scores, target, wanted: np.sort(scores[target == 1])[::-1][int(3 * wanted)],
     ],
     "15-c": [
         by_ground,
@@ -198,6 +227,9 @@ def test_wrong_answers_are_told_so(name, answer):
         ("15-a", 0, "✗ At this prevalence, no more than half are ill."),
         ("15-a", 2, "✗ At this prevalence, no less than half are ill."),
         ("15-b", 0, "You seem to count positive images"),
+        ("15-b", 3, "equals the threshold is called positive"),
+        ("15-b", 6, "equals the threshold is called positive"),
+        ("15-b", 7, "✗ The specificity is at least the wanted one"),
         ("15-b", 2, "✗ No other threshold with this specificity has a higher sensitivity."),
         ("15-c", 0, "✗ A network that changes its scores when the cell is made smaller"),
         ("15-c", 1, "✗ A network that changes its scores when only the ground is changed"),

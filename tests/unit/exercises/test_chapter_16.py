@@ -40,15 +40,21 @@ def deletion(logit, image, drawn_map, steps, colour, *, inside=False, first=True
     return logits
 
 
-def network(size, padding="same", activation=None, maps=(32, 64, 128, 256)):
+def network(size, padding="same", activation=None, maps=(32, 64, 128, 256), pooling="Max"):
     layers = keras.layers
+    pooling = getattr(layers, f"{pooling}Pooling2D")
     made = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 64)])
     for kernels, pool in zip(maps, (3, 3, 3, 2), strict=True):
         made.add(layers.Conv2D(kernels, 3, padding="same", activation="relu"))
-        made.add(layers.MaxPooling2D(pool, padding=padding))
+        made.add(pooling(pool, padding=padding))
     made.add(layers.GlobalAveragePooling2D())
     made.add(layers.Dense(1, activation=activation))
     return made
+
+
+@pytest.mark.slow
+def test_the_poolings_may_take_the_mean_as_well_as_the_largest_value():
+    assert verdict("16-c", lambda size: network(size, pooling="Average")) == "solved."
 
 
 #: Of each exercise: a wrong answer, and words of the line that helps.

@@ -71,6 +71,20 @@ def test_the_five_numbers_on_the_page_are_those_of_helpers(cells):
         assert names["circularity"](whole) == pytest.approx(found["cell_circularity"])
 
 
+def test_four_directions_measure_round_shapes_well_and_straight_edges_badly(capsys):
+    names = page("def circularity")
+    exec(next(cell.source for cell in CELLS if "shapes = {" in cell.source), names)
+    wrong = {
+        name: names["circularity"](mask) - true
+        for name, (mask, true) in names["shapes"].items()
+        if true
+    }
+    assert max(abs(wrong["disc"]), abs(wrong["ellipse, 2 to 1"])) < 0.02
+    assert wrong["square"] > 0.05  # its perimeter comes out too short
+    assert wrong["square, turned"] < -0.03  # and this one too long
+    assert "perimeter of the square: 374 pixels instead of 396" in capsys.readouterr().out
+
+
 def test_masked_contrast_on_the_page_is_what_one_counts_by_hand(cells):
     source = next(cell.source for cell in CELLS if "graycomatrix(" in cell.source)
     cell = cells[0]
@@ -189,6 +203,24 @@ def test_the_solutions_solve_the_exercises():
         assert verdict(name, answer) == "solved.", told(name, answer)
 
 
+def with_one_less(train, test):
+    """Standardise with the deviation that divides by n - 1, as pandas does."""
+    mean, spread = train.mean(axis=0), train.std(axis=0, ddof=1)
+    spread = np.where(spread > 0, spread, 1)
+    return (train - mean) / spread, (test - mean) / spread
+
+
+def test_either_standard_deviation_is_right():
+    assert verdict("18-b", with_one_less) == "solved."
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [set, frozenset, list, np.array, pd.Series, pd.Index])
+def test_the_two_names_may_come_in_any_collection(kind):
+    best = solutions("18", **SKLEARN)["18-c"]
+    assert verdict("18-c", lambda *given: kind(list(best(*given)))) == "solved."
+
+
 def any_pair(grey, mask):
     inside = np.where(mask, grey, 0).astype(float)
     return float(np.mean(np.diff(inside, axis=1) ** 2))
@@ -260,7 +292,9 @@ def best_singles(numbers, target, subjects):
         ("18-b", in_place, "unchanged"),
         ("18-c", random_folds, "names the person"),
         ("18-c", best_singles, "judged together"),
+        ("18-b", lambda train, test: (train - train.mean(0), test - train.mean(0)), "deviation 1"),
         ("18-c", lambda numbers, target, subjects: ("a", "a"), "two different columns"),
+        ("18-c", lambda numbers, target, subjects: "ab", "two different columns"),
     ],
 )
 def test_the_checkers_find_the_common_mistakes(name, wrong, hint):

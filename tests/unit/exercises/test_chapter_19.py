@@ -105,6 +105,26 @@ def without_one(pixels, dyes, glass):
     return density @ np.linalg.pinv(dyes)
 
 
+def in_eight_bits(pixels, dyes, glass):
+    with np.errstate(divide="ignore"):
+        density = -np.log((pixels + 1) / glass)  # 255 + 1 is 0
+    return density @ np.linalg.pinv(dyes)
+
+
+def of_one_lamp(pixels, dyes, glass):
+    return np.linalg.lstsq(dyes.T, -np.log((pixels.astype(float) + 1) / 240).T, rcond=None)[0].T
+
+
+def safe_with_one_less(lab, means, deviations):
+    spread = lab.std(axis=0, ddof=1)
+    factor = np.where(spread > 0, deviations, 0) / np.where(spread > 0, spread, 1)
+    return (lab - lab.mean(axis=0)) * factor + means
+
+
+def test_either_standard_deviation_is_right():
+    assert verdict("19-a", safe_with_one_less) == "solved."
+
+
 def of_light(image, rng, strength):
     return np.clip(image * np.exp(rng.normal(0, strength, 3)), 0, 255).astype(np.uint8)
 
@@ -135,6 +155,8 @@ def black_cells(image, rng, strength):
         ("b", by_products, "least squares"),
         ("b", of_the_light, "which is a logarithm"),
         ("b", without_one, "mind the + 1"),
+        ("b", in_eight_bits, "256 does not fit into uint8"),
+        ("b", of_one_lamp, "another light of glass"),
         ("c", of_light, "multiply the density"),
         ("c", of_each_pixel, "not one for each pixel"),
         ("c", with_one_factor, "factor of its own"),

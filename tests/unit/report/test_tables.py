@@ -16,7 +16,7 @@ def test_no_nan_reaches_a_page_and_the_reason_is_told_once(capsys):
     assert shown["gain"].tolist() == ["2.340", "2.340"]
     assert shown["n"].tolist() == [1, 2]
     assert "nan" not in shown.to_string().lower() + shown.to_html().lower()
-    assert capsys.readouterr().out.startswith("not defined: no image was called positive, or too")
+    assert capsys.readouterr().out.startswith('Where the table below says "not defined", no')
     pd.testing.assert_frame_equal(numbers, before)
 
 
