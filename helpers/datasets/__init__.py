@@ -74,8 +74,8 @@ def load(
         images cannot be read, no class is called `positive`, or an argument is of
         another kind.
     SettingsError
-        When the name or the profile is unknown, or `positive` is given to a data
-        set that knows its positive class.
+        When the name or the profile is unknown, `positive` is given to a data set that
+        knows its positive class, or a folder to the phantoms, which the course draws.
 
     See Also
     --------
@@ -111,11 +111,11 @@ def load_with_report(
         data_dir, profile, seed = settings.data_dir, settings.profile, settings.seed
         positive = settings.positive
     arguments.string("POSITIVE (positive)", positive or "", DatasetError)
-    check_dataset(name, positive)
+    check_dataset(name, positive, data_dir)
     arguments.whole("SEED (seed)", seed, DatasetError, 0, LARGEST_SEED)
     profile = profile_of(profile)
     most = profile.images
-    if name == "phantom" and not data_dir:
+    if name == "phantom":
         data_dir, most = _drawn(profile, seed), None
     if not data_dir:
         raise DatasetError(
