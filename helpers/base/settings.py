@@ -191,8 +191,8 @@ def check_dataset(
     if data_dir and dataset == "phantom":
         others = ", ".join(name for name in DATASETS if name != "phantom")
         raise SettingsError(
-            f"DATA_DIR is {str(data_dir)!r}, but DATASET is 'phantom', whose cells the course draws "
-            f"itself: set DATASET to the data set of that folder ({others}), or leave DATA_DIR out."
+            f"DATA_DIR is {str(data_dir)!r}, but DATASET is 'phantom', whose cells the course "
+            f"draws: set DATASET to the data set of that folder ({others}), or leave DATA_DIR out."
         )
 
 
