@@ -6,10 +6,9 @@ any of their common layouts. Each reader says itself which of its classes is pos
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import os
 from collections import defaultdict
-from types import ModuleType
 
 import pandas as pd
 
@@ -30,7 +29,8 @@ from helpers.base.settings import (
 from helpers.catalog.table import UNLABELLED
 from helpers.datasets import files as data_files
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
-from helpers.datasets.origins import origin
+from helpers.datasets.origins import NEEDS, origin
+from helpers.datasets.origins import reader as _reader
 from helpers.datasets.sampling import take
 
 __all__ = ["DatasetError", "load", "load_with_report"]
@@ -130,8 +130,7 @@ def load_with_report(
     files, left_out = data_files.scan(folder, getattr(reader, "MASKS", False))
     memory = data_files.Memory(folder)
     given = (positive,) if name == "folders" else ()
-    rows, unfit = reader.read(files, *given)
-    _check_rows(name, rows)
+    rows, unfit = _check_rows(name, reader.read(files, *given))
     rows, broken = _sound(rows, memory, reader.SIZES, getattr(reader, "BLACK", ""))
     rows, repeated = _once_each(rows, memory)
     rows, unusable = reader.settle(rows, memory) if hasattr(reader, "settle") else (rows, [])
@@ -185,10 +184,6 @@ def _where(name: str) -> str:
     return about.get or f"it comes from {about.source}"
 
 
-def _reader(name: str) -> ModuleType:
-    return importlib.import_module(f"helpers.datasets.readers.{name}")
-
-
 def _drawn(profile: Profile, seed: int) -> os.PathLike:
     from helpers.datasets.drawn import frames
 
@@ -198,15 +193,33 @@ def _drawn(profile: Profile, seed: int) -> os.PathLike:
     return frames.draw(artifacts_folder() / "phantoms" / name, profile, seed)
 
 
-def _check_rows(name: str, rows: list[dict]) -> None:
-    """Raise DatasetError when a row of a reader lacks an entry: the splits rely on each."""
+def _check_rows(name: str, result: tuple) -> tuple[list[dict], list[LeftOut]]:
+    """Return what a reader returned; raise DatasetError where it is not what the splits rely on."""
+    at_fault = f"The function read in helpers/datasets/readers/{name}.py returns"
+    if not isinstance(result, tuple) or [type(part) for part in result] != [list, list]:
+        kind = type(result).__name__
+        raise DatasetError(
+            f"{at_fault} a {kind}, but must return two lists: rows, left_out. {NEEDS}"
+        )
+    rows, left_out = result
+    first: dict[str, File] = {}
     for row in rows:
-        if lacks := [key for key in ("image_id", "label", "subject", "fold", "file")
-                     if row.get(key) is None]:  # fmt: skip
+        lacks = [key for key in ("image_id", "label", "subject", "fold", "file")
+                 if row.get(key) is None]  # fmt: skip
+        if lacks:
+            raise DatasetError(f"{at_fault} a row without {' and '.join(lacks)}: {row}. {NEEDS}")
+        file = row["file"]
+        if not isinstance(file, File):
             raise DatasetError(
-                f"The reader helpers/datasets/readers/{name}.py returns a row without "
-                f"{' and '.join(lacks)}: {row}. The page of data sets says what a row needs."
+                f"{at_fault} a row whose entry file is {file!r}, but must be the File. {NEEDS}"
             )
+        other = first.setdefault(row["image_id"], file)
+        if other.stem.casefold() != file.stem.casefold():
+            raise DatasetError(
+                f"{at_fault} the same image_id, {row['image_id']!r}, for {other.relative} and "
+                f"{file.relative}: each image needs one of its own, such as file.stem. {NEEDS}"
+            )
+    return rows, left_out
 
 
 def _sound(
@@ -256,6 +269,13 @@ def _once_each(rows: list[dict], memory: data_files.Memory) -> tuple[list[dict],
     return list(kept.values()), left_out
 
 
+def _fits(name: str, files: list[File]) -> bool:
+    """Return whether some of the files are images of a data set; a half-written one has none."""
+    with contextlib.suppress(Exception):
+        return bool(_check_rows(name, _reader(name).read(files))[0])
+    return False
+
+
 def _nothing_found(name: str, folder: os.PathLike, files: list[File], report: pd.DataFrame) -> str:
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file in files:
@@ -267,7 +287,7 @@ def _nothing_found(name: str, folder: os.PathLike, files: list[File], report: pd
     else:
         nearest = "found no image file" if os.listdir(folder) else "the folder is empty"
     others = [other for other in DATASETS if other not in (name, "phantom", "folders")]
-    likely = [other for other in others if files and _reader(other).read(files)[0]]
+    likely = [other for other in others if files and _fits(other, files)]
     hint = f" It looks like the data set {likely[0]}." if likely else ""
     left = f" {summary(report)}" if len(report) else ""
     return (
