@@ -14,7 +14,7 @@ import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers.base import arguments, code
-from helpers.base.errors import DatasetError
+from helpers.base.errors import CatalogError, DatasetError
 from helpers.base.files import printable
 from helpers.base.settings import (
     DATASETS,
@@ -26,6 +26,7 @@ from helpers.base.settings import (
     check_dataset,
     profile_of,
 )
+from helpers.catalog import splitting
 from helpers.catalog.table import UNLABELLED
 from helpers.datasets import files as data_files
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
@@ -71,8 +72,9 @@ def load(
     ------
     DatasetError
         When the folder is missing or holds no image of the data set, a table beside the
-        images cannot be read, no class is called `positive`, or an argument is of
-        another kind.
+        images cannot be read, no class is called `positive`, an argument is of another
+        kind, or a chapter's settings are given and a class has too few people or images
+        for its splits (:func:`helpers.catalog.splitting.require_enough`).
     SettingsError
         When the name or the profile is unknown, `positive` is given to a data set that
         knows its positive class, or a folder to the phantoms, which the course draws.
@@ -106,7 +108,8 @@ def load_with_report(
         were left out only because of the profile's limit.
         ``report.attrs["notes"]`` is a list of what else a reader must know.
     """
-    if isinstance(name, Settings):
+    of_chapter = isinstance(name, Settings)
+    if of_chapter:
         settings, name = name, name.dataset
         data_dir, profile, seed = settings.data_dir, settings.profile, settings.seed
         positive = settings.positive
@@ -161,7 +164,14 @@ def load_with_report(
     if hasattr(reader, "link"):
         reader.link(rows)
     report.attrs["notes"] = notes
-    return catalogs.make(rows), report
+    catalog = catalogs.make(rows)
+    if of_chapter and name != "phantom":
+        try:
+            splitting.require_enough(catalog)
+        except CatalogError as error:
+            limit = [note for note in notes if note.startswith("The profile ")]
+            raise DatasetError(" ".join([str(error), *limit])) from error
+    return catalog, report
 
 
 def summary(report: pd.DataFrame, names: int = 3) -> str:
