@@ -391,6 +391,14 @@ def write_text(path: str | os.PathLike, text: str) -> Path:
     return Path(path)
 
 
+def check_replaceable(out: Path, ending: str, mark: bytes) -> None:
+    """Raise FileError unless `out` is free, or a file with `mark` that its command wrote before."""
+    if out.suffix.lower() != ending:
+        raise FileError(f"--out is {str(out)!r}, but must be a file whose name ends in {ending}.")
+    if out.exists() and not (out.is_file() and mark in out.read_bytes()):
+        raise FileError(f"{out} is there and not from this command: name another file.")
+
+
 def printable(text: object) -> str:
     """Return `text` with a replacement character where a file name is not UTF-8."""
     return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -150,17 +150,17 @@ def read(
     seed : int
         Seed of every random choice in the chapter.
     data_dir : path-like, optional
-        Folder of a real data set; empty or None for the phantoms.
+        Folder of any other data set; empty or None for the phantoms.
     positive : str
         With ``folders``: the name of the class folder that is the positive class.
 
     Raises
     ------
     SettingsError
-        When a name is unknown, the folder does not exist, `positive` does not belong to the
-        data set, or Keras is set to channels first.
+        When a name is unknown, the folder does not exist, it or `positive` does not belong to
+        the data set, or Keras is set to channels first.
     """
-    check_dataset(dataset, positive)
+    check_dataset(dataset, positive, data_dir)
     _check_channels()
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= LARGEST_SEED:
         raise SettingsError(
@@ -175,8 +175,10 @@ def read(
     return Settings(dataset, computing, seed, folder, artifacts_folder(), positive)
 
 
-def check_dataset(dataset: str, positive: str = "") -> None:
-    """Raise SettingsError when a data set is unknown, or `positive` is no name or not for it."""
+def check_dataset(
+    dataset: str, positive: str = "", data_dir: str | os.PathLike | None = None
+) -> None:
+    """Raise SettingsError when a data set is unknown, or `positive` or a folder is not for it."""
     if dataset not in DATASETS:
         raise SettingsError(f"DATASET is {dataset!r}, but must be one of {', '.join(DATASETS)}.")
     if positive is not None and not isinstance(positive, str):
@@ -185,6 +187,12 @@ def check_dataset(dataset: str, positive: str = "") -> None:
         raise SettingsError(
             f"POSITIVE is {positive!r}, but the data set {dataset} knows its positive class: "
             "POSITIVE is for the data set folders alone."
+        )
+    if data_dir and dataset == "phantom":
+        others = ", ".join(name for name in DATASETS if name != "phantom")
+        raise SettingsError(
+            f"DATA_DIR is {str(data_dir)!r}, but DATASET is 'phantom', whose cells the course "
+            f"draws: set DATASET to the data set of that folder ({others}), or leave DATA_DIR out."
         )
 
 

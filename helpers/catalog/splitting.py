@@ -26,8 +26,34 @@ from helpers.catalog.group_search import allot
 FRACTIONS = (0.6, 0.2, 0.2)
 #: How far the share of a class's images in a split may be from the wanted one.
 TOLERANCE = 0.05
+#: What the chapters need of each class: people for train, val and test, images for five folds.
+LEAST_SUBJECTS, LEAST_IMAGES = 3, 10
 _MOST_FOLDS = 1000
 _AUDIT_COLUMNS = ["kind", "name", "sides", "subjects", "images", "image_ids"]
+
+
+def require_enough(catalog: pd.DataFrame) -> None:
+    """Raise CatalogError unless every chapter can divide the people of each class.
+
+    Each class needs :data:`LEAST_SUBJECTS` groups of linked subjects and :data:`LEAST_IMAGES`
+    images outside the release's test set, and there must be two classes. A catalog without
+    any such image, such as the test part of a release alone, is left to the splits.
+    """
+    usable = (catalog["label"] != catalogs.UNLABELLED) & (catalog["split"] != "test")
+    classes = link_subjects(catalog[usable]).groupby("label")["group"].agg(["nunique", "size"])
+    enough = (classes["nunique"] >= LEAST_SUBJECTS) & (classes["size"] >= LEAST_IMAGES)
+    if not usable.any() or (enough.all() and len(classes) > 1):
+        return
+    short = [
+        f"the class {label!r} has {row['nunique']} and {row['size']}"
+        for label, row in classes[~enough].iterrows()
+    ]
+    found = arguments.few(short or [f"there is one class only, {classes.index[0]!r}"])
+    raise CatalogError(
+        f"The chapters need two classes, each with at least {LEAST_SUBJECTS} subjects (for "
+        f"training, validation and test) and {LEAST_IMAGES} images (for five folds), but {found}. "
+        "Add images of other people, or take a class that is too small out of the folder."
+    )
 
 
 def split_at_random(

@@ -29,11 +29,13 @@ def verify(
     Exit status 1 if a file is altered or in the wrong folder. Missing files are
     allowed, unless --complete is given.
     """
-    from helpers.base.files import write_csv
+    from helpers.base.files import check_replaceable, write_csv
     from helpers.datasets.copies import verify as checks
 
     if out is not None and (out.is_dir() or not out.parent.is_dir()):
         raise RunError(f"--out is {str(out)!r}, but must be a CSV file in a folder that exists.")
+    if out is not None:
+        check_replaceable(out, ".csv", b"status,path,release,detail")
     result = checks.verify(folder)
     typer.echo("\n".join(result.lines(None if everything else 5)))
     if out is not None:

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import nbformat
 
+from helpers.base import arguments
 from helpers.base.errors import RunError
-from helpers.base.files import begin, told, write_text
+from helpers.base.files import begin, checksum, read_sealed, sealed, told, write_json, write_text
 from helpers.course import colab, repository
 from helpers.course.project import Project, find, title_of
 
-#: Marks a folder as made by this module, which may then replace it.
+#: In a folder that this module made: the checksums of its files. Only these are replaced.
 MARK = ".student-edition"
 #: Tag of the cells with a solution.
 SOLUTION = "solution"
@@ -79,7 +80,7 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
     Parameters
     ----------
     out : path-like
-        A folder that does not exist, is empty, or was made by this function:
+        A folder that does not exist, is empty, or holds only what this function wrote:
         then it is replaced completely, so that no file of an older edition stays.
     root : path-like, optional
         The clone; by default the one around the working directory.
@@ -93,8 +94,8 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
     Raises
     ------
     RunError
-        When `out` contains something else, a line of a solution is also in
-        another cell, or the wheel cannot be built.
+        When `out` contains something else or a file that was changed, a line of a solution
+        is also in another cell, or the wheel cannot be built.
     """
     project = find(root)
     out = Path(out).expanduser().resolve()
@@ -114,7 +115,8 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
             write_text(new / chapter.path.name, nbformat.writes(edition) + "\n")
             titles[chapter.path.name] = title_of(notebook)
         write_text(new / "README.md", _readme(project, titles, wheel))
-        write_text(new / MARK, "Made by `course student`, which may replace this folder.\n")
+        sums = {path.name: checksum(path) for path in new.iterdir()}
+        write_json(new / MARK, sealed({"files": sums}))
         if out.exists():
             out.rename(Path(scratch) / "former")
         new.rename(out)
@@ -194,14 +196,26 @@ def _tight(line: str) -> str:
 
 
 def _check_free(out: Path) -> None:
-    if out.is_dir():
-        if (out / MARK).is_file() or not any(out.iterdir()):
-            return
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is not a folder: name another one.")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / MARK).is_file():
         raise RunError(
             f"{out} was not made by `course student` and is not empty: name another folder."
         )
-    if out.exists():
-        raise RunError(f"{out} is not a folder: name another one.")
+    sums = (read_sealed(out / MARK) or {}).get("files", {})
+    below = {path: path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    names = [
+        name
+        for path, name in below.items()  # hidden: Jupyter's checkpoints, and the mark itself
+        if not re.search(r"(^|/)\.", name) and sums.get(name) != checksum(path)
+    ]
+    if names:
+        raise RunError(
+            f"{out} holds files that `course student` did not write, or that were changed since "
+            f"({arguments.few(sorted(names))}): move them to another place, or name another folder."
+        )
 
 
 def _build_wheel(project: Project, scratch: Path, out: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import nbformat
 
 from helpers.base.errors import RunError
-from helpers.base.files import told, write_text
+from helpers.base.files import check_replaceable, told, write_text
 from helpers.course import banner
 from helpers.course.book import page
 from helpers.course.executor import copy_path
@@ -38,14 +38,18 @@ def build(project: Project, run: Parameters, word: str, out: Path | None = None)
     word : str
         The chapter by its number or name.
     out : pathlib.Path, optional
-        The HTML file; by default ``_build/slides/NN_name.html``.
+        The HTML file, new or of this command; by default ``_build/slides/NN_name.html``.
 
     Raises
     ------
     RunError
         When the chapter has no up-to-date executed copy, or reveal.js is not installed.
+    FileError
+        When `out` is another file than an HTML file of slides.
     """
     (chapter,) = project.select([word])
+    out = out or project.build / "slides" / f"{chapter.name}.html"
+    check_replaceable(out, ".html", b'<div class="slides">')
     (state,) = (state for state in states(project, run) if state.chapter == chapter)
     if state.reasons:
         raise RunError(
@@ -56,7 +60,6 @@ def build(project: Project, run: Parameters, word: str, out: Path | None = None)
     shown = page(read_notebook(chapter.path), copy, state.record)
     deck = nbformat.v4.new_notebook(cells=list(_cells(shown, state.record)))
     deck.metadata["title"] = f"{chapter.number} {title_of(shown)}"
-    out = out or project.build / "slides" / f"{chapter.name}.html"
     with told(out):
         write_text(out, _html(deck))
     return out

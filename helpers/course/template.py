@@ -43,14 +43,20 @@ def new_chapter(project: Project, name: str, title: str = "") -> list[Path]:
         be written to.
     """
     form = re.fullmatch(r"(?:(\d\d)_)?([a-z][a-z0-9_]*)", name)
-    if not form:
+    if not form or form[1] == "00":
         raise RunError(
             f"{name!r} is no name of a chapter: take small letters, digits and _, such as "
-            "cell_borders or 23_cell_borders."
+            "cell_borders or 23_cell_borders, and a number from 01 to 99."
         )
     taken = {path.stem for path in (project.root / "notebooks").glob("[0-9][0-9]_*.ipynb")}
     taken |= {chapter.name for chapter in project.chapters}
     number = form[1] or f"{max(int(other[:2]) for other in taken) + 1:02d}"
+    if number == "100":
+        free = [f"{n:02d}" for n in range(1, 100) if f"{n:02d}" not in {t[:2] for t in taken}]
+        raise RunError(
+            f"There is no number after {max(taken)} for {name}: give it one that is free, such as "
+            f"{free[-1]}_{name}."
+        )
     for other in sorted(taken):
         if number == other[:2] or form[2] == other[3:]:
             what = "number" if number == other[:2] else "name"

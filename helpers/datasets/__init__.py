@@ -6,16 +6,15 @@ any of their common layouts. Each reader says itself which of its classes is pos
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import os
 from collections import defaultdict
-from types import ModuleType
 
 import pandas as pd
 
 from helpers import catalog as catalogs
 from helpers.base import arguments, code
-from helpers.base.errors import DatasetError
+from helpers.base.errors import CatalogError, DatasetError
 from helpers.base.files import printable
 from helpers.base.settings import (
     DATASETS,
@@ -27,10 +26,12 @@ from helpers.base.settings import (
     check_dataset,
     profile_of,
 )
+from helpers.catalog import splitting
 from helpers.catalog.table import UNLABELLED
 from helpers.datasets import files as data_files
 from helpers.datasets.files import IMAGE_ENDINGS, File, LeftOut
-from helpers.datasets.origins import origin
+from helpers.datasets.origins import NEEDS, origin
+from helpers.datasets.origins import reader as _reader
 from helpers.datasets.sampling import take
 
 __all__ = ["DatasetError", "load", "load_with_report"]
@@ -71,11 +72,12 @@ def load(
     ------
     DatasetError
         When the folder is missing or holds no image of the data set, a table beside the
-        images cannot be read, no class is called `positive`, or an argument is of
-        another kind.
+        images cannot be read, no class is called `positive`, an argument is of another
+        kind, or a chapter's settings are given and a class has too few people or images
+        for its splits (:func:`helpers.catalog.splitting.require_enough`).
     SettingsError
-        When the name or the profile is unknown, or `positive` is given to a data
-        set that knows its positive class.
+        When the name or the profile is unknown, `positive` is given to a data set that
+        knows its positive class, or a folder to the phantoms, which the course draws.
 
     See Also
     --------
@@ -106,16 +108,17 @@ def load_with_report(
         were left out only because of the profile's limit.
         ``report.attrs["notes"]`` is a list of what else a reader must know.
     """
-    if isinstance(name, Settings):
+    of_chapter = isinstance(name, Settings)
+    if of_chapter:
         settings, name = name, name.dataset
         data_dir, profile, seed = settings.data_dir, settings.profile, settings.seed
         positive = settings.positive
     arguments.string("POSITIVE (positive)", positive or "", DatasetError)
-    check_dataset(name, positive)
+    check_dataset(name, positive, data_dir)
     arguments.whole("SEED (seed)", seed, DatasetError, 0, LARGEST_SEED)
     profile = profile_of(profile)
     most = profile.images
-    if name == "phantom" and not data_dir:
+    if name == "phantom":
         data_dir, most = _drawn(profile, seed), None
     if not data_dir:
         raise DatasetError(
@@ -130,8 +133,7 @@ def load_with_report(
     files, left_out = data_files.scan(folder, getattr(reader, "MASKS", False))
     memory = data_files.Memory(folder)
     given = (positive,) if name == "folders" else ()
-    rows, unfit = reader.read(files, *given)
-    _check_rows(name, rows)
+    rows, unfit = _check_rows(name, reader.read(files, *given))
     rows, broken = _sound(rows, memory, reader.SIZES, getattr(reader, "BLACK", ""))
     rows, repeated = _once_each(rows, memory)
     rows, unusable = reader.settle(rows, memory) if hasattr(reader, "settle") else (rows, [])
@@ -162,7 +164,14 @@ def load_with_report(
     if hasattr(reader, "link"):
         reader.link(rows)
     report.attrs["notes"] = notes
-    return catalogs.make(rows), report
+    catalog = catalogs.make(rows)
+    if of_chapter and name != "phantom":
+        try:
+            splitting.require_enough(catalog)
+        except CatalogError as error:
+            limit = [note for note in notes if note.startswith("The profile ")]
+            raise DatasetError(" ".join([str(error), *limit])) from error
+    return catalog, report
 
 
 def summary(report: pd.DataFrame, names: int = 3) -> str:
@@ -185,10 +194,6 @@ def _where(name: str) -> str:
     return about.get or f"it comes from {about.source}"
 
 
-def _reader(name: str) -> ModuleType:
-    return importlib.import_module(f"helpers.datasets.readers.{name}")
-
-
 def _drawn(profile: Profile, seed: int) -> os.PathLike:
     from helpers.datasets.drawn import frames
 
@@ -198,15 +203,33 @@ def _drawn(profile: Profile, seed: int) -> os.PathLike:
     return frames.draw(artifacts_folder() / "phantoms" / name, profile, seed)
 
 
-def _check_rows(name: str, rows: list[dict]) -> None:
-    """Raise DatasetError when a row of a reader lacks an entry: the splits rely on each."""
+def _check_rows(name: str, result: tuple) -> tuple[list[dict], list[LeftOut]]:
+    """Return what a reader returned; raise DatasetError where it is not what the splits rely on."""
+    at_fault = f"The function read in helpers/datasets/readers/{name}.py returns"
+    if not isinstance(result, tuple) or [type(part) for part in result] != [list, list]:
+        kind = type(result).__name__
+        raise DatasetError(
+            f"{at_fault} a {kind}, but must return two lists: rows, left_out. {NEEDS}"
+        )
+    rows, left_out = result
+    first: dict[str, File] = {}
     for row in rows:
-        if lacks := [key for key in ("image_id", "label", "subject", "fold", "file")
-                     if row.get(key) is None]:  # fmt: skip
+        lacks = [key for key in ("image_id", "label", "subject", "fold", "file")
+                 if row.get(key) is None]  # fmt: skip
+        if lacks:
+            raise DatasetError(f"{at_fault} a row without {' and '.join(lacks)}: {row}. {NEEDS}")
+        file = row["file"]
+        if not isinstance(file, File):
             raise DatasetError(
-                f"The reader helpers/datasets/readers/{name}.py returns a row without "
-                f"{' and '.join(lacks)}: {row}. The page of data sets says what a row needs."
+                f"{at_fault} a row whose entry file is {file!r}, but must be the File. {NEEDS}"
             )
+        other = first.setdefault(row["image_id"], file)
+        if other.stem.casefold() != file.stem.casefold():
+            raise DatasetError(
+                f"{at_fault} the same image_id, {row['image_id']!r}, for {other.relative} and "
+                f"{file.relative}: each image needs one of its own, such as file.stem. {NEEDS}"
+            )
+    return rows, left_out
 
 
 def _sound(
@@ -256,6 +279,13 @@ def _once_each(rows: list[dict], memory: data_files.Memory) -> tuple[list[dict],
     return list(kept.values()), left_out
 
 
+def _fits(name: str, files: list[File]) -> bool:
+    """Return whether some of the files are images of a data set; a half-written one has none."""
+    with contextlib.suppress(Exception):
+        return bool(_check_rows(name, _reader(name).read(files))[0])
+    return False
+
+
 def _nothing_found(name: str, folder: os.PathLike, files: list[File], report: pd.DataFrame) -> str:
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for file in files:
@@ -267,7 +297,7 @@ def _nothing_found(name: str, folder: os.PathLike, files: list[File], report: pd
     else:
         nearest = "found no image file" if os.listdir(folder) else "the folder is empty"
     others = [other for other in DATASETS if other not in (name, "phantom", "folders")]
-    likely = [other for other in others if files and _reader(other).read(files)[0]]
+    likely = [other for other in others if files and _fits(other, files)]
     hint = f" It looks like the data set {likely[0]}." if likely else ""
     left = f" {summary(report)}" if len(report) else ""
     return (

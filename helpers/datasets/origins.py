@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib
 import textwrap
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
 import pandas as pd
 
+from helpers.base.errors import DatasetError
 from helpers.base.settings import check_dataset
+
+#: Where a person who writes a reader finds what it needs.
+NEEDS = "The page of data sets says what a reader and its rows need."
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,36 @@ def origin(dataset: str) -> Origin:
         When the course knows no data set of that name.
     """
     check_dataset(dataset)
-    return importlib.import_module(f"helpers.datasets.readers.{dataset}").ORIGIN
+    return reader(dataset).ORIGIN
+
+
+def reader(dataset: str) -> ModuleType:
+    """Return the module that reads a data set.
+
+    Raises
+    ------
+    DatasetError
+        When its file cannot be imported, or lacks a part.
+    """
+    file = f"helpers/datasets/readers/{dataset}.py"
+    try:
+        module = importlib.import_module(f"helpers.datasets.readers.{dataset}")
+    except Exception as error:
+        syntax = isinstance(error, SyntaxError)
+        line = error.lineno if syntax else traceback.extract_tb(error.__traceback__)[-1].lineno
+        why = f"{type(error).__name__} in line {line}: {error.msg if syntax else error}"
+        raise DatasetError(f"{file} cannot be imported: {why}. {NEEDS}") from error
+    sizes = getattr(module, "SIZES", 0)
+    parts = {
+        "EXPECTED, a text": isinstance(getattr(module, "EXPECTED", 0), str),
+        "ORIGIN = Origin(...)": isinstance(getattr(module, "ORIGIN", 0), Origin),
+        "SIZES = None, or pairs in a tuple as in ((450, 450),)": sizes is None
+        or (isinstance(sizes, tuple) and all(isinstance(s, tuple) and len(s) == 2 for s in sizes)),
+        "a function read": callable(getattr(module, "read", 0)),
+    }
+    if lacks := [what for what, there in parts.items() if not there]:
+        raise DatasetError(f"{file} needs {lacks[0]}. {NEEDS}")
+    return module
 
 
 _NOBODY = "No file says whose images these are: each image counts as a subject of its own."

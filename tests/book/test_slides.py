@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from helpers.base.errors import RunError
+from helpers.base.files import FileError
 from helpers.course import slides
 from helpers.course.project import Parameters, Project, find
 from tests import minicourse
@@ -127,6 +128,18 @@ def test_slides_open_move_show_figures_and_load_nothing(built, chromium):
     page.wait_for_selector(".pdf-page")
     assert page.locator(".pdf-page").count() == 6
     assert watched.faults == []
+
+
+def test_slides_replace_slides_and_no_other_file(built, tmp_path):
+    chapter, page = built.root / "notebooks" / "01_lines.ipynb", tmp_path / "page.html"
+    page.write_text("<html>mine</html>")
+    for place, why in ((chapter, "name ends in .html"), (page, "not from this command")):
+        before = place.read_bytes()
+        with pytest.raises(FileError, match=why):
+            slides.build(built, RUN, "01", place)
+        assert place.read_bytes() == before
+    assert slides.build(built, RUN, "01", tmp_path / "deck.html")
+    assert slides.build(built, RUN, "01", tmp_path / "deck.html")
 
 
 def test_a_chapter_that_was_not_run_has_no_slides(built):

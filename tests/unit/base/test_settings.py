@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from helpers import datasets
 from helpers.base import settings
 from helpers.base.files import FileError
 
@@ -57,6 +58,13 @@ def test_what_the_running_keras_says_counts_more_than_the_file(file, monkeypatch
             settings.read()
     else:
         settings.read()
+
+
+def test_a_folder_without_its_data_set_is_not_taken_for_drawn_cells(tmp_path):
+    told = "DATASET is 'phantom'.*set DATASET to .*cnmc.*or leave DATA_DIR out"
+    for read in (settings.read, datasets.load):
+        with pytest.raises(settings.SettingsError, match=told):
+            read("phantom", data_dir=tmp_path)
 
 
 def test_finished_results_are_kept_elsewhere_and_images_are_not(monkeypatch, tmp_path):

@@ -101,15 +101,33 @@ def test_edition_holds_the_chapters_in_reading_order_and_a_readme(clone, tmp_pat
 
 
 def test_edition_is_replaced_as_a_whole_and_is_the_same_again(clone, tmp_path):
-    out = tmp_path / "edition"
+    out, toc = tmp_path / "edition", (clone / "_toc.yml").read_text()
     first = {path.name: path.read_bytes() for path in write_student_edition(out, clone)}
-    (out / "old_chapter.ipynb").write_text("{}")
+    (clone / "_toc.yml").write_text("root: notebooks/02_b\n")
+    assert {path.name for path in write_student_edition(out, clone)} == first.keys() - {
+        "01_a.ipynb"
+    }
+    assert not (out / "01_a.ipynb").exists(), "of the older edition"
+    (clone / "_toc.yml").write_text(toc)
+    (out / ".ipynb_checkpoints").mkdir()
+    (out / ".ipynb_checkpoints" / "01_a-checkpoint.ipynb").write_text("{}")
     second = {path.name: path.read_bytes() for path in write_student_edition(out, clone)}
     assert first.keys() == second.keys()
-    assert not (out / "old_chapter.ipynb").exists()
     assert list(out.parent.glob(".edition-*")) == []
     ids = [[c["id"] for c in json.loads(f["01_a.ipynb"])["cells"]] for f in (first, second)]
     assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize("name", ["my_answers.ipynb", "notes/monday.txt", "01_a.ipynb", MARK])
+def test_what_the_command_did_not_write_is_not_replaced(clone, tmp_path, name):
+    out = tmp_path / "edition"
+    write_student_edition(out, clone)
+    (out / name).parent.mkdir(exist_ok=True)
+    (out / name).write_text("{}")
+    told = "README.md" if name == MARK else name  # an edition that does not say its files
+    with pytest.raises(RunError, match=rf"did not write, or .*\(.*{told}.*\): move them"):
+        write_student_edition(out, clone)
+    assert (out / name).read_text() == "{}"
 
 
 def test_folder_of_another_maker_is_left_alone(clone, tmp_path):

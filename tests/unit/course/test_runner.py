@@ -111,7 +111,7 @@ def test_parameters_are_checked_before_anything_runs(given, why):
         project.parameters(**given)
 
 
-@pytest.mark.parametrize("dataset", ["phantom", "cnmc", "taleqani", "all_idb", "snam"])
+@pytest.mark.parametrize("dataset", ["cnmc", "taleqani", "all_idb", "snam"])
 def test_a_folder_without_the_data_set_is_told_before_anything_runs(tmp_path, monkeypatch, dataset):
     monkeypatch.setenv("COURSE_ARTIFACTS", str(tmp_path / "artifacts"))
     (tmp_path / "data").mkdir()

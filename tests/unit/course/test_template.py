@@ -57,6 +57,7 @@ def test_a_new_chapter_is_listed_and_has_no_problems(clone):
         ("Cell borders", "is no name of a chapter"),
         ("../evil", "is no name of a chapter"),
         ("5_short", "is no name of a chapter"),
+        ("00_welcome", "a number from 01 to 99"),
         ("05_cell_borders", "There is a chapter 05_custom_cnn already: take another number."),
         ("balancing", "There is a chapter 03_balancing already: take another name."),
         ("77_balancing", "There is a chapter 03_balancing already: take another name."),
@@ -68,6 +69,14 @@ def test_a_name_that_is_taken_or_none_is_refused_and_nothing_is_written(clone, n
         template.new_chapter(clone, name)
     after = {path: path.read_bytes() for path in clone.root.rglob("*") if path.is_file()}
     assert before == after
+
+
+def test_after_the_last_number_a_free_one_is_named(clone):
+    template.new_chapter(clone, "99_last")
+    before = (clone.root / "_toc.yml").read_text()
+    with pytest.raises(RunError, match=r"no number after 99_last for more: .*98_more"):
+        template.new_chapter(find(clone.root), "more")
+    assert (clone.root / "_toc.yml").read_text() == before
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,14 @@ def test_verify_writes_everything_where_asked(copy, tmp_path):
     done = run("verify", copy, "--out", tmp_path / "all.csv")
     assert done.exit_code == 0
     assert "intact,all/UID_11_10_1_all.bmp" in (tmp_path / "all.csv").read_text()
+    assert run("verify", copy, "--out", tmp_path / "all.csv").exit_code == 0
+
+
+def test_verify_replaces_no_other_file(copy, tmp_path):
+    for name in ("subjects.csv", "notes.txt"):
+        (tmp_path / name).write_text("image,subject")
+        assert isinstance(run("verify", copy, "--out", tmp_path / name).exception, CourseError)
+        assert (tmp_path / name).read_text() == "image,subject"
 
 
 def test_all_idb_says_what_to_ask_for():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import unicodedata
 import zlib
@@ -61,13 +62,50 @@ def test_a_folder_is_a_class_and_one_of_them_is_positive(tmp_path, capsys):
     assert labels(datasets.load("folders", tmp_path, positive="DOG"))["dog/1"] == ("dog", 1)
 
 
+def people(folder, **classes):
+    """Write images of two classes and who they are of; `a=(3, 10)`: 3 people, 10 images."""
+    lines = ["image,subject"]
+    for label, (subjects, images) in classes.items():
+        for number in range(images):
+            put(folder / label / f"{label}{number}.png")
+            lines.append(f"{label}{number}.png,{label}{number % subjects}")
+    (folder / "subjects.csv").write_text("\n".join(lines) + "\n")
+
+
 def test_a_chapters_settings_are_enough(tmp_path):
-    for name in ("a/1.png", "b/1.png"):
-        put(tmp_path / name)
+    people(tmp_path, a=(3, 10), b=(3, 10))
     chosen = settings.read("folders", "smoke", 24, tmp_path, "b")
     catalog = datasets.load(chosen)
     assert catalogs.class_names(catalog) == ("a", "b")
     assert chosen.as_dict()["positive"] == "b"
+
+
+@pytest.mark.parametrize(
+    ("classes", "told"),
+    [
+        ({"a": (2, 20), "b": (3, 20)}, "but the class 'a' has 2 and 20. Add"),
+        ({"a": (1, 9), "b": (1, 20)}, "'a' has 1 and 9, the class 'b' has 1 and 20"),
+        ({"a": (9, 9), "b": (3, 20)}, "'a' has 9 and 9"),
+        ({"b": (3, 20)}, "one class only, 'b'"),
+    ],
+)
+def test_too_few_people_or_images_are_told_before_a_chapter_runs(tmp_path, classes, told):
+    people(tmp_path, **classes)
+    told = rf"at least 3 subjects .*and 10 images .*{told}"
+    with pytest.raises(DatasetError, match=told):
+        project.parameters("folders", "smoke", 24, tmp_path, "b")
+    with pytest.raises(DatasetError, match=told):
+        datasets.load(settings.read("folders", "smoke", 24, tmp_path, "b"))
+    assert len(datasets.load("folders", tmp_path, positive="b"))  # to look at, any number will do
+
+
+def test_a_profile_that_takes_too_few_of_a_class_is_named(tmp_path, monkeypatch):
+    people(tmp_path, a=(3, 10), b=(10, 60))
+    few = dataclasses.replace(settings.PROFILES["smoke"], images=35)
+    monkeypatch.setitem(settings.PROFILES, "smoke", few)
+    with pytest.raises(DatasetError, match=r"'a' has 3 and 5.*profile smoke takes 35 of 70 images"):
+        project.parameters("folders", "smoke", 24, tmp_path, "b")
+    assert project.parameters("folders", "quick", 24, tmp_path, "b")
 
 
 def test_of_three_classes_one_stands_against_the_rest(tmp_path):

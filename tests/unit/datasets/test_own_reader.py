@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from helpers import datasets
-from helpers.datasets import origins
+from helpers.datasets import origins, readers
 from tests.conftest import ROOT
 
 NAME = "ourlab"
@@ -74,6 +74,36 @@ def test_a_reader_that_forgets_an_entry_is_told(key, images, monkeypatch):
     monkeypatch.setattr(datasets, "_reader", lambda _: reader)
     with pytest.raises(datasets.DatasetError, match=f"returns a row without {key}: "):
         datasets.load("taleqani", images, "smoke")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "return rows, left_out",
+            "return rows",
+            "read .*ourlab.py returns a list, but .*two lists",
+        ),
+        ('"file": file}', '"file": file.path}', "whose entry file is '/.*must be the File[.]"),
+        ('"image_id": file.stem', '"image_id": person', "same image_id, 'p.*such as file.stem"),
+        ("SIZES = None", "SIZES = (450, 450)", r"needs SIZES = None, or .*\(\(450, 450\),\)"),
+        ("ORIGIN = Origin(", "ORIGIN = dict(", r"needs ORIGIN = Origin\(...\)"),
+        ("EXPECTED =", "AWAITED =", "ourlab.py needs EXPECTED"),
+        ("def read(", "def reads(", "needs a function read"),
+        ("rows, left_out = [], []", "rows, left_out = [], [", "imported: SyntaxError in line 24"),
+        ("import re", "import nowhere", "imported: ModuleNotFoundError in line 3: .*nowhere"),
+    ],
+)
+def test_a_half_written_reader_gets_a_sentence(old, new, told, images, monkeypatch, tmp_path):
+    assert example().count(old) == 1
+    (tmp_path / f"{NAME}.py").write_text(example().replace(old, new))
+    monkeypatch.setattr(readers, "__path__", [str(tmp_path), *readers.__path__])
+    monkeypatch.setattr(datasets, "check_dataset", lambda *_: None)
+    monkeypatch.delitem(sys.modules, f"{readers.__name__}.{NAME}", raising=False)
+    with pytest.raises(datasets.DatasetError, match=told) as error:
+        datasets.load(NAME, images, "smoke")
+    assert "helpers/datasets/readers/ourlab.py" in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.slow

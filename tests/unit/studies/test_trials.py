@@ -74,7 +74,7 @@ def test_the_key_is_made_of_all_that_a_result_depends_on(monkeypatch):
 @pytest.mark.slow
 def test_a_real_data_set_counts_by_its_files_and_not_by_their_folder(tmp_path):
     rng = np.random.default_rng(0)
-    for kind, number in itertools.product(("sick", "well"), range(4)):
+    for kind, number in itertools.product(("sick", "well"), range(10)):
         path = tmp_path / "one" / kind / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 255, (12, 14, 3), np.uint8)).save(path)
