@@ -155,6 +155,7 @@ class TestBuilt:
             for words in ("not answered yet", "# noqa", "# fmt:", "<td>NaN</td>", "p = 0.0000"):
                 assert words not in text, f"{name}: {words}"
             assert "<th></th>" not in text, name
+            assert not re.search(r"[\s>(\[]-0\.0+(?!\d)", text), f"{name}: a zero with a minus"
 
     def test_no_line_ends_between_a_number_and_its_unit(self, smoke_book):
         text = (smoke_book / "book" / "intro.html").read_text(encoding="utf-8")

@@ -114,3 +114,8 @@ def test_no_cell_needs_one_backend_of_keras(cells):
 def test_no_module_needs_one_backend_of_keras():
     texts = {path: path.read_text("utf-8") for path in (ROOT / "helpers").rglob("*.py")}
     assert [path for path, text in texts.items() if imported(text) & BACKENDS] == []
+
+
+def test_a_difference_that_is_rounded_to_zero_has_no_minus(cells):
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    assert not re.findall(r"\{[^{}]*:\+\d*\.\d[^{}]*\}", code)  # :+z.2f writes +0.00
