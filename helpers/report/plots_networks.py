@@ -102,28 +102,31 @@ def coloured_maps(points: np.ndarray, panels: Mapping[str, np.ndarray], most: in
         Shape (n, 2): where each image stands.
     panels : mapping of str to numpy.ndarray
         By the panel's title: a name or a number for each image. Of names the `most` frequent
-        ones have a colour and a marker each, the others are grey.
+        ones have a colour and a marker each, the others are grey. The legend names them.
     most : int
         At most six.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(plots.WIDTH, 3.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(plots.WIDTH, 4), squeeze=False)
     for axis, (title, values) in zip(axes.flat, panels.items(), strict=True):
         axis.set(title=title, xticks=[], yticks=[], aspect="equal", xlabel="map, first direction")
         if np.asarray(values).dtype.kind in "fiu":
             shown = axis.scatter(*points.T, c=values, s=9, cmap="viridis")
-            figure.colorbar(shown, ax=axis, location="bottom", shrink=0.8)
+            # Inside the panel's own place, so that all maps have the same size and height.
+            figure.colorbar(shown, cax=axis.inset_axes((0.1, -0.26, 0.8, 0.06)), location="bottom")
             continue
         names, counts = np.unique(values, return_counts=True)
         chosen = names[np.argsort(-counts, kind="stable")][:most]
         rest = ~np.isin(values, chosen)
-        axis.scatter(*points[rest].T, s=6, color="#CCCCCC")
         for number, name in enumerate(chosen):
             look = plots.style(number)
             axis.scatter(
                 *points[values == name].T, s=9, color=look["color"], marker=look["marker"],
-                label=plots.plain(name) if len(names) <= most else None,
+                label=plots.plain(name if len(name) < 15 else f"{name[:12]}..."),
             )  # fmt: skip
-        if len(names) <= most:
-            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, markerscale=1.5)
+        if rest.any():
+            axis.scatter(*points[rest].T, s=6, color="#CCCCCC", label="others", zorder=0)
+        axis.legend(
+            loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, markerscale=1.5, fontsize=9
+        )
     axes.flat[0].set_ylabel("map, second direction")
     return figure
