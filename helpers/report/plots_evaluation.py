@@ -240,8 +240,8 @@ def prevalence(table: pd.DataFrame, mark: float | None = None) -> Figure:
         arguments.number("The marked prevalence", mark, ReportError, 0, 1)
     figure, axis = plt.subplots(figsize=(6.4, 4.2))
     for index, name, label in (
-        (1, "ppv", "positive predictive value: of those called positive, the ill"),
-        (0, "npv", "negative predictive value: of those called negative, the well"),
+        (1, "ppv", "positive predictive value: the share of ill among those called positive"),
+        (0, "npv", "negative predictive value: the share of well among those called negative"),
     ):
         line = style(index)
         axis.plot(table["prevalence"], table[name], label=label, markersize=4, **line)

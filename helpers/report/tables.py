@@ -11,8 +11,9 @@ from helpers.base.errors import ReportError
 #: What a page shows in place of a figure that cannot be computed.
 UNDEFINED = "not defined"
 _NOTE = (
-    f'Where the table below says "{UNDEFINED}", no image was called positive, there are too few '
-    "subjects,\nor the figure is the same in every resample. A larger test set would tell."
+    f'Where the table below says "{UNDEFINED}", no image was called positive, or too few\n'
+    "subjects were tested, or the figure is the same in every resample. A larger test set\n"
+    "would tell."
 )
 
 
