@@ -209,7 +209,7 @@ def _staged_config(config: str, absent: dict[str, str] | None = None) -> str:
     """
     import yaml
 
-    values = yaml.safe_load(config)
+    values = repository.config_of(config)
     values["execute"] = {**values.get("execute", {}), "execute_notebooks": "off"}
     if absent:
         sphinx = values.setdefault("sphinx", {})

@@ -19,6 +19,7 @@ from helpers.base.errors import RunError
 from helpers.base.files import begin, checksum, read_sealed, sealed, told, write_json, write_text
 from helpers.course import colab, repository
 from helpers.course.project import Project, find, title_of
+from helpers.course.staleness import read_notebook
 
 #: In a folder that this module made: the checksums of its files. Only these are replaced.
 MARK = ".student-edition"
@@ -110,6 +111,7 @@ def write_student_edition(out: str | Path, root: str | Path | None = None) -> li
         wheel = _build_wheel(project, Path(scratch), new)
         titles = {}
         for chapter in project.chapters:
+            read_notebook(chapter.path)  # says what is wrong with it
             notebook = nbformat.read(chapter.path, as_version=4)
             edition = without_solutions(notebook, chapter.name)
             write_text(new / chapter.path.name, nbformat.writes(edition) + "\n")

@@ -60,10 +60,17 @@ def run_grid(
 
     from helpers.course import kernel
 
-    chosen = read_table(table, defaults) if table else product(recipes, seeds, defaults)
     os.environ.update(kernel.environment(course.root, course.artifacts, workers))
     os.environ["PYTHONWARNINGS"] += ",ignore:resource_tracker"  # what a killed worker leaves
-    jobs = {trials.key(trial): trial for trial in chosen}
+    jobs: dict[str, Trial] = {}
+
+    def keep(trial: Trial) -> None:
+        jobs[trials.key(trial)] = trial
+
+    if table:
+        read_table(table, defaults, keep)
+    else:
+        product(recipes, seeds, defaults, keep)
     with cluster(scheduler, workers) as client:
         results = run(jobs, client, course.artifacts)
     flat = pd.json_normalize(results, sep=" ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,9 @@ _NEEDED = ("recipe", "fold", "seed")
 _KINDS = {"str": str, "int": int, "float": float}
 
 
-def read_table(path: Path, defaults: Mapping[str, Any]) -> list[Trial]:
+def read_table(
+    path: Path, defaults: Mapping[str, Any], check: Callable[[Trial], object] = hash
+) -> list[Trial]:
     """Return the trials of a table with commas: a column for each attribute of a trial.
 
     Parameters
@@ -30,6 +32,8 @@ def read_table(path: Path, defaults: Mapping[str, Any]) -> list[Trial]:
         The columns `recipe`, `fold` and `seed` are needed.
     defaults : mapping
         Attributes that have no column, or no entry.
+    check : callable
+        Called with each trial: its error is told with the line.
 
     Raises
     ------
@@ -55,12 +59,17 @@ def read_table(path: Path, defaults: Mapping[str, Any]) -> list[Trial]:
     if len(lines) != len(table):  # an entry in quotation marks has lines of its own
         lines = range(2, len(table) + 2)
     return _distinct(
-        (f"{path}, line {line}", {**defaults, **{k: v for k, v in row.items() if v}})
-        for line, row in zip(lines, table.to_dict("records"), strict=True)
+        (
+            (f"{path}, line {line}", {**defaults, **{k: v for k, v in row.items() if v}})
+            for line, row in zip(lines, table.to_dict("records"), strict=True)
+        ),
+        check,
     )
 
 
-def product(recipes: str, seeds: str, defaults: Mapping[str, Any]) -> list[Trial]:
+def product(
+    recipes: str, seeds: str, defaults: Mapping[str, Any], check: Callable[[Trial], object] = hash
+) -> list[Trial]:
     """Return the trials of all recipes, in all folds, with all seeds; names are split at commas."""
     folds = range(max(1, defaults["folds"]))  # a trial refuses less than 3
     parts = [[name.strip() for name in names.split(",")] for names in (recipes, seeds)]
@@ -68,12 +77,15 @@ def product(recipes: str, seeds: str, defaults: Mapping[str, Any]) -> list[Trial
         if twice := [name for name in names if names.count(name) > 1]:
             raise RunError(f"{option} has {twice[0]!r} more than once; name it once.")
     return _distinct(
-        ("--recipes and --seeds", {**defaults, "recipe": recipe, "fold": fold, "seed": seed})
-        for recipe, fold, seed in itertools.product(parts[0], folds, parts[1])
+        (
+            ("--recipes and --seeds", {**defaults, "recipe": recipe, "fold": fold, "seed": seed})
+            for recipe, fold, seed in itertools.product(parts[0], folds, parts[1])
+        ),
+        check,
     )
 
 
-def _distinct(rows: Iterable[tuple[str, dict]]) -> list[Trial]:
+def _distinct(rows: Iterable[tuple[str, dict]], check: Callable[[Trial], object]) -> list[Trial]:
     found: dict[Trial, str] = {}
     for where, row in rows:
         values = {}
@@ -85,8 +97,14 @@ def _distinct(rows: Iterable[tuple[str, dict]]) -> list[Trial]:
         missing = [name for name in _NEEDED if name not in values]
         if missing:
             raise RunError(f"{where}: {missing[0]} is empty.")
+        if values.get("epochs", 1) < 1:
+            raise RunError(
+                f"{where}: epochs is {values['epochs']}, but must be 1 or more; without an entry, "
+                "the profile sets them."
+            )
         try:
             trial = Trial(**values)
+            check(trial)
         except CourseError as error:
             raise RunError(f"{where}: {error}") from error
         if trial in found:

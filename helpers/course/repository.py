@@ -46,13 +46,15 @@ def url(root: str | Path | None = None) -> str:
     Raises
     ------
     RunError
-        When ``pyproject.toml`` has none.
+        When ``pyproject.toml`` has none, or cannot be read.
     """
     path = find(root).root / "pyproject.toml"
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))["project"]["urls"]["Repository"]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError) as error:
         raise RunError(f"{path} has no Repository under [project.urls].") from error
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read ({error}): correct it.") from error
 
 
 def places(address: str, config: dict) -> colab.Places:
@@ -76,11 +78,23 @@ def places(address: str, config: dict) -> colab.Places:
 
 def places_of(root: Path) -> colab.Places:
     """Return where the links of a clone's chapters lead."""
-    import yaml
-
     config = root / "_config.yml"
     text = config.read_text(encoding="utf-8") if config.is_file() else ""
-    return places(url(root), yaml.safe_load(text) or {})
+    return places(url(root), config_of(text))
+
+
+def config_of(text: str) -> dict:
+    """Return what ``_config.yml`` says; raise RunError where it is not a file of settings."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"_config.yml cannot be read ({reason}): correct it.") from error
+    if not isinstance(values, dict):
+        raise RunError(f"_config.yml must hold settings, but holds {values!r}: correct it.")
+    return values
 
 
 def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
@@ -108,8 +122,6 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
             f"{address!r} is not the address of a GitHub repository; "
             f"it looks like {_HOST}owner/name."
         )
-    import yaml
-
     folder = find(root).root
     names = toc_files(folder / "_toc.yml")
     listed = [folder / f"{name.removesuffix('.ipynb')}.ipynb" for name in names]
@@ -132,7 +144,7 @@ def set_repository(address: str, root: str | Path | None = None) -> list[Path]:
                 ) from error
             new = pattern.sub(lambda match: match[1] + new_name, old)
             if name == "_config.yml":
-                leads = places(plain, yaml.safe_load(new) or {})
+                leads = places(plain, config_of(new))
             if name == "README.md":
                 button = (
                     f" {leads.badge(chapters[0].stem)}" if leads.repository and chapters else ""

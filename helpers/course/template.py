@@ -13,7 +13,7 @@ import nbformat
 from helpers.base.errors import RunError
 from helpers.base.files import FileError, write_text
 from helpers.course.project import Project
-from helpers.course.staleness import tags_of
+from helpers.course.staleness import read_notebook, tags_of
 
 _ASSETS = Path(__file__).parent / "assets"
 
@@ -99,6 +99,7 @@ def _filled(asset: str, number: str, title: str) -> str:
 
 def _notebook(project: Project, number: str, title: str) -> str:
     """Return the notebook; its set-up and parameters are those of the first chapter."""
+    read_notebook(project.chapters[0].path)  # says what is wrong with it
     first = nbformat.read(project.chapters[0].path, as_version=4)
     shared = {tag: cell for cell in first.cells for tag in ("setup", "parameters")
               if tag in tags_of(cell)}  # fmt: skip

@@ -45,7 +45,7 @@ NAMES_NO_IMAGE = "row that names no image"
 _THUMBNAIL = re.compile(r"(^|[_\-. ])thumb(nail)?s?([_\-. ]|$)", re.IGNORECASE)
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SAVE_EVERY = 2000  # files
-_CACHE_VERSION = 5
+_CACHE_VERSION = 6
 
 # The course writes these beside the images that it draws: their recipe, its checksum, a lock.
 _OWN_NOTES = re.compile(r"\.?phantom(s|_fields)(_finished)?\.(json|lock|json\.sums)")
@@ -63,14 +63,21 @@ class File:
         Absolute path.
     relative : str
         Path from the data folder, with ``/``, fit to be displayed: see :func:`readable_name`.
-    size, mtime_ns : int
-        Bytes; time of the last change in nanoseconds.
+    size, mtime_ns, ctime_ns : int
+        Bytes; times in nanoseconds: of the last change of the content, which tools may set,
+        and of the file's entry, which also changes when it is moved.
     """
 
     path: str
     relative: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+
+    @property
+    def stamp(self) -> list[int]:
+        """What differs when another file has taken the place of this one."""
+        return [self.size, self.mtime_ns, self.ctime_ns]
 
     @property
     def name(self) -> str:
@@ -187,7 +194,8 @@ def scan(folder: str | os.PathLike, masks: bool = False) -> tuple[list[File], li
                 else:
                     walk(entry.path, relative + "/")
                 continue
-            file = File(entry.path, relative, status.st_size, status.st_mtime_ns)
+            times = status.st_mtime_ns, status.st_ctime_ns
+            file = File(entry.path, relative, status.st_size, *times)
             reason = _reason_by_name(file)
             if _is_table(file):
                 files.append(file)
@@ -273,7 +281,7 @@ def sha256_of(path: str | os.PathLike) -> str:
 class Memory:
     """What is known about the files of one data folder, kept between runs.
 
-    A file is checked and hashed again when its size or modification time has
+    A file is checked and hashed again when its size or one of its times has
     changed. The store is one JSON file in the artifacts folder, replaced as a
     whole under a lock: if a process is killed, the previous store remains; two
     processes add to each other's entries; a damaged store is begun anew.
@@ -305,8 +313,8 @@ class Memory:
         todo = []
         for file in files:
             entry = self._known.get(self._key(file))
-            if entry is None or entry["stamp"] != [file.size, file.mtime_ns]:
-                self._known[self._key(file)] = {"stamp": [file.size, file.mtime_ns]}
+            if entry is None or entry["stamp"] != file.stamp:
+                self._known[self._key(file)] = {"stamp": file.stamp}
             if what not in self._known[self._key(file)]:
                 todo.append(file)
         paths = [file.path for file in todo]

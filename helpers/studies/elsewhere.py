@@ -9,7 +9,7 @@ import pandas as pd
 from helpers import catalog as catalogs
 from helpers import datasets
 from helpers.base.errors import DatasetError
-from helpers.base.settings import Settings
+from helpers.base.settings import Settings, SettingsError
 
 #: The data sets that ask whether a cell is a leukaemic blast or a normal one.
 _EXTERNAL = ("cnmc", "all_idb")
@@ -31,13 +31,22 @@ def strangers(settings: Settings, classes: tuple[str, str]) -> dict[str, pd.Data
         ``other phantoms`` (``phantoms`` if the run's images are real), drawn with another
         seed; then ``external: cnmc`` or ``external: all_idb`` if `$COURSE_EXTERNAL_DIR` is
         a folder of it. Empty if the run asks another question than hem or all.
+
+    Raises
+    ------
+    SettingsError
+        When `$COURSE_EXTERNAL_DIR` is no folder.
     """
     if tuple(classes) != ("hem", "all"):
         return {}
+    folder = os.environ.get("COURSE_EXTERNAL_DIR", "")
+    if folder and not os.path.isdir(folder):
+        raise SettingsError(
+            f"COURSE_EXTERNAL_DIR is {folder}, but no folder is there: correct it, or unset it."
+        )
     kind = "smoke" if settings.profile.name == "smoke" else "quick"
     drawn = "other phantoms" if settings.dataset == "phantom" else "phantoms"
     found = {drawn: datasets.load("phantom", None, kind, settings.seed + 1)}
-    folder = os.environ.get("COURSE_EXTERNAL_DIR", "")
     for name in _EXTERNAL if folder else ():
         if name == settings.dataset:
             continue

@@ -123,7 +123,11 @@ def _folds(
 ) -> pd.DataFrame:
     table = datasets.load(course_settings.read(dataset, profile, seed, data_dir, positive))
     table = table[(table["label"] != catalogs.UNLABELLED) & (table["split"] != "test")]
-    return splitting.folds_by_subject(table.reset_index(drop=True), folds, seed, nearest=True)
+    table = splitting.folds_by_subject(table.reset_index(drop=True), folds, seed, nearest=True)
+    filled = table["fold"].nunique()
+    if filled < folds:
+        raise StudyError(f"folds is {folds}, but the people fill only {filled}: take fewer folds.")
+    return table
 
 
 def key(trial: Trial) -> str:

@@ -141,6 +141,12 @@ def test_folder_of_another_maker_is_left_alone(clone, tmp_path):
         write_student_edition(out / "chapter.txt", clone)
 
 
+def test_a_chapter_that_cannot_be_read_is_named(clone, tmp_path):
+    (clone / "notebooks" / "01_a.ipynb").write_text("<<<<<<< HEAD")
+    with pytest.raises(RunError, match=r"01_a.ipynb cannot be read as a notebook"):
+        write_student_edition(tmp_path / "edition", clone)
+
+
 def test_failed_edition_leaves_the_former_one(clone, tmp_path):
     out = tmp_path / "edition"
     before = {path: path.read_bytes() for path in write_student_edition(out, clone)}

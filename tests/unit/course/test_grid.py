@@ -248,6 +248,8 @@ def test_without_dask_one_sentence(monkeypatch):
         ("recipe,fold,seed\nplain,0,1\nplain,1,1\nplain,0,1\n", "line 4: the same as .*line 2"),
         ("recipe,fold,seed\n\n\nplain,0,1\n\nmagic,0,1\n", "line 6: There is no recipe 'magic'"),
         ("recipe,fold,seed,folds\nplain,0,1,2\n", "folds is 2, but must be 3 or more"),
+        ("recipe,fold,seed,epochs\nplain,0,1,0\n", "line 2: epochs is 0, but must be 1 or more"),
+        ("recipe,fold,seed,epochs\nplain,0,1,-1\n", "line 2: epochs is -1, but must be 1 or more"),
         ("recipe,fold,seed,rate\nplain,0,1,nan\n", "rate is nan, but must be above 0"),
         ("recipe,fold,seed,rate\nvgg16_frozen,0,1,0.1\n", "vgg16_frozen sets rate by itself"),
         ("recipe,fold,seed,optimiser\nplain,0,1,lion\n", "optimiser.* 'lion'.* adam, rmsprop, sgd"),
@@ -346,6 +348,17 @@ def test_the_command_says_in_a_sentence_what_is_wrong(tmp_path, words, told):
     done = command(tmp_path, *words)
     assert told in done.communicate(timeout=60)[1]
     assert done.returncode == 2
+
+
+@pytest.mark.slow
+def test_more_folds_than_people_are_told_with_the_line_before_any_trial_runs(tmp_path):
+    table = tmp_path / "table.csv"
+    table.write_text("recipe,fold,seed,folds\nplain,0,1,5\n\nplain,0,0,17\n")
+    told, errors = command(tmp_path, "--grid", "--table", str(table)).communicate(timeout=120)
+    assert f"{table}, line 4: folds is 17, but the people fill only 1" in errors
+    assert "take fewer folds" in errors
+    assert "to run" not in told
+    assert len(errors.splitlines()) == 1
 
 
 @pytest.mark.slow

@@ -179,6 +179,15 @@ def test_clone_that_does_not_say_its_address(clone):
         repository.set_repository(NEW, clone)
 
 
+@pytest.mark.parametrize("name", ["pyproject.toml", "_config.yml"])
+def test_settings_that_cannot_be_read_are_named(clone, name):
+    (clone / name).write_text("title: [\n=")
+    with pytest.raises(RunError, match=rf"{name} cannot be read \(.*line.*\): correct it"):
+        repository.set_repository(NEW, clone)
+    with pytest.raises(RunError, match=rf"{name} cannot be read"):
+        repository.places_of(clone)
+
+
 def test_this_clone_says_the_same_address_everywhere():
     root = find().root
     present = repository.url(root)

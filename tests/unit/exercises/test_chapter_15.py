@@ -130,7 +130,7 @@ def test_strangers_are_other_phantoms_and_only_where_the_question_is_the_same(
     assert elsewhere.strangers(course, ("benign", "early/pre/pro")) == {}
     assert list(elsewhere.strangers(course, ("hem", "all"))) == ["other phantoms"]
     assert loaded == [("phantom", None, "smoke", 25)]
-    monkeypatch.setenv("COURSE_EXTERNAL_DIR", "somewhere")
+    monkeypatch.setenv("COURSE_EXTERNAL_DIR", str(tmp_path))
     found = elsewhere.strangers(course, ("hem", "all"))
     assert list(found) == ["other phantoms", "external: cnmc"]
     monkeypatch.undo()
@@ -139,6 +139,12 @@ def test_strangers_are_other_phantoms_and_only_where_the_question_is_the_same(
     monkeypatch.setenv("COURSE_EXTERNAL_DIR", str(tmp_path / "empty"))
     assert list(elsewhere.strangers(course, ("hem", "all"))) == ["other phantoms"]
     assert "holds no images of cnmc" in capsys.readouterr().out
+
+
+def test_a_second_folder_that_is_not_there_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_EXTERNAL_DIR", str(tmp_path / "nope"))
+    with pytest.raises(settings.SettingsError, match="DIR is .*nope, but no folder is there"):
+        elsewhere.strangers(settings.read("phantom", "smoke", 24), ("hem", "all"))
 
 
 def test_the_solutions_solve_the_exercises():
