@@ -149,10 +149,12 @@ def gan_diagnosis(answer: Callable) -> Iterator[Point]:
 
 def _input_of(layer: object, network: object, images: np.ndarray) -> np.ndarray:
     """Return what a layer, which may be in a nested network, gets in one step of training."""
+    from keras import ops
+
     seen, call = [], layer.call
 
     def watched(given: object, **more: object) -> object:
-        seen.append(np.asarray(given))
+        seen.append(ops.convert_to_numpy(given))
         return call(given, **more)
 
     layer.call = watched

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.base import settings
 from helpers.studies import taguchi, tuning
-from tests.unit.chapter_page import functions, missed, run, solutions, verdict
+from tests.unit.chapter_page import code_cells, functions, missed, run, solutions, verdict
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 SIDE = 32
@@ -91,6 +91,25 @@ def test_the_network_of_the_page_is_saved_and_loaded_safely_and_takes_odd_sides(
     one, other = (np.asarray(model.predict_on_batch(images)) for model in (network, loaded))
     np.testing.assert_allclose(one, other, atol=1e-5)
     np.testing.assert_allclose(tuning.logits(network, images), one[:, 0], atol=1e-6)
+
+
+def test_a_loss_below_that_of_the_shares_of_the_classes_is_not_called_underfitting(capsys):
+    curves = {
+        "first": {"loss": [0.49, 0.49], "val_loss": [0.7, 0.6]},
+        "second": {"loss": [0.9, 0.69], "val_loss": [0.7, 0.9]},
+    }
+    run("06", "it underfits", np=np, y=np.array([0, 1, 0, 1]), logs=curves)
+    said = capsys.readouterr().out
+    first, second = said.split("second network")
+    assert "71% of the loss of the program: it does not underfit" in first
+    assert "it does not overfit" in first
+    assert "100% of the loss of the program: it underfits" in second
+    assert "0.200 above its lowest: it overfits" in second
+
+
+def test_searches_are_named_in_words():
+    cell = next(cell.source for cell in code_cells("06") if "SEARCHES = " in cell.source)
+    assert "__name__" not in cell
 
 
 @pytest.fixture(scope="module")

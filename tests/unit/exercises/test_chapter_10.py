@@ -6,6 +6,7 @@ import pytest
 from scipy.special import expit
 
 from helpers.models import bags, cnn_lstm
+from helpers.report import plots
 from tests.unit.chapter_page import functions, run, solutions, told, verdict
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
@@ -69,6 +70,21 @@ def test_one_step_by_hand_is_keras(page):
     by_keras = keras.ops.convert_to_numpy(layer(steps[None]))[0]
     tables = [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
     np.testing.assert_allclose(page["read"](steps, *tables), by_keras, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [48, 96])
+def test_the_figure_has_as_many_stripes_as_the_sequence_has_steps(size):
+    drawn = np.zeros((1, size, size, 3), np.uint8)
+    figure = run("10", "steps: rows", pixels=drawn, rows=[0], size=size, np=np, plots=plots)[
+        "figure"
+    ]
+    plots.plt.close(figure)
+    steps, _ = cnn_lstm.build(size).get_layer("by_rows").output.shape[1:]
+    for axis in figure.axes[1:]:
+        assert len(axis.lines) + 1 == steps
+        grey = (axis.images[0].get_array() == 128).all(axis=2)
+        assert (~grey).sum() == size * 9 * steps  # what fills no stripe is grey
 
 
 def test_an_answer_for_a_person_is_the_mean_of_the_cells():

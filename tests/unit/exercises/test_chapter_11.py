@@ -5,12 +5,15 @@ import functools
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import pairwise_distances
 
 from helpers.models import autoencoder, gan
+from helpers.report import verdicts
+from helpers.studies.transfers import mean_interval
 from helpers.training import kid
-from tests.unit.chapter_page import code_cells, functions, solutions, told, verdict
+from tests.unit.chapter_page import code_cells, functions, run, solutions, told, verdict
 
 keras = pytest.importorskip("keras")  # after helpers, which keep TensorFlow quiet
 SIDE, LATENT = 19, 4
@@ -19,8 +22,6 @@ SIDE, LATENT = 19, 4
 @pytest.fixture(scope="module")
 def page():
     names = {"keras": keras, "layers": keras.layers, "ops": keras.ops, "np": np}
-    import pandas as pd
-
     names |= {"pd": pd, "numbers": gan.LATENT, "NOISE": autoencoder.NOISE, "SEED": 24,
               "pairwise_distances": pairwise_distances}  # fmt: skip
     return functions(
@@ -139,6 +140,23 @@ def test_the_nearest_training_image_of_a_copy_is_its_original(page):
     found, far = page["nearest"](training[[3, 1]], training)
     np.testing.assert_array_equal(found, training[[3, 1]])
     assert far == pytest.approx([0, 0], abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ([-0.5, -0.5], "too few, or too much alike"),
+        ([0.2, 0.3], "too few, or too much alike"),
+        ([0.25, 0.25, 0.25], "too few, or too much alike"),
+        ([0.20, 0.21, 0.22], "training alone does not explain"),
+        ([-0.2, 0.3, 0.1], "the chance of training can explain it"),
+    ],
+)
+def test_few_seeds_that_agree_do_not_show_what_the_chance_of_training_does(gains, said, capsys):
+    names = {"estimate": (0.1, -0.2, 0.3), "by_seed": pd.Series(gains), "np": np}
+    names |= {"verdicts": verdicts, "mean_interval": mean_interval}
+    run("11", "Over {len(by_seed)} seeds", **names)
+    assert said in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.fixture(scope="module")
