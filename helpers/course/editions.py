@@ -47,6 +47,11 @@ alone.
 Write each answer in the cell that says `answer = ...` and run the check below it: it says what is \
 right and what to look at.
 
+If your instructor marks your notebook, each exercise gets the value that `answer` has at its last \
+check. Your own cells count between the heading of the exercise and that check; elsewhere, only \
+your imports and functions do. Use the packages that the chapter uses: others may be missing where \
+it is marked.
+
 This is teaching software, not a medical device.
 """
 _FROM_FOLDER = (
