@@ -149,8 +149,9 @@ def grade(
             rows[number] = submissions[number].lost("Stopped: the process that marks has ended.")
     table = _write(out, rest, rows)
     if aside:
-        names = _plain(", ".join(sorted(aside, key=lambda name: "/" in name)))
-        print(f"Left aside, as of another chapter, doubled, or no notebook ({len(aside)}): {names}")
+        names = ", ".join(sorted(aside, key=lambda name: "/" in name)[:5])
+        why = "of another chapter, one of several, or no notebook"
+        print(f"Left aside ({why}): {len(aside)}, such as {names}.")
     return table, sum(
         any(row["reason"].startswith(("Not marked", "Stopped")) for row in found)
         for found in rows.values()
