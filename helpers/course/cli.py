@@ -314,7 +314,7 @@ def grade(
     out: Annotated[Path, typer.Option(help="The table of marks; it is continued.")] = Path(
         "marks.csv"
     ),
-    chapter: Annotated[str, typer.Option(help="Only this chapter counts (number or name).")] = "",
+    chapter: Annotated[str, typer.Option(help="Mark this chapter only (number or name).")] = "",
     jobs: Annotated[int | None, typer.Option(help="Notebooks at a time.", min=1)] = None,
     cell_timeout: Annotated[
         int, typer.Option(help="Longest time of an answer, and of its check, in seconds.", min=1)
@@ -324,20 +324,23 @@ def grade(
     root: Root = None,
 ) -> None:
     """Mark returned notebooks: their answers, run in your own copy of the chapter."""
+    from helpers.base.files import locked
     from helpers.course import grading, project
 
     course = project.find(root)
+    waiting = "Another `course grade` works in this folder; waiting for it."
     try:
-        table, look = grading.grade(
-            course,
-            returned,
-            out,
-            only=chapter,
-            jobs=jobs,
-            cell_timeout=cell_timeout,
-            memory=memory,
-            force=force,
-        )
+        with locked(course.build / ".grade.lock", waiting):
+            table, look = grading.grade(
+                course,
+                returned,
+                out,
+                only=chapter,
+                jobs=jobs,
+                cell_timeout=cell_timeout,
+                memory=memory,
+                force=force,
+            )
     except KeyboardInterrupt:
         print("\nStopped. The next run continues from here.", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -49,6 +49,11 @@ alone.
 Write each answer in the cell that says `answer = ...` and run the check below it: it says what is \
 right and what to look at.
 
+If your instructor marks your notebook, your answer is what `answer` is when the last check of the \
+exercise is reached. Your own cells count from the heading of the exercise to that check; from \
+elsewhere, only imports, functions and plain values are taken. Use the packages that the chapter \
+uses: others may be missing where your notebook is marked.
+
 This is teaching software, not a medical device.
 """
 _FROM_FOLDER = (

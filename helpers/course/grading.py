@@ -42,6 +42,7 @@ _PLATFORMS = re.compile(
     r"|(?P<canvas>[^_]+)(_LATE)?_(?P<number>\d+)_\d{4,}_.*\.(?i:ipynb|zip)$"
 )
 _HEADING = re.compile(r"(?m)^#+ Exercise (\d\d-[a-z])\b")
+_NO_NOTEBOOK = "it is neither a notebook nor a zip file"
 # What a worker gets of this process's environment; nothing else, so no password or key.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "COURSE_ARTIFACTS", "WEIGHTS_DIR", "COURSE_EXTERNAL_DIR")
 # Threads would not outlive a fork.
@@ -89,33 +90,22 @@ def grade(
     memory: float = 4,
     force: bool = False,
 ) -> tuple[list[dict], int]:
-    """Mark returned notebooks and write the table of marks.
+    """Mark returned notebooks; return the rows of their table, and how many need a look.
 
     Parameters
     ----------
     project : Project
         The clone whose chapters and checks are used.
     returned : path-like
-        A notebook, or a folder with notebooks, with a folder or a zip file for each student.
+        A notebook, or a folder with a notebook, a folder or a zip file for each student.
     out : path-like
         The table, as CSV. One that is there is continued: other students and chapters stay,
-        and a notebook that has not changed is not marked again.
+        and a notebook that has not changed is not marked again, unless `force` is true.
     only : str
-        A chapter by number or name: notebooks of other chapters get no points.
-    jobs : int, optional
-        Notebooks at a time; by default two, or one on a single core.
-    cell_timeout : int
-        Longest time of an answer, and of its check, in seconds; on a busy machine up to ten
-        times as long.
-    memory : float
-        What an answer may take, in GiB.
-    force : bool
-        Mark all notebooks again.
-
-    Returns
-    -------
-    list of dict, int
-        The rows of the table, and how many notebooks need a look.
+        A chapter by number or name: notebooks of other chapters are left aside.
+    jobs, cell_timeout, memory : int, int, float
+        Notebooks at a time; seconds of an answer, and of its check, which are up to ten times
+        as long on a busy machine; what an answer may take, in GiB.
 
     Raises
     ------
@@ -128,21 +118,17 @@ def grade(
     wanted = project.select([only])[0] if only else None
     if not returned.exists():
         raise RunError(f"{returned} is not there.")
-    submissions = list(_submissions(project, returned, wanted, out))
+    submissions, aside = _sorted(list(_submissions(project, returned, out)), wanted)
     if not submissions:
-        raise RunError(f"{returned} has no notebook (.ipynb), also not in folders or zip files.")
-    both = Counter((one.student, one.chapter) for one in submissions if not one.problem)
-    before = _read(out)
+        what = f"notebook of {wanted.name}" if wanted else "notebook (.ipynb)"
+        raise RunError(f"{returned} has no {what}, also not in folders or zip files.")
+    limits = {"seconds": cell_timeout, "memory": memory, "hidden": _hidden(project, returned)}
+    before = _read(out, {one.student for one in submissions})
     now = {one.key()[:2] for one in submissions}
     now |= {("", one.student) for one in submissions}  # what was of no chapter came again
     rest = [row for key, found in before.items() if key[:2] not in now for row in found]
     rows: dict[int, list[dict]] = {}
     for number, one in enumerate(submissions):
-        if not one.problem and both[one.student, one.chapter] > 1:
-            one.problem = (
-                f"{one.student} returned several notebooks of this chapter (unpack a zip file of "
-                "the whole class, so that each student has a file or folder)"
-            )
         if one.problem:
             rows[number] = one.lost(f"Not marked: {one.problem}.")
         elif not force and one.key() in before:
@@ -150,7 +136,6 @@ def grade(
     left = [number for number in range(len(submissions)) if number not in rows]
     _write(out, [row for found in before.values() for row in found], {})  # if it may be written
     print(f"{len(left)} of {len(submissions)} notebooks are marked now.", flush=True)
-    limits = {"seconds": cell_timeout, "memory": memory, "hidden": _hidden(project, returned)}
     for chapter in project.chapters:
         of_it = {n: submissions[n] for n in left if submissions[n].chapter == chapter}
         if not of_it:
@@ -163,6 +148,10 @@ def grade(
         for number in of_it.keys() - rows.keys():
             rows[number] = submissions[number].lost("Stopped: the process that marks has ended.")
     table = _write(out, rest, rows)
+    if aside:
+        names = ", ".join(sorted(aside, key=lambda name: "/" in name)[:5])
+        why = "of another chapter, one of several, or no notebook"
+        print(f"Left aside ({why}): {len(aside)}, such as {names}.")
     return table, sum(
         any(row["reason"].startswith(("Not marked", "Stopped")) for row in found)
         for found in rows.values()
@@ -185,12 +174,29 @@ def summary(table: list[dict]) -> str:
 # What was returned.
 
 
-def _submissions(
-    project: Project, returned: Path, wanted: Chapter | None, out: Path
-) -> Iterator[Submission]:
+def _sorted(found: list[Submission], wanted: Chapter | None) -> tuple[list[Submission], list[str]]:
+    """Return one notebook for each student and chapter, and the names of all other files."""
+    good = Counter((one.student, one.chapter) for one in found if not one.problem)
+    taken = {key for key, count in good.items() if count == 1}
+    submissions, aside = [], []
+    for one in found:
+        if one.problem:
+            one.chapter = one.chapter or wanted
+        elif good[one.student, one.chapter] > 1:
+            one.problem = "several of this chapter came (unpack a zip file of the whole class)"
+        key, other = (one.student, one.chapter), wanted and one.chapter != wanted
+        if other or one.problem == _NO_NOTEBOOK or (one.problem and key in taken):
+            aside.append(one.notebook)
+        else:
+            taken.add(key)
+            submissions.append(one)
+    return submissions, aside
+
+
+def _submissions(project: Project, returned: Path, out: Path) -> Iterator[Submission]:
     """Yield the notebooks in a file, a folder, or the zip files in it, in the order of names.
 
-    What lies in the folder and holds no notebook is somebody's too; the table `out` is not.
+    What else lies in the folder comes too, apart from the table `out`.
     """
     files = {returned.name: returned}
     if returned.is_dir():
@@ -205,15 +211,12 @@ def _submissions(
             if any(part.startswith((".", "__MACOSX")) for part in Path(inner).parts):
                 continue
             student, sha256 = _plain(_student(inner, project)), hashlib.sha256(content).hexdigest()
-            one = Submission(student, _plain(inner), sha256, problem, wanted)
+            one = Submission(student, _plain(inner), sha256, problem)
             if not problem:
                 try:
                     _recognise(project, one, json.loads(content))
                 except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                     one.problem = "it cannot be read as a notebook"
-                if wanted and one.chapter != wanted:
-                    one.problem = f"it is of another chapter, {one.chapter.name}"
-                    one.chapter = wanted
             yield one
 
 
@@ -223,6 +226,8 @@ def _contents(name: str, path: Path) -> Iterator[tuple[str, bytes, str]]:
         yield name, b"", "it is a link to another file"
     elif path.is_dir():
         yield name, b"", "there is no notebook in it"
+    elif not _ending(path):
+        yield name, b"", "there is no notebook in it" if _PLATFORMS.match(name) else _NO_NOTEBOOK
     elif _ending(path) != ".zip":
         large = path.stat().st_size > _LARGEST
         yield name, b"" if large else path.read_bytes(), "it is too large" if large else ""
@@ -278,14 +283,14 @@ def _recognise(project: Project, one: Submission, notebook: dict) -> None:
     one.cells = [
         {
             "code": cell["cell_type"] == "code",
-            "id": str(cell.get("id", "")),
+            "id": str(cell.get("id") or cell.get("metadata", {}).get("id", "")),  # so on Colab
             "source": source_of(cell),
             "solution": SOLUTION in tags_of(cell),
         }
         for cell in notebook["cells"]
     ]
     language = notebook.get("metadata", {}).get("kernelspec", {}).get("language") or "python"
-    if language != "python":
+    if "python" not in str(language).lower():
         one.problem = f"its language is {language!r}, not Python"
     text = "\n".join(cell["source"] for cell in one.cells)
     numbers = Counter(name[:2] for name in _HEADING.findall(text))
@@ -305,12 +310,12 @@ def _recognise(project: Project, one: Submission, notebook: dict) -> None:
 # What is run.
 
 
-def _parts(chapter: Chapter) -> tuple[list[dict], list[dict]]:
-    """Return the code cells before the exercises, and the exercises, of a chapter.
+def _parts(chapter: Chapter) -> tuple[list[dict], list[dict], set[str]]:
+    """Return the code cells before the exercises, the exercises, and the headings after one.
 
     The `ids` and sources (`asked`) of an exercise are of its cells for the answer.
     """
-    before, exercises, current = [], [], None
+    before, exercises, ends, current = [], [], set(), None
     for cell in read_notebook(chapter.path)["cells"]:
         source = source_of(cell)
         if cell["cell_type"] != "code":
@@ -318,6 +323,7 @@ def _parts(chapter: Chapter) -> tuple[list[dict], list[dict]]:
                 current = {"name": heading[1], "ids": [], "asked": [], "check": ""}
                 exercises.append(current)
             elif exercises and re.match("##? ", source):
+                ends.add(source.splitlines()[0])
                 current = None
         elif SOLUTION in tags_of(cell):
             continue
@@ -328,32 +334,40 @@ def _parts(chapter: Chapter) -> tuple[list[dict], list[dict]]:
         elif current:
             current["asked"].append(source)
             current["ids"].append(cell["id"])
-    return before, exercises
+    return before, exercises, ends
 
 
-def _answer(exercise: dict, cells: list[dict], ids: set[str]) -> list[str]:
-    """Return the cells of a student's answer, whatever was done to the cells around them.
+def _answers(
+    exercises: list[dict], ends: set[str], known: set[str], cells: list[dict]
+) -> tuple[list[tuple], list[dict]]:
+    """Return what a student wrote outside the exercises, and the exercises with their `answer`.
 
-    They are the answer cell (by its id) and the student's own cells below the heading of the
-    exercise. The chapter's other cells, `ids`, are the instructor's business. What the
-    instructor's answer cell gives comes first, in case that the student removed it.
+    An answer is its cell (by its id), and what else the student wrote below the heading of the
+    exercise; each cell comes with whether it checks the answer. The chapter's cells, `known`,
+    are the instructor's business: they are empty here. What the instructor's answer cell gives
+    comes first, in case that the student removed it.
     """
-    found, inside = [], False
+    found = {one["name"]: [(source, False) for source in one["asked"]] for one in exercises}
+    owners = {name: one["name"] for one in exercises for name in one["ids"]}
+    asked = {source for one in exercises for source in one["asked"]}
+    outside, inside = [], ""
     for cell in cells:
-        if not cell["code"]:
-            heading = _HEADING.search(cell["source"])
-            if heading or re.match("##? ", cell["source"]):
-                inside = bool(heading) and heading[1] == exercise["name"]
-            continue
         source = cell["source"]
-        checks = re.search(rf"""check\(\s*["']{exercise["name"]}""", source)
-        own = cell["id"] not in ids and not cell["solution"] and "# @title Solution" not in source
-        if cell["id"] in exercise["ids"] or (
-            inside and own and not (checks and not re.search(r"(?m)^answer\b", source))
-        ):
-            found.append(source)
-    asked = exercise["asked"]
-    return [*asked, *(source for source in found if source not in asked)]
+        if not cell["code"]:
+            heading = _HEADING.search(source)
+            if heading or ends & set(source.splitlines()):
+                inside = heading[1] if heading else ""
+            continue
+        name = owners.get(cell["id"], inside)
+        given = asked if cell["id"] in owners else known
+        own = "" if cell["solution"] or source in given else source
+        call = rf"""check\(\s*["']{name}["']"""
+        checks = bool(re.search(call, source))
+        writes = rf"(?m)^\s*(def |class )?answer\b|{call}\s*,\s*(?!answer\b)"
+        if checks and not re.search(writes, own):
+            own = ""  # it is a check and no more
+        found.get(name, outside).append((own, checks))
+    return outside, [{**one, "answer": found[one["name"]]} for one in exercises]
 
 
 def _marked(
@@ -361,16 +375,16 @@ def _marked(
     jobs: int | None,
 ) -> Iterator[tuple[int, list[dict]]]:  # fmt: skip
     """Mark notebooks of one chapter, several at a time; yield their numbers and results."""
-    before, exercises = _parts(chapter)
+    before, exercises, ends = _parts(chapter)
     cells = []
     for cell in before:
         cells.append(source_of(cell))
         if "parameters" in tags_of(cell):
             given = Parameters(profile="smoke").injected()
             cells += [f"{name} = {value!r}" for name, value in given.items()]
-    ids = {cell["id"] for cell in read_notebook(chapter.path)["cells"]}
+    known = {source_of(cell) for cell in read_notebook(chapter.path)["cells"]}
     notebooks = [
-        (number, [{**each, "answer": _answer(each, one.cells, ids)} for each in exercises])
+        (number, *_answers(exercises, ends, known, one.cells))
         for number, one in submissions.items()
     ]
     jobs = jobs or min(2, os.cpu_count() or 1)
@@ -441,18 +455,25 @@ def _write(out: Path, rest: list[dict], rows: dict[int, list[dict]]) -> list[dic
     return table
 
 
-def _read(out: Path) -> dict[tuple, list[dict]]:
-    """Return the rows of a table of marks by `Submission.key`."""
+def _read(out: Path, students: set[str]) -> dict[tuple, list[dict]]:
+    """Return the rows of a table of marks by `Submission.key`.
+
+    A spreadsheet takes zeros off the beginning of a student's number: they come back.
+    """
     if not out.exists():
         return {}
     if out.is_dir():
         raise RunError(f"{out} is a folder: add the name of the table, such as marks.csv.")
     try:
         table = pd.read_csv(out, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise RunError(f"{out} cannot be read: {error}.") from error
+    except ValueError:
+        table = pd.DataFrame()
     if tuple(table.columns) != COLUMNS:
         raise RunError(f"{out} is no table of marks: name another file.")
+    whole = {name.lstrip("0"): name for name in students} | {name: name for name in students}
+    table["student_id"] = [whole.get(name, name) for name in table["student_id"]]
     found: dict[tuple, list[dict]] = {}
     for row in table.to_dict("records"):
         key = tuple(row[name] for name in ("assignment", "student_id", "notebook", "sha256"))

@@ -9,10 +9,12 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import uuid
 import zipfile
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from helpers.base.errors import CourseError, RunError
@@ -36,6 +38,8 @@ def alarms(truth, score, wanted):
 answer = alarms""",
 }
 WRONG = "answer = lambda name: '11'"
+COMMAND = [sys.executable, "-m", "helpers", "grade", "--root"]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 FORGED = "Exercise 01-a: solved."
 
 #: What stands in the cell of exercise 01-a, and what its reason must say.
@@ -127,14 +131,15 @@ def part_of_chapter_one() -> list[dict]:
 def clone(tmp_path_factory) -> Project:
     root = tmp_path_factory.mktemp("grading") / "clone"
     index = "from helpers.datasets.copies.index import cnmc_index\n\nindex = cnmc_index()\n"
+    end = markdown("## Quiz\n\nWhat?")
     before = [
         markdown("# Small"),
         code(PARAMETERS, "parameters"),
         code(f'{index}training = index[index["part"] == "train"]'),
     ]
     exercises = part_of_chapter_one()[1:]
-    content = notebook(*before, *exercises)
-    for cell, own in zip(content["cells"][len(before) :], exercises, strict=True):
+    content = notebook(*before, *exercises, end)
+    for cell, own in zip(content["cells"][len(before) :], exercises, strict=False):
         cell["id"] = own["id"]
     write(root / "notebooks" / "01_small.ipynb", content)
     other = notebook(markdown("# Other"), *(code(f"print({number})") for number in range(9)))
@@ -194,8 +199,65 @@ def with_checks_in_answers(content: dict) -> None:
                 cell["source"] += f'\ncheck("{name}", {given})'
 
 
-def of_another_language(content: dict) -> None:
-    content["metadata"]["kernelspec"] = {"name": "ir", "language": "R", "display_name": "R"}
+def in_language(language: str) -> Callable[[dict], None]:
+    def change(content: dict) -> None:
+        content["metadata"]["kernelspec"] = {"name": "own", "language": language}
+
+    return change
+
+
+def place_of(content: dict, part: str) -> int:
+    return next(i for i, c in enumerate(content["cells"]) if part in "".join(c["source"]))
+
+
+def with_first_line(line: str) -> Callable[[dict], None]:
+    def change(content: dict) -> None:
+        cell = content["cells"][place_of(content, RIGHT["01-a"])]
+        cell["source"] = f"{line}\n{cell['source']}"
+
+    return change
+
+
+def with_cell(place: str, after: int, *cells: dict, answer: str = "") -> Callable[[dict], None]:
+    """Put cells before (0) or after (1) the one that has `place` in it, or at the end."""
+
+    def change(content: dict) -> None:
+        where = place_of(content, place) + after if place else len(content["cells"])
+        content["cells"][where:where] = [{**each, "id": f"own-{n}"} for n, each in enumerate(cells)]
+        if answer:
+            cell = content["cells"][place_of(content, RIGHT["01-a"])]
+            cell["source"] = answer
+
+    return change
+
+
+def as_colab(change: Callable[[dict], None], keeps_ids: bool = True) -> Callable[[dict], None]:
+    """Do a change, then store the notebook in the form in which Colab does."""
+
+    def both(content: dict) -> None:
+        change(content)
+        content["nbformat_minor"] = 0
+        for cell in content["cells"]:
+            cell["metadata"]["id"] = cell.pop("id") if keeps_ids else uuid.uuid4().hex[:12]
+            cell.pop("id", None)
+
+    return both
+
+
+def with_answer_in_check(source: str) -> Callable[[dict], None]:
+    def change(content: dict) -> None:
+        content["cells"][place_of(content, RIGHT["01-a"])]["source"] = "answer = ..."
+        content["cells"][place_of(content, 'check("01-a"')]["source"] = source
+
+    return change
+
+
+HELPER = (
+    f"import re as regex\nhelper_fa = {RIGHT['01-a'][9:]}\ndef helper(name): return helper_fa(name)"
+)
+FUNCTION = "def helper(name):\n    return regex.split('_', name)[1].upper()"
+NEW_IMPORT = code("%matplotlib inline\nimport no_such_module\nimport re as regex\nprint(1 / 0)")
+CHECK_A = 'check("01-a", answer, training)'
 
 
 #: Notebooks with right answers that were changed besides, and the points that they get.
@@ -205,7 +267,68 @@ CHANGED: dict[str, tuple[Callable[[dict], None], int, str]] = {
     "no_ids": (without_ids, 2, ""),
     "own_cell": (with_own_cell, 2, ""),
     "checks_in_answers": (with_checks_in_answers, 2, ""),
-    "in_r": (of_another_language, 0, "Not marked: its language is 'R', not Python."),
+    "in_r": (in_language("R"), 0, "Not marked: its language is 'R', not Python."),
+    "in_Python": (in_language("Python"), 2, ""),
+    "in_ipython": (in_language("ipython3"), 2, ""),
+    "magic_inline": (with_first_line("%matplotlib inline"), 2, ""),
+    "magic_widget": (with_first_line("%matplotlib widget"), 2, ""),
+    "titled": (with_first_line("# @title Solution"), 2, ""),
+    "titled_on_colab": (as_colab(with_first_line("# @title Solution"), False), 2, ""),
+    "scratch_below": (with_cell('check("01-a"', 1, code("answer = answer('nounderscore')")), 2, ""),
+    "scratch_check_below": (
+        with_cell('check("01-a"', 1, code(f"answer = 1\nraise ValueError\n{CHECK_A}")),
+        2,
+        "",
+    ),
+    "another_value_checked_below": (
+        with_cell('check("01-a"', 1, code('check("01-a", len, training)')),
+        2,
+        "",
+    ),
+    "answer_below": (
+        with_cell('check("01-a"', 1, code(RIGHT["01-a"]), answer="answer = ..."),
+        2,
+        "",
+    ),
+    "own_heading": (
+        with_cell(RIGHT["01-a"], 0, markdown("# My notes"), code(HELPER), answer="answer = helper"),
+        2,
+        "",
+    ),
+    "answer_heading_on_colab": (
+        as_colab(with_cell(RIGHT["01-a"], 0, markdown("## Answer"))),
+        2,
+        "",
+    ),
+    "answer_heading_without_ids": (
+        as_colab(with_cell(RIGHT["01-a"], 0, markdown("## Answer")), False),
+        2,
+        "",
+    ),
+    "answer_in_check": (with_answer_in_check(f"{RIGHT['01-a']}\n{CHECK_A}"), 2, ""),
+    "given_to_check": (
+        with_answer_in_check(
+            f"from helpers.exercises import check\nmine{RIGHT['01-a'][6:]}\n"
+            'check("01-a", mine, training)'
+        ),
+        2,
+        "",
+    ),
+    "import_at_top": (
+        with_cell("# Small", 1, NEW_IMPORT, answer=f"{FUNCTION}\nanswer = helper"),
+        2,
+        "",
+    ),
+    "helper_at_end": (
+        with_cell("", 0, markdown("## Quiz"), NEW_IMPORT, code(FUNCTION), answer="answer = helper"),
+        2,
+        "",
+    ),
+    "names_of_the_chapter": (
+        with_cell("# Small", 1, code("training = 5\ndef cnmc_index(): return 5")),
+        2,
+        "",
+    ),
 }
 
 
@@ -312,14 +435,12 @@ def test_cells_around_the_answers_do_not_matter(name, marked):
 def test_what_cannot_be_marked_is_told(marked):
     students = marked[2]
     for name, reason in (
-        ("twins", "several notebooks"),
-        ("other", "it is of another chapter, 02_other"),
+        ("twins", "several of this chapter"),
         ("nothing", "it is no chapter of the course"),
         ("broken", "it cannot be read as a notebook"),
         ("odd", "it cannot be read as a notebook"),
         ("no_zip", "the zip file cannot be read"),
         ("bent", "the zip file cannot be read"),
-        ("printed", "it cannot be read as a notebook"),
         ("empty", "there is no notebook in it"),
         ("script", "there is no notebook in it"),
     ):
@@ -328,7 +449,8 @@ def test_what_cannot_be_marked_is_told(marked):
             assert row["score"] == "0"
             assert row["reason"].startswith("Not marked: ")
             assert reason in row["reason"]
-    assert marked[3] == 11 + 1 + sum(reason.startswith("Stopped") for _, reason in HOSTILE.values())
+    assert not students.keys() & {"other", "printed", "printed.pdf"}
+    assert marked[3] == 8 + 1 + sum(reason.startswith("Stopped") for _, reason in HOSTILE.values())
 
 
 def test_run_goes_on_where_it_was_and_marks_are_the_same_alone(marked, clone, tmp_path, capsys):
@@ -362,10 +484,83 @@ def test_bad_input_is_refused(clone, tmp_path):
     with pytest.raises(RunError, match=r"returned/here is not there"):
         grading.grade(clone, tmp_path / "returned" / "here", tmp_path / "marks.csv")
     write(tmp_path / "a.ipynb", answered(clone, RIGHT))
-    (tmp_path / "thesis.csv").write_text("years,of,work\n")
-    with pytest.raises(RunError, match="no table of marks"):
-        grading.grade(clone, tmp_path / "a.ipynb", tmp_path / "thesis.csv")
-    assert (tmp_path / "thesis.csv").read_text() == "years,of,work\n"
+    for text in ("years,of,work\n", "# A\n\nof, three, words\nand, a, lot, more\n", ""):
+        (tmp_path / "thesis.csv").write_text(text)
+        with pytest.raises(RunError, match="no table of marks"):
+            grading.grade(clone, tmp_path / "a.ipynb", tmp_path / "thesis.csv")
+        assert (tmp_path / "thesis.csv").read_text() == text
+    write(tmp_path / "other.ipynb", answered(clone, {}, "02"))
+    with pytest.raises(RunError, match="has no notebook of 01_small"):
+        grading.grade(clone, tmp_path / "other.ipynb", tmp_path / "marks.csv", only="01")
+
+
+def test_chapter_is_picked_out_of_a_folder_and_other_files_are_no_students(clone, tmp_path, capsys):
+    ann = tmp_path / "returned" / "ann"
+    write(ann / "01.ipynb", answered(clone, RIGHT))
+    write(ann / "02.ipynb", answered(clone, {}, "02"))
+    (ann / "03.ipynb").write_text("{")
+    for name in ("list of students.xlsx", "Thumbs.db", "Ray_1_assignsubmission_file_a.pdf"):
+        (ann.parent / name).write_bytes(b"\xff")
+    table, look = grading.grade(clone, ann.parent, ann.parent / "marks.csv", only="01")
+    assert [(row["student_id"], row["exercise"], row["score"]) for row in table] == [
+        *(("Ray_1", name, 0) for name in ("01-a", "01-b")),
+        *(("ann", name, 1) for name in ("01-a", "01-b")),
+    ]
+    assert look == 1, "what a learning platform named is somebody's"
+    (line,) = (text for text in capsys.readouterr().out.splitlines() if "aside" in text)
+    assert "4, such as Thumbs.db, list of students.xlsx, ann/02.ipynb, ann/03.ipynb." in line
+
+
+def test_names_that_are_not_there_need_a_look(clone, tmp_path):
+    for name, line in (("lib", "import no_such_module"), ("name", "no_such_name")):
+        content = answered(clone, {**RIGHT, "01-a": f"{line}\n{RIGHT['01-a']}"})
+        write(tmp_path / "returned" / f"{name}.ipynb", content)
+    late = "def answer(name): return no_such_name(name)"
+    write(tmp_path / "returned" / "late.ipynb", answered(clone, {**RIGHT, "01-a": late}))
+    table, look = grading.grade(clone, tmp_path / "returned", tmp_path / "marks.csv")
+    assert look == 3
+    reasons = {row["student_id"]: row["reason"] for row in table if row["exercise"] == "01-a"}
+    assert all(reason.startswith("Not marked: ") for reason in reasons.values()), reasons
+    assert "install what is missing" in reasons["lib"]
+    assert "by hand" in reasons["name"]
+    assert sum(row["score"] for row in table) == 3
+
+
+def test_zeros_that_a_spreadsheet_took_come_back(clone, tmp_path, capsys):
+    write(tmp_path / "returned" / "0071234.ipynb", answered(clone, RIGHT))
+    out = tmp_path / "marks.csv"
+    grading.grade(clone, tmp_path / "returned", out)
+    out.write_text(out.read_text().replace(",0071234,", ",71234,"))
+    table, _ = grading.grade(clone, tmp_path / "returned", out)
+    assert {row["student_id"] for row in table} == {"0071234"}
+    assert len(table) == 2
+    assert "0 of 1 notebooks" in capsys.readouterr().out
+
+
+def test_two_at_a_time_into_one_table_lose_no_marks(clone, tmp_path):
+    for name in ("ann", "bob"):
+        write(tmp_path / name / f"{name}.ipynb", answered(clone, RIGHT))
+    both = [
+        subprocess.Popen([*COMMAND, clone.root, name], cwd=tmp_path, env=ENVIRONMENT)
+        for name in ("ann", "bob")
+    ]
+    assert [one.wait() for one in both] == [0, 0]
+    with (tmp_path / "marks.csv").open(encoding="utf-8", newline="") as file:
+        assert sorted({row["student_id"] for row in csv.DictReader(file)}) == ["ann", "bob"]
+
+
+def test_killed_command_leaves_no_process(clone, tmp_path):
+    write(tmp_path / "ann.ipynb", answered(clone, {"01-a": "while True: pass"}))
+    run = psutil.Popen([*COMMAND, clone.root, "ann.ipynb"], cwd=tmp_path,
+                       env={**ENVIRONMENT, "TMPDIR": str(tmp_path)})  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(started := run.children(recursive=True)) < 5 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(started) >= 5
+    run.kill()
+    run.wait()
+    _, left = psutil.wait_procs(started, timeout=10)
+    assert not left
 
 
 def test_what_could_not_be_read_leaves_the_table_when_it_comes_again(clone, tmp_path):
@@ -421,7 +616,7 @@ def test_downloads_of_a_whole_class_are_taken_apart(clone, tmp_path):
     packed(tmp_path / "returned" / "canvas.zip", canvas)
     for name in ("group_1_2026_a", "group_1_2026_b"):  # folders of students, of neither
         write(tmp_path / "returned" / name / "work.ipynb", mine)
-    found = grading._submissions(clone, tmp_path / "returned", None, tmp_path / "marks.csv")
+    found = grading._submissions(clone, tmp_path / "returned", tmp_path / "marks.csv")
     assert {one.student: one.problem for one in found} == {
         **dict.fromkeys(("Ann Lee_101", "Ann Lee_102", "Bob Ray_103"), ""),
         **dict.fromkeys(("leeann_11", "raybob_12", "group_1_2026_a", "group_1_2026_b"), ""),
@@ -433,7 +628,8 @@ def test_zip_of_a_class_that_names_no_students_is_to_be_unpacked(clone, tmp_path
     mine = answered(clone, RIGHT)
     packed(tmp_path / "class.zip", {"ann.ipynb": mine, "bob.ipynb": mine})
     table, look = grading.grade(clone, tmp_path / "class.zip", tmp_path / "marks.csv")
-    assert look == 2
+    assert look == 1
+    assert [row["exercise"] for row in table] == ["01-a", "01-b"], "no total is doubled"
     assert "unpack a zip file of the whole class" in table[0]["reason"]
 
 
