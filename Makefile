@@ -31,7 +31,10 @@ SETTINGS = --dataset $(call quoted,$(DATASET)) --profile $(call quoted,$(PROFILE
 	$(if $(POSITIVE),--positive $(call quoted,$(POSITIVE))) \
 	$(foreach chapter,$(ONLY),--only $(call quoted,$(chapter)))
 
-.PHONY: help book run pdf verify app test check clean clean-artifacts distclean
+# Whether the environment was made in this folder: its programs name the folder they were made in.
+MADE_HERE := grep -qsF "$$(cd $(VENV) && pwd -P)/bin/" $(VENV)/bin/pip
+
+.PHONY: help book run pdf verify app test check clean clean-artifacts distclean moved
 .DEFAULT_GOAL := help
 
 help:
@@ -96,24 +99,33 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 		echo "The course needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is" \
 		"$$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@rm -f $(VENV)/.ready $(VENV)/.ready-gpu
-	@$(RUN) -c 'import sys, pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
+	@$(MADE_HERE) && $(RUN) -c 'import sys, pip' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
 		echo "'$(PYTHON) -m venv' failed. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@echo "Installing the environment into $(VENV), once."
 	@$(RUN) -m pip install --quiet -r requirements.lock
 	@$(RUN) -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+# A clone that was renamed, moved or copied makes its environment anew.
+ifeq ($(shell test ! -e $(VENV)/.ready || $(MADE_HERE) || echo moved),moved)
+$(VENV)/.ready: moved
+moved:
+	@echo "The environment in $(VENV) was made for another folder: it is made anew."
+endif
+
 # CUDA comes as packages of NVIDIA's; every other version stays as the lock has it.
 $(VENV)/.ready-gpu: $(VENV)/.ready
 	@$(RUN) -m pip install --quiet --no-build-isolation -c requirements.lock -e '.[gpu]'
 	@touch $@
 
+# The lock stays: a run that goes on holds it, and the next one must wait for it.
 clean:
-	rm -rf _build .pytest_cache .ruff_cache .hypothesis .benchmarks
+	[ ! -d _build ] || find _build -mindepth 1 -maxdepth 1 ! -name .lock -exec rm -rf {} +
+	rm -rf .pytest_cache .ruff_cache .hypothesis .benchmarks
 
 clean-artifacts: $(READY)
 	@$(COURSE) clean $(if $(OLDER_THAN),--older-than $(call quoted,$(OLDER_THAN))) \
 		$(if $(LIMIT),--limit $(call quoted,$(LIMIT))) $(if $(DRY_RUN),--dry-run)
 
 distclean: clean
-	rm -rf artifacts $(VENV) *.egg-info
+	rm -rf _build artifacts $(VENV) *.egg-info

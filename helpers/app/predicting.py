@@ -143,6 +143,7 @@ def _print_facts(facts: ModelFacts) -> None:
 def _print_rows(file: str, answers: list[Answer]) -> None:
     for answer in answers:
         box = "" if len(answers) == 1 else f" {answer.box}"
-        print(f"{answer.probability:11.3f}  {answer.label:<12} {answer.distance:8.2f}  {file}{box}")
+        away = "unknown" if math.isnan(answer.distance) else f"{answer.distance:.2f}"
+        print(f"{answer.probability:11.3f}  {answer.label:<12} {away:>8}  {file}{box}")
         for warning in answer.warnings:
             print(f"{'':13}{warning}")

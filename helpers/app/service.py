@@ -303,7 +303,10 @@ def _facts(runs: Sequence[SavedRun], words: dict) -> ModelFacts:
     if record.get("weights", {}).get("source") == "random":
         notes.append("Its backbone started from random weights: no ImageNet weights were there.")
     if "problem" in words:
-        notes.append(f"Its probabilities are not calibrated: {words['problem'].rstrip('.')}.")
+        notes.append(
+            "Its probabilities are not calibrated, and it is unknown how unlike its training cells "
+            f"a cell is (the distance): {words['problem'].rstrip('.')}."
+        )
     if guesses := words.get("guesses"):
         notes.append(guesses)
     split = words.get("split") or ("random" if "random" in run.name else "")

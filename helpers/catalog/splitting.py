@@ -45,13 +45,13 @@ def require_enough(catalog: pd.DataFrame) -> None:
     if not usable.any() or (enough.all() and len(classes) > 1):
         return
     short = [
-        f"the class {label!r} has {row['nunique']} and {row['size']}"
-        for label, row in classes[~enough].iterrows()
+        f"the class {label!r} has {count} images of {people} subject{'s' * (people != 1)}"
+        for label, people, count in classes[~enough].itertuples()
     ]
     found = arguments.few(short or [f"there is one class only, {classes.index[0]!r}"])
     raise CatalogError(
-        f"The chapters need two classes, each with at least {LEAST_SUBJECTS} subjects (for "
-        f"training, validation and test) and {LEAST_IMAGES} images (for five folds), but {found}. "
+        f"The chapters need two classes, each with at least {LEAST_IMAGES} images (for five folds) "
+        f"of {LEAST_SUBJECTS} subjects (for training, validation and test), but {found}. "
         "Add images of other people, or take a class that is too small out of the folder."
     )
 

@@ -1,11 +1,15 @@
 """``course predict``: what is printed, and what the exit status says."""
 
 import json
+import math
 import shutil
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from helpers.app import predicting
+from helpers.app.answers import Answer
 from helpers.base.errors import AppError
 from helpers.course.cli import app
 
@@ -39,6 +43,12 @@ def test_a_table(run, folder):
     assert done.stdout.index("Teaching only") < done.stdout.index("drawn cells")
     assert done.stdout.index("drawn cells") < done.stdout.index("probability")
     assert done.stdout.count(".bmp") == 3
+
+
+def test_a_distance_that_is_unknown_is_called_so(capsys):
+    answer = Answer(None, np.zeros((2, 2, 3)), "all", 0.7, 0.5, "", (), math.nan, ())
+    predicting._print_rows("a.bmp", [answer])
+    assert capsys.readouterr().out == "      0.700  all           unknown  a.bmp\n"
 
 
 def test_json_holds_nothing_else(run, folder):

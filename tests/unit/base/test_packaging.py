@@ -338,6 +338,51 @@ def test_make_hands_on_folders_with_quotes_and_spaces(folder):
     assert words[words.index("--data-dir") + 1] == folder
 
 
+@pytest.fixture
+def clone(tmp_path):
+    """A folder with the Makefile and an environment that is ready, of which only `pip` is there."""
+    folder = tmp_path / "my course"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    (folder / ".venv" / "bin" / "pip").write_text(f"#!{folder}/.venv/bin/python3\n")
+    (folder / ".venv" / ".ready").touch()
+    return folder
+
+
+def make(folder, *words):
+    command = ["make", "--no-print-directory", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("how", ["moved", "copied", "linked"])
+def test_make_sees_an_environment_that_was_made_for_another_folder(clone, how):
+    assert "Installing" not in make(clone, "-n", "run")
+    other = clone.with_name("other")
+    if how == "linked":  # worktrees of git may share an environment
+        other.mkdir()
+        (other / ".venv").symlink_to(clone / ".venv")
+        for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+            shutil.copy2(clone / name, other)
+    else:
+        shutil.copytree(clone, other)
+    if how == "moved":
+        shutil.rmtree(clone)
+    told = make(other, "-n", "run")
+    assert ("made for another folder" in told) == (how != "linked")
+    assert ("-m venv --clear" in told) == (how != "linked")
+
+
+def test_make_clean_leaves_the_lock_of_a_run(clone):
+    make(clone, "clean")
+    (clone / "_build" / "html").mkdir(parents=True)
+    (clone / "_build" / ".lock").touch()
+    make(clone, "clean")
+    assert [path.name for path in (clone / "_build").iterdir()] == [".lock"]
+    make(clone, "distclean")
+    assert not (clone / "_build").exists()
+
+
 def test_what_the_readme_writes_into_the_clone_is_no_part_of_the_checks():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (folder,) = re.findall(r"course student --out (\S+)", text)

@@ -83,15 +83,18 @@ def test_a_chapters_settings_are_enough(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "told"),
     [
-        ({"a": (2, 20), "b": (3, 20)}, "but the class 'a' has 2 and 20. Add"),
-        ({"a": (1, 9), "b": (1, 20)}, "'a' has 1 and 9, the class 'b' has 1 and 20"),
-        ({"a": (9, 9), "b": (3, 20)}, "'a' has 9 and 9"),
+        ({"a": (2, 20), "b": (3, 20)}, "but the class 'a' has 20 images of 2 subjects. Add"),
+        (
+            {"a": (1, 9), "b": (1, 20)},
+            "'a' has 9 images of 1 subject, the class 'b' has 20 images of 1 subject",
+        ),
+        ({"a": (9, 9), "b": (3, 20)}, "'a' has 9 images of 9"),
         ({"b": (3, 20)}, "one class only, 'b'"),
     ],
 )
 def test_too_few_people_or_images_are_told_before_a_chapter_runs(tmp_path, classes, told):
     people(tmp_path, **classes)
-    told = rf"at least 3 subjects .*and 10 images .*{told}"
+    told = rf"at least 10 images .* of 3 subjects .*{told}"
     with pytest.raises(DatasetError, match=told):
         project.parameters("folders", "smoke", 24, tmp_path, "b")
     with pytest.raises(DatasetError, match=told):
@@ -103,7 +106,9 @@ def test_a_profile_that_takes_too_few_of_a_class_is_named(tmp_path, monkeypatch)
     people(tmp_path, a=(3, 10), b=(10, 60))
     few = dataclasses.replace(settings.PROFILES["smoke"], images=35)
     monkeypatch.setitem(settings.PROFILES, "smoke", few)
-    with pytest.raises(DatasetError, match=r"'a' has 3 and 5.*profile smoke takes 35 of 70 images"):
+    with pytest.raises(
+        DatasetError, match=r"'a' has 5 images of 3.*profile smoke takes 35 of 70 images"
+    ):
         project.parameters("folders", "smoke", 24, tmp_path, "b")
     assert project.parameters("folders", "quick", 24, tmp_path, "b")
 

@@ -143,7 +143,7 @@ def test_strangers_are_other_phantoms_and_only_where_the_question_is_the_same(
 
 def test_a_second_folder_that_is_not_there_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_EXTERNAL_DIR", str(tmp_path / "nope"))
-    with pytest.raises(settings.SettingsError, match="DIR is .*nope, but no folder is there"):
+    with pytest.raises(settings.SettingsError, match=r"DIR is .*nope, but no folder is there"):
         elsewhere.strangers(settings.read("phantom", "smoke", 24), ("hem", "all"))
 
 
