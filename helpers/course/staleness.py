@@ -115,8 +115,7 @@ def folder_state(folder: Path) -> str:
             elif entry.is_file():
                 state = entry.stat()
                 name = os.path.relpath(entry.path, folder)
-                times = f"{state.st_mtime_ns}\x1f{state.st_ctime_ns}"
-                lines.append(f"{name}\x1f{state.st_size}\x1f{times}")
+                lines.append(f"{name}\x1f{state.st_size}\x1f{state.st_mtime_ns}")
     return _hash(*sorted(lines))
 
 
