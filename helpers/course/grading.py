@@ -472,8 +472,9 @@ def _read(out: Path, students: set[str]) -> dict[tuple, list[dict]]:
         table = pd.DataFrame()
     if tuple(table.columns) != COLUMNS:
         raise RunError(f"{out} is no table of marks: name another file.")
-    whole = {name.lstrip("0"): name for name in students} | {name: name for name in students}
-    table["student_id"] = [whole.get(name, name) for name in table["student_id"]]
+    column = table["student_id"]
+    whole = {name.lstrip("0"): name for name in students - set(column)}
+    table["student_id"] = [one if one in students else whole.get(one, one) for one in column]
     found: dict[tuple, list[dict]] = {}
     for row in table.to_dict("records"):
         key = tuple(row[name] for name in ("assignment", "student_id", "notebook", "sha256"))

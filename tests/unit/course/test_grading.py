@@ -535,6 +535,10 @@ def test_zeros_that_a_spreadsheet_took_come_back(clone, tmp_path, capsys):
     assert {row["student_id"] for row in table} == {"0071234"}
     assert len(table) == 2
     assert "0 of 1 notebooks" in capsys.readouterr().out
+    rows = out.read_text().splitlines()
+    out.write_text("\n".join([*rows, *(row.replace(",0071234,", ",71234,") for row in rows[1:])]))
+    table, _ = grading.grade(clone, tmp_path / "returned", out)
+    assert len(table) == 4, "two students that are both in the table stay two"
 
 
 def test_two_at_a_time_into_one_table_lose_no_marks(clone, tmp_path):
