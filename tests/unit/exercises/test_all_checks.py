@@ -179,7 +179,7 @@ def test_the_stand_in_for_a_network_can_be_asked_in_every_usual_way(score):
 def test_a_case_that_is_missed_is_told_with_what_was_expected():
     (line,) = crosses("05-b", lambda losses, patience: (len(losses), len(losses)))
     assert line.endswith(
-        "Tried: answer(array([3, 2, 2.5, 2.6, 1]), 2). It returned: (5, 5). Expected: (2, 4)."
+        "Tried: answer(array([3.0, 2.0, 2.5, 2.6, 1.0]), 2). It returned: (5, 5). Expected: (2, 4)."
     )
 
 
