@@ -39,6 +39,7 @@ def require_enough(catalog: pd.DataFrame) -> None:
     images outside the release's test set, and there must be two classes. A catalog without
     any such image, such as the test part of a release alone, is left to the splits.
     """
+    catalog = catalogs.check(catalog)
     usable = (catalog["label"] != catalogs.UNLABELLED) & (catalog["split"] != "test")
     classes = link_subjects(catalog[usable]).groupby("label")["group"].agg(["nunique", "size"])
     enough = (classes["nunique"] >= LEAST_SUBJECTS) & (classes["size"] >= LEAST_IMAGES)

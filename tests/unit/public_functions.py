@@ -90,6 +90,9 @@ def sound(folder: Path) -> dict[str, Callable[[], object]]:
         "catalog": unsplit,
         "balancing.catalog": catalog,
         "audit_leakage.catalog": catalog,
+        "require_enough.catalog": lambda: pd.concat(
+            [unsplit(), unsplit().assign(image_id=[f"j{row}" for row in range(N)])]
+        ).reset_index(drop=True),
         "table.catalog": catalog,
         "cards.catalog": catalog,
         "table.rows": catalog,
