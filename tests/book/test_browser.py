@@ -132,13 +132,14 @@ def test_hidden_solutions_open_on_click(open_page, chapters):
             assert code.is_visible(), f"{name}: solution {index} does not open"
 
 
-#: Words of tables that stand on two lines, though they have at most 20 letters.
+#: Words of tables that stand on two lines, though they have at most 17 letters.
 BROKEN_WORDS = """() => [...document.querySelectorAll("article .cell_output :is(td, th)")]
     .flatMap(cell => {
         const found = [], range = document.createRange();
         const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
         while (texts.nextNode())
-            for (const word of texts.currentNode.data.matchAll(/[^\\s-]{2,20}/g)) {
+            for (const word of texts.currentNode.data.matchAll(/[^\\s-]+/g)) {
+                if (word[0].length > 17) continue;
                 range.setStart(texts.currentNode, word.index);
                 range.setEnd(texts.currentNode, word.index + word[0].length);
                 const lines = [...range.getClientRects()].map(line => Math.round(line.top));
