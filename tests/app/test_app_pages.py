@@ -107,6 +107,7 @@ def test_upload_verify_reload_filter_export_import(visit, size, tmp_path):
     page.get_by_role("link", name="History").click()
     page.get_by_label("Verified").select_option(label="disagreed")
     page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**verdict=disagree*")
     verdicts = page.locator(".records .tag:not(.warn)").all_inner_texts()
     assert verdicts
     assert all(verdict.startswith("disagreed") for verdict in verdicts)
