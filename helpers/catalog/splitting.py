@@ -406,7 +406,7 @@ def _wanted(fractions: Sequence[float]) -> dict[str, float]:
 
 def _apportion(sizes: np.ndarray, count: int) -> np.ndarray:
     """Divide `count` among the classes in proportion to their sizes, by largest remainder."""
-    exact = sizes * count / sizes.sum()
+    exact = sizes * count / max(1, sizes.sum())  # nothing is left of a table of one row
     whole = np.floor(exact).astype(int)
     order = np.argsort(-np.round(exact - whole, 9), kind="stable")
     whole[order[: count - whole.sum()]] += 1

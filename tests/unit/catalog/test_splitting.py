@@ -84,6 +84,8 @@ def test_random_split_refuses_a_class_too_small_for_it():
     table = people({("a", "all"): 30, ("b", "hem"): 2})
     with pytest.raises(CatalogError, match="'hem' has 2 images, too few"):
         splitting.split_at_random(table)
+    with pytest.raises(CatalogError, match="'all' has 1 images, too few"):
+        splitting.split_at_random(people({("1", "all"): 1}))
 
 
 # ------------------------------------------------------------------ by subject
