@@ -206,7 +206,8 @@ def target(catalog: pd.DataFrame) -> np.ndarray:
             "The table lacks the column `positive`, 1 for rows of the positive class and 0 for "
             "the others: catalog.make(rows, positive=...) adds it."
         )
-    arguments.table(catalog, ["positive"], "table", CatalogError)
+    columns = [name for name in ("positive", "label") if name in catalog]
+    arguments.table(catalog, columns, "table", CatalogError)
     column = truth(catalog["positive"])
     blank = int((catalog["label"] == UNLABELLED).sum()) if "label" in catalog else 0
     if blank:
@@ -229,7 +230,7 @@ def fingerprint(catalog: pd.DataFrame, columns: Iterable[str] = ("sha256", "tran
     digest = hashlib.sha256()
     for column in columns:
         digest.update(f"\x1e{column}\x1e".encode())
-        entries = "\x1f".join(catalog[column].astype(str))
+        entries = "\x1f".join(map(str, catalog[column]))
         digest.update(entries.encode(errors="surrogatepass"))
     return digest.hexdigest()[:16]
 

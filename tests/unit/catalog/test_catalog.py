@@ -136,3 +136,13 @@ def test_what_is_written_is_read_back(tmp_path):
     catalog = catalogs.make([{**row, "fold": "0", "subject": "007"} for row in given], "all")
     catalogs.write(tmp_path / "catalog.csv", catalog)
     pd.testing.assert_frame_equal(catalogs.read(tmp_path / "catalog.csv"), catalog)
+
+
+def test_a_catalog_with_unlabelled_rows_has_a_fingerprint_and_one_with_two_labels_is_told():
+    rows = [{"image_id": f"{n}", "path": f"/{n}.bmp", "label": label, "subject": f"{n}"}
+            for n, label in enumerate(["all", "hem", "unlabelled"])]  # fmt: skip
+    catalog = catalogs.make(rows, positive="all")
+    assert catalogs.fingerprint(catalog, catalogs.TRAINED_ON)
+    twice = pd.concat([catalog[:2], catalog[:2][["label"]]], axis=1)
+    with pytest.raises(CatalogError, match="label"):
+        catalogs.target(twice)
