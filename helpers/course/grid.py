@@ -60,17 +60,15 @@ def run_grid(
 
     from helpers.course import kernel
 
+    chosen = read_table(table, defaults) if table else product(recipes, seeds, defaults)
     os.environ.update(kernel.environment(course.root, course.artifacts, workers))
     os.environ["PYTHONWARNINGS"] += ",ignore:resource_tracker"  # what a killed worker leaves
     jobs: dict[str, Trial] = {}
-
-    def keep(trial: Trial) -> None:
-        jobs[trials.key(trial)] = trial
-
-    if table:
-        read_table(table, defaults, keep)
-    else:
-        product(recipes, seeds, defaults, keep)
+    for trial, where in chosen.items():  # a fault of any is told before the first one runs
+        try:
+            jobs[trials.key(trial)] = trial
+        except CourseError as error:
+            raise RunError(f"{where}: {error}") from error
     with cluster(scheduler, workers) as client:
         results = run(jobs, client, course.artifacts)
     flat = pd.json_normalize(results, sep=" ")

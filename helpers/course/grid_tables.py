@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,10 @@ _NEEDED = ("recipe", "fold", "seed")
 _KINDS = {"str": str, "int": int, "float": float}
 
 
-def read_table(
-    path: Path, defaults: Mapping[str, Any], check: Callable[[Trial], object] = hash
-) -> list[Trial]:
-    """Return the trials of a table with commas: a column for each attribute of a trial.
+def read_table(path: Path, defaults: Mapping[str, Any]) -> dict[Trial, str]:
+    """Return the trials of a table with commas, each with its line in words.
+
+    The table has a column for each attribute of a trial.
 
     Parameters
     ----------
@@ -32,8 +32,6 @@ def read_table(
         The columns `recipe`, `fold` and `seed` are needed.
     defaults : mapping
         Attributes that have no column, or no entry.
-    check : callable
-        Called with each trial: its error is told with the line.
 
     Raises
     ------
@@ -59,33 +57,28 @@ def read_table(
     if len(lines) != len(table):  # an entry in quotation marks has lines of its own
         lines = range(2, len(table) + 2)
     return _distinct(
-        (
-            (f"{path}, line {line}", {**defaults, **{k: v for k, v in row.items() if v}})
-            for line, row in zip(lines, table.to_dict("records"), strict=True)
-        ),
-        check,
+        (f"{path}, line {line}", {**defaults, **{k: v for k, v in row.items() if v}})
+        for line, row in zip(lines, table.to_dict("records"), strict=True)
     )
 
 
-def product(
-    recipes: str, seeds: str, defaults: Mapping[str, Any], check: Callable[[Trial], object] = hash
-) -> list[Trial]:
-    """Return the trials of all recipes, in all folds, with all seeds; names are split at commas."""
+def product(recipes: str, seeds: str, defaults: Mapping[str, Any]) -> dict[Trial, str]:
+    """Return the trials of all recipes, in all folds, with all seeds, each with its origin.
+
+    Names are split at commas.
+    """
     folds = range(max(1, defaults["folds"]))  # a trial refuses less than 3
     parts = [[name.strip() for name in names.split(",")] for names in (recipes, seeds)]
     for option, names in zip(("--recipes", "--seeds"), parts, strict=True):
         if twice := [name for name in names if names.count(name) > 1]:
             raise RunError(f"{option} has {twice[0]!r} more than once; name it once.")
     return _distinct(
-        (
-            ("--recipes and --seeds", {**defaults, "recipe": recipe, "fold": fold, "seed": seed})
-            for recipe, fold, seed in itertools.product(parts[0], folds, parts[1])
-        ),
-        check,
+        ("--recipes and --seeds", {**defaults, "recipe": recipe, "fold": fold, "seed": seed})
+        for recipe, fold, seed in itertools.product(parts[0], folds, parts[1])
     )
 
 
-def _distinct(rows: Iterable[tuple[str, dict]], check: Callable[[Trial], object]) -> list[Trial]:
+def _distinct(rows: Iterable[tuple[str, dict]]) -> dict[Trial, str]:
     found: dict[Trial, str] = {}
     for where, row in rows:
         values = {}
@@ -104,13 +97,12 @@ def _distinct(rows: Iterable[tuple[str, dict]], check: Callable[[Trial], object]
             )
         try:
             trial = Trial(**values)
-            check(trial)
         except CourseError as error:
             raise RunError(f"{where}: {error}") from error
         if trial in found:
             raise RunError(f"{where}: the same as {found[trial]}; leave out one of them.")
         found[trial] = where
-    return list(found)
+    return found
 
 
 def summary(results: list[dict], test: bool = False) -> pd.DataFrame:

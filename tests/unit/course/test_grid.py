@@ -270,7 +270,7 @@ def test_a_wrong_table_gives_one_sentence(tmp_path, text, told):
 def test_a_table_with_settings_and_gaps(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("seed, recipe, fold,rate,batch\n1, plain,2,0.01,\n1, plain,2,,16\n")
-    assert grid_tables.read_table(path, DEFAULTS) == [
+    assert list(grid_tables.read_table(path, DEFAULTS)) == [
         Trial("plain", 2, 1, 3, profile="smoke", rate=0.01),
         Trial("plain", 2, 1, 3, profile="smoke", batch=16),
     ]
