@@ -212,99 +212,6 @@ def test_every_file_is_an_image_of_the_catalog_or_named_in_the_report(tmp_path):
     assert files == set(report["path"]) | taken
 
 
-# -- subjects ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "table",
-    [
-        "image,subject\na/1.png,Ann\na/2.png,Ann\nb/1.png,Bob\n",
-        "\ufeffsubject;image\nAnn;a\\1.png\nAnn;2\n\nBob;b/1\n",
-        "Patient ID\tFile name\nAnn\tmine/a/1.png\nAnn\t2.png\nBob\tB/1.PNG\n",
-    ],
-)
-def test_a_table_tells_the_subjects(tmp_path, table, capsys):
-    for name in ("mine/a/1.png", "mine/a/2.png", "mine/b/1.png"):
-        put(tmp_path / name)
-    (tmp_path / "mine" / "subjects.csv").write_text(table, encoding="utf-8")
-    catalog = datasets.load("folders", tmp_path, positive="a").set_index("image_id")
-    assert catalog["subject"].to_dict() == {"a/1": "Ann", "a/2": "Ann", "b/1": "Bob"}
-    assert capsys.readouterr().out == ""
-
-
-def test_what_table_and_folder_do_not_share_is_named(tmp_path):
-    for name in ("a/1.png", "a/2.png", "b/1.png"):
-        put(tmp_path / name)
-    table = tmp_path / "subjects.csv"
-    table.write_text("image,subject\na/1.png,Ann\nb/1.png,Bob\ngone.png,Eve\n")
-    catalog, report = datasets.load_with_report("folders", tmp_path, positive="a")
-    assert sorted(catalog["image_id"]) == ["a/1", "b/1"]
-    assert dict(report.to_numpy().tolist()) == {
-        "a/2.png": "not in subjects.csv",
-        "subjects.csv, row 4": "row that names no image",
-    }
-
-
-@pytest.mark.parametrize(
-    ("rows", "sentence"),
-    [
-        ("a/1.png,", r"subjects\.csv, row 2: the subject is missing"),
-        ("a/1.png,Ann\n\n,Bob", r"subjects\.csv, row 4: the image is missing"),
-        ("1.png,Ann", r"row 2: '1\.png' may be 'a/1\.png' and 'b/1\.png'; write it with its fol"),
-        (
-            "a/1.png,Ann\n2.png,Ann\na/2.png,Bob",
-            r"row 4: 'a/2\.png' is of subject 'Bob', but subjects\.csv, row 3 says 'Ann'",
-        ),
-    ],
-)
-def test_a_table_that_cannot_be_meant_so_is_refused_by_its_row(tmp_path, rows, sentence):
-    for name in ("a/1.png", "a/2.png", "b/1.png"):
-        put(tmp_path / name)
-    (tmp_path / "subjects.csv").write_text(f"image,subject\n{rows}\n")
-    with pytest.raises(DatasetError, match=sentence):
-        datasets.load("folders", tmp_path, positive="a")
-
-
-@pytest.mark.parametrize(
-    ("table", "ids"),
-    [
-        ("file,kind,slide\n1,sick,7\nImages/002.png,well,8\n", ["images/001", "images/002"]),
-        (
-            "File;Category;Patient\nimages\\001.PNG;sick;7\n002;well;8\n",
-            ["images/001", "images/002"],
-        ),
-    ],
-)
-def test_a_table_tells_the_classes_and_folders_do_not_count(tmp_path, table, ids):
-    for name in ("images/001.png", "images/002.png", "images/3.png", "loose.png"):
-        put(tmp_path / name)
-    (tmp_path / "labels.csv").write_text(table)
-    catalog, report = datasets.load_with_report("folders", tmp_path, positive="sick")
-    assert labels(catalog) == dict(zip(ids, [("sick", 1), ("well", 0)], strict=True))
-    assert catalog["subject"].tolist() == ["7", "8"]
-    assert dict(report.to_numpy().tolist()) == {
-        "images/3.png": "not in labels.csv",
-        "loose.png": "not in labels.csv",
-    }
-
-
-def test_one_table_tells_the_classes_and_another_the_subjects(tmp_path):
-    for name in ("1.png", "2.png", "3.png"):
-        put(tmp_path / name)
-    (tmp_path / "labels.csv").write_text("image,label\n1,a\n2,b\n3,unlabelled\n")
-    (tmp_path / "people.csv").write_text("image,subject\n1,Ann\n2,Bob\n3,Bob\n")
-    catalog = datasets.load("folders", tmp_path, positive="a").set_index("image_id")
-    assert catalog["label"].to_dict() == {"1": "a", "2": "b", "3": "unlabelled"}
-    assert catalog["subject"].to_dict() == {"1": "Ann", "2": "Bob", "3": "Bob"}
-
-
-def test_a_row_that_is_too_short_is_refused(tmp_path):
-    put(tmp_path / "a" / "1.png")
-    (tmp_path / "labels.csv").write_text("image,label\n1\n")
-    with pytest.raises(DatasetError, match="row 2: the label is missing"):
-        datasets.load("folders", tmp_path, positive="a")
-
-
 def test_drawn_cells_of_five_kinds_come_back_pixel_by_pixel(tmp_path):
     cells = leukocytes.make(2, 2, seed=5)
     saved = leukocytes.save(cells, tmp_path)
@@ -362,25 +269,6 @@ def test_any_two_names_go_from_reading_to_the_report(tmp_path_factory, names):
         assert metrics.accuracy(alone) == 1
 
 
-def test_a_table_from_another_machine_finds_its_images_by_the_end_of_the_path(tmp_path):
-    for name in ("x1.png", "x2.png"):
-        put(tmp_path / "images" / name)
-    (tmp_path / "labels.csv").write_text(
-        "filename,label\nC:\\Users\\Ana\\wbc\\images\\x1.png,a\n/content/drive/images/x2.png,b\n"
-    )
-    catalog = datasets.load("folders", tmp_path, positive="a")
-    assert labels(catalog) == {"images/x1": ("a", 1), "images/x2": ("b", 0)}
-
-
-def test_a_relative_path_that_is_not_there_is_not_guessed(tmp_path):
-    for name in ("a/1.png", "a/2.png"):
-        put(tmp_path / name)
-    (tmp_path / "labels.csv").write_text("filename,label\na/1.png,a\nb/2.png,b\n")
-    _, report = datasets.load_with_report("folders", tmp_path, positive="a")
-    reason = report.set_index("path")["reason"]["labels.csv, row 3"]
-    assert reason == "row that names no image"
-
-
 def test_hidden_and_system_files_are_named_and_never_read(tmp_path):
     put(tmp_path / "a" / "1.png")
     put(tmp_path / "b" / "2.png")
@@ -421,42 +309,6 @@ def test_other_names_of_jpeg_and_bmp_are_read(tmp_path):
     assert report.empty
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        "file:///C:/Users/Ana/wbc/a/x1.png",
-        "D:\\wbc\\a\\x1.png",
-        "D:a\\x1.png",
-        "\\\\server\\share\\a\\x1.png",
-        "~/wbc/a/x1.png",
-        "https://drive.example/wbc/a/x1.png",
-        "../a/x1.png",
-        "../../elsewhere/a/x1.png",
-        "A/X1.PNG",
-    ],
-)
-def test_paths_of_all_kinds_find_their_image(tmp_path, written):
-    for name in ("a/x1.png", "b/x1.png", "b/x2.png"):
-        put(tmp_path / name)
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "labels.csv").write_text(
-        f"filename,label\n{written},one\nb/x1.png,two\nx2,two\n"
-    )
-    catalog = datasets.load("folders", tmp_path, positive="one")
-    assert labels(catalog) == {"a/x1": ("one", 1), "b/x1": ("two", 0), "b/x2": ("two", 0)}
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_tables_of_all_encodings_find_names_with_accents(tmp_path, encoding, form):
-    put(tmp_path / "a" / unicodedata.normalize(form, "é1.png"))
-    put(tmp_path / "b" / "2.png")
-    content = "image,subject\né1.png,Zoë\nb/2.png,Bob\n"
-    (tmp_path / "subjects.csv").write_bytes(content.encode(encoding))
-    catalog = datasets.load("folders", tmp_path, positive="a")
-    assert catalog["subject"].tolist() == ["Zoë", "Bob"]
-
-
 def test_names_that_differ_only_in_capitals_are_told_apart(tmp_path, capsys):
     for name in ("a/cell.png", "a/CELL.png", "A/cell.png", "b/2.png"):
         put(tmp_path / name)
@@ -466,19 +318,6 @@ def test_names_that_differ_only_in_capitals_are_told_apart(tmp_path, capsys):
     subjects = {"A/cell": "Eve", "a/CELL": "Bob", "a/cell": "Ann", "b/2": "Dan"}
     assert catalog["subject"].to_dict() == subjects
     assert "The classes 'A', 'a' differ only in capitals" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("nobody", ["", "nan", "NaN", "None", "unknown", " n/a ", "NULL", "?"])
-def test_images_of_nobody_are_not_one_person(tmp_path, nobody):
-    for name in ("a/1.png", "a/2.png", "b/1.png"):
-        put(tmp_path / name)
-    (tmp_path / "subjects.csv").write_text(
-        f"image,subject\na/1.png,Ann\na/2.png,{nobody}\nb/1.png,{nobody}\n"
-    )
-    with pytest.raises(
-        DatasetError, match=r"row 3: the subject is missing .*as in 2 rows; for each .*stranger"
-    ):
-        datasets.load("folders", tmp_path, positive="a")
 
 
 def test_a_name_that_is_no_utf8_is_text_everywhere_and_its_file_is_found(tmp_path):
